@@ -1,0 +1,101 @@
+# Two commands: `make reproduce` (every figure) and `make test`. `make help` lists the rest.
+DATASET ?= simulated
+DATA_DIR ?=
+NAME ?=
+ENCODER ?= minilm
+SEED ?= 0
+PRESET ?= default
+TORCH ?= cpu
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+ARTIFACTS := $(or $(EMBEDLLM_ARTIFACTS),artifacts)
+RUN := $(ARTIFACTS)/$(or $(NAME),$(DATASET))/$(PRESET)-$(ENCODER)-s$(SEED)
+OPTIONS := --dataset "$(DATASET)" --data-dir "$(DATA_DIR)" --name "$(NAME)" \
+           --encoder "$(ENCODER)" --seed "$(SEED)" --preset "$(PRESET)"
+EXECUTE := $(BIN)/python -m embedllm.execute
+TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
+TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r requirements-torch.txt)
+SETUP := $(VENV)/.embedllm-$(TORCH)
+
+NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
+             06_embedder_ablation
+DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
+
+.PHONY: help setup reproduce notebooks smoke test test-slow lint lock lab publish clean distclean weights-mpnet
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*##  *\(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || grep -E '^[a-z-]+:.*##' Makefile
+	@echo "variables: DATASET=$(DATASET) DATA_DIR=$(DATA_DIR) NAME=$(NAME) ENCODER=$(ENCODER) SEED=$(SEED) PRESET=$(PRESET) TORCH=$(TORCH)"
+
+setup: $(SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU)
+
+$(SETUP): requirements.lock requirements-torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH_STEP)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figure
+	@$(EXECUTE) inputs $(OPTIONS)
+	@$(MAKE) --no-print-directory notebooks
+
+smoke: $(SETUP)  ## all notebooks on a small pool, to see that everything works
+	@$(MAKE) --no-print-directory reproduce PRESET=smoke ENCODER=hashing
+
+notebooks: $(RUN)/summary.done
+
+$(RUN)/summary.done: $(DONE)
+	@$(EXECUTE) summary $(OPTIONS)
+	@touch $@
+
+$(DONE): $(RUN)/%.done: $(RUN)/inputs/%.sha $(RUN)/inputs/parameters.sha
+	@$(EXECUTE) run $* $(OPTIONS)
+
+# A manifest of products keeps its time when nothing in it changed, so that what hangs off it rests.
+$(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done
+	@:
+
+# What each notebook reads, beside its own code and the modules it imported (in the .d files).
+TABLE := $(RUN)/01_data_preparation.products
+$(RUN)/02_training.done: $(TABLE)
+$(RUN)/03_correctness_forecasting.done: $(TABLE)
+$(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products
+$(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products
+$(RUN)/06_embedder_ablation.done: $(TABLE)
+-include $(wildcard $(RUN)/*.d)
+
+test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(SETUP)  ## the long ones: false-alarm rates, interrupted runs, make's dependencies
+	$(BIN)/python -m pytest -m slow
+
+lint: $(SETUP)  ## ruff over code and notebooks
+	$(BIN)/ruff check .
+
+lock:  ## pin every package anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-package torch --no-annotate --no-emit-index-url --upgrade \
+	  --custom-compile-command "make lock" -o requirements.lock
+
+lab: $(SETUP)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir . notebooks
+
+publish: reproduce  ## make the default run's notebooks the committed ones, write the README's tables
+	@$(EXECUTE) publish
+
+weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
+	$(BIN)/python -m embedllm.encoders weights mpnet
+
+clean:  ## remove all runs
+	find $(ARTIFACTS) -mindepth 1 -maxdepth 1 ! -name vectors -exec rm -rf {} + 2>/dev/null || true
+
+distclean:  ## remove runs, prompt vectors, downloads and the environment
+	rm -rf $(ARTIFACTS) data .venv

@@ -1,0 +1,214 @@
+"""Running notebooks for make: what they depend on, execution, the gallery, publication.
+
+``python -m embedllm.execute inputs|run|summary|publish`` with the options of `main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from embedllm.parameters import NOTEBOOKS, ParameterError, Parameters, read
+from embedllm.study import (
+    ARTIFACTS,
+    FIGURES,
+    PRESETS,
+    ROOT,
+    base_folder,
+    check_data_dir,
+    data_dir,
+    figure_folder,
+    read_preset,
+)
+
+SOURCE = ROOT / "src" / "embedllm"
+
+
+def write_inputs(p: Parameters, run: Path) -> None:
+    """Write one hash for each thing a notebook can depend on, leaving unchanged ones untouched.
+
+    Times of files lie (a checkout renews them all), so make compares the times of these instead.
+    """
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        _write_if_changed(run / "inputs" / f"{path.stem}.sha", "\n".join("".join(cell["source"]) for cell in cells))
+    for path in SOURCE.rglob("*.py"):
+        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", path.read_text())
+    preset = PRESETS / f"{p.PRESET}.yaml"
+    folder = data_dir(p)
+    files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+             for path in sorted(folder.rglob("*")) if path.is_file()]
+    text = preset.read_text() if preset.exists() else ""
+    _write_if_changed(run / "inputs" / "parameters.sha", "\n".join([text, str(folder), *files]))
+
+
+def run_notebook(name: str, p: Parameters, run: Path) -> None:
+    """Execute one notebook through papermill, keep the cleaned result, then write its stamp.
+
+    Raises
+    ------
+    SystemExit
+        If a cell fails; the failed notebook stays beside as ``<name>.failed.ipynb``.
+    """
+    import papermill
+
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    values = {n: v for n, v in (read_preset(p.PRESET) | p.told).items() if n in NOTEBOOKS[name].model_fields}
+    run.mkdir(parents=True, exist_ok=True)
+    partial, failed = run / f"{name}.partial.ipynb", run / f"{name}.failed.ipynb"
+    began = time.perf_counter()
+    try:
+        papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
+                                   log_output=False, kernel_name="python3",
+                                   extra_arguments=["--log-level=40"])  # errors of the kernel only
+    except papermill.PapermillExecutionError as error:
+        os.replace(partial, failed)
+        sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n(the notebook as far as it came: {_shown(failed)})")
+    seconds = time.perf_counter() - began
+    partial.write_text(json.dumps(clean(json.loads(partial.read_text())), indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, run / f"{name}.ipynb")
+    failed.unlink(missing_ok=True)
+    (run / f"{name}.seconds").write_text(f"{seconds:.1f}\n")
+    modules = (run / f"{name}.modules").read_text().split()
+    depends = [_shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in modules]
+    stamp = _shown(run / f"{name}.done")
+    (run / f"{name}.d").write_text(f"{stamp}: {' '.join(depends)}\n" + "".join(f"{d}:\n" for d in depends))
+    (run / f"{name}.done").touch()
+    print(f"{name}  {seconds:.0f} s", flush=True)
+
+
+def clean(notebook: dict) -> dict:
+    """Drop what differs between two equal runs: times, papermill's notes, progress bars, random ids."""
+    kernel = notebook["metadata"]["kernelspec"]
+    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    for position, cell in enumerate(notebook["cells"]):
+        tags = cell["metadata"].get("tags", [])
+        cell["metadata"] = {"tags": tags} if tags else {}
+        cell["id"] = f"cell-{position:02}"
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [out for out in cell["outputs"] if out.get("name") != "stderr"]
+    return notebook
+
+
+def summarise(run: Path, figures: Path) -> None:
+    """Write the gallery of a finished run and print what each notebook took."""
+    seconds = pd.Series({name: float((run / f"{name}.seconds").read_text()) for name in NOTEBOOKS})
+    write_gallery(figures)
+    seconds.rename_axis("notebook").rename("seconds").reset_index().to_csv(
+        figures / "timing_notebooks.csv", index=False)
+    for name, value in seconds.items():
+        print(f"  {name:<28}{value:6.0f} s")
+    print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {_shown(figures)}/README.md   "
+          f"executed notebooks: {_shown(run)}/")
+
+
+def write_gallery(figures: Path) -> None:
+    """Write README.md of a folder of figures: each with its caption (kept in the PNG) and its table."""
+    lines = [f"# Figures: {figures.name}", "",
+             "Made by `make reproduce`; each with its SVG and the table behind it. Not edited by hand.", ""]
+    for path in sorted(figures.glob("*.png")):
+        caption = Image.open(path).info["Description"]
+        lines += [f"## {path.stem[3:].replace('_', ' ').capitalize()}", "", f"![{caption}]({path.name})", "",
+                  f"{caption} Notebook {path.stem[:2]}; [SVG]({path.stem}.svg), [table]({path.stem}.csv).", ""]
+    (figures / "README.md").write_text("\n".join(lines))
+
+
+def publish(run: Path) -> None:
+    """Make the default run's notebooks the committed ones, and write the README's tables.
+
+    Parameters
+    ----------
+    run : Path
+        The finished default run of the simulated pool.
+    """
+    for name in NOTEBOOKS:
+        (ROOT / "notebooks" / f"{name}.ipynb").write_text((run / f"{name}.ipynb").read_text())
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    for mark, table in readme_tables().items():
+        pattern = re.compile(rf"(<!-- {mark}:begin -->\n).*?(<!-- {mark}:end -->)", re.S)
+        if not pattern.search(text):
+            sys.exit(f"publish: README.md has no place for the table {mark}")
+        text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+    readme.write_text(text)
+
+
+def readme_tables() -> dict[str, str]:
+    """The README's tables in Markdown, from the committed CSV files alone."""
+    rows, times = [], {}
+    for folder in (FIGURES / "mmlu-pro", FIGURES / "simulated"):
+        scores = pd.read_csv(folder / "03_forecasters.csv")
+        for _, row in scores[scores["metric"].isin(["accuracy", "log-loss", "AUC"])].iterrows():
+            rows.append((folder.name, f"forecast {row['metric']}", row["forecaster"], _with_interval(row)))
+        routing = pd.read_csv(folder / "04_routing.csv")
+        for _, row in routing[routing["benchmark"] == "all"].iterrows():
+            rows.append((folder.name, "routing accuracy", row["policy"], _with_interval(row)))
+        seconds = pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
+        times[f"{folder.name}, s"] = seconds.round().astype(int)
+    table = pd.DataFrame(rows, columns=["data", "measure", "method", "value"])
+    results = table.pivot_table(index=["measure", "method"], columns="data", values="value", aggfunc="first",
+                                sort=False).fillna("").reset_index()
+    times = pd.DataFrame(times)
+    times.loc["all notebooks"] = times.sum()
+    return {"results": _markdown(results), "times": _markdown(times.rename_axis("notebook").reset_index())}
+
+
+def _with_interval(row: pd.Series) -> str:
+    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(str(value) for value in row) + " |" for row in rows)
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if not path.exists() or path.read_text() != digest:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(digest)
+
+
+def _shown(path: Path) -> str:
+    """A path as make and a reader want it: relative to the repository where it lies inside."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; every parameter that names a run is an option."""
+    parser = argparse.ArgumentParser(prog="python -m embedllm.execute", description=__doc__)
+    parser.add_argument("action", choices=["inputs", "run", "summary", "publish"])
+    parser.add_argument("notebook", nargs="?", choices=list(NOTEBOOKS))
+    for name, info in Parameters.model_fields.items():
+        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, default=info.default,
+                            help=info.description)
+    options = vars(parser.parse_args(arguments))
+    action, notebook = options.pop("action"), options.pop("notebook")
+    try:
+        p = read("01_data_preparation", options)
+        read_preset(p.PRESET)
+        check_data_dir(p)
+    except ParameterError as error:
+        sys.exit(f"error: {error}")
+    run = base_folder(p)
+    if action == "inputs":
+        write_inputs(p, run)
+    elif action == "run":
+        run_notebook(notebook, p, run)
+    elif action == "summary":
+        summarise(run, figure_folder(p))
+    else:
+        publish(run)
+
+
+if __name__ == "__main__":
+    main()

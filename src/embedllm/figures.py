@@ -1,0 +1,274 @@
+"""Every figure of the study: one style, one palette, one way to save. Tables in, figures out."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+WIDTH = 7.0  # inches: a printed page's text width
+DPI = 150
+RASTERISE_ABOVE = 2_000  # marks; more would make a heavy SVG
+
+# One colour per method in every figure (Okabe and Ito's colour-blind safe set).
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
+COLOURS = {
+    "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
+    "random model": GREY, "best single model": VERMILION, "best per benchmark": PURPLE, "oracle": BLACK,
+    "text ceiling": GREEN, "additive text ceiling": SKY, "true probability": BLACK,
+    "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,
+    "train": SKY, "validation": BLUE,
+    "model vectors": BLUE, "accuracy elsewhere": ORANGE,
+    "within the size": BLUE, "to other sizes": ORANGE,
+}
+
+
+def use_style() -> None:
+    """Set the style of every figure; `study.start` calls it."""
+    sns.set_theme(style="ticks", context="paper", font_scale=1.0)
+    mpl.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": DPI, "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
+        "axes.titlelocation": "left", "legend.frameon": False, "font.family": "DejaVu Sans",
+        "svg.hashsalt": "embedllm", "svg.fonttype": "none",
+    })
+
+
+def save_figure(figure: Figure, path: Path, table: pd.DataFrame, caption: str) -> None:
+    """Write ``path`` as .png and .svg, and the table behind it as .csv.
+
+    The same figure gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
+    carries the caption, from which the gallery is made.
+
+    Parameters
+    ----------
+    path : Path
+        Without suffix; its folder is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png")
+    info = PngInfo()
+    info.add_itxt("Description", caption)
+    image = io.BytesIO()
+    colours = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colours.save(image, format="png", optimize=True, pnginfo=info)
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+    for suffix, content in {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": text}.items():
+        partial = path.with_name(path.name + suffix + ".partial")
+        partial.write_bytes(content)
+        os.replace(partial, path.with_name(path.name + suffix))
+
+
+def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None) -> Figure:
+    """Rows against columns as colour; more than 45 rows are labelled sparsely.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Row names in the index, column names in the columns, values in the cells.
+    label : str
+        What the colour means, with its unit.
+    """
+    height = np.clip(0.16 * len(table) + 1.6, 3.0, 8.5)
+    figure, axes = plt.subplots(figsize=(WIDTH, height))
+    step = 1 if len(table) <= 45 else int(np.ceil(len(table) / 40))
+    sns.heatmap(
+        table, ax=axes, cmap="cividis" if centre is None else "vlag", center=centre,
+        cbar_kws={"label": label}, yticklabels=step, xticklabels=True, rasterized=table.size > RASTERISE_ABOVE,
+    )
+    axes.tick_params(axis="y", labelsize=6.5, length=0)
+    axes.tick_params(axis="x", length=0)
+    plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="", ylabel="")
+    return figure
+
+
+def plot_distributions(table: pd.DataFrame, value: str, group: str, label: str, *, log: bool = False) -> Figure:
+    """Boxes of a value by group, whiskers from the 1st to the 99th percentile."""
+    order = table.groupby(group, observed=True)[value].median().sort_values().index
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.24 * len(order) + 0.9))
+    sns.boxplot(table, x=value, y=group, order=order, color=SKY, fliersize=0, whis=(1, 99), width=0.65,
+                linewidth=0.8, log_scale=log, ax=axes)
+    if log:
+        axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+    axes.set(xlabel=label, ylabel="")
+    return figure
+
+
+def plot_curves(
+    table: pd.DataFrame, x: str, y: str, *, hue: str, labels: tuple[str, str], log: bool = False,
+    levels: dict[str, float] | None = None, minimum: bool = False,
+) -> Figure:
+    """Lines with bands, one for each method, and horizontal levels to compare with.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `x`, `y`, `hue` and, where there is a band, ``low`` and ``high``.
+    labels : (str, str)
+        Of the axes, with units.
+    levels : mapping of str to float, optional
+        Named horizontal lines.
+    minimum : bool
+        Mark the lowest point of each line.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
+    for name, line in table.groupby(hue, sort=False):
+        axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=COLOURS.get(name, BLACK))
+        if "low" in line:
+            axes.fill_between(line[x].astype(float), line["low"], line["high"], alpha=0.18, lw=0,
+                              color=COLOURS.get(name, BLACK))
+        if minimum:
+            low = line.loc[line[y].idxmin()]
+            axes.plot(low[x], low[y], marker="o", ms=9, mfc="none", color=COLOURS.get(name, BLACK))
+    for name, level in (levels or {}).items():
+        axes.axhline(level, ls="--", lw=1, color=COLOURS.get(name, BLACK), label=name)
+    if log:
+        axes.set_xscale("log")
+        ticks = sorted(table[x].unique())
+        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_intervals(
+    panels: dict[str, pd.DataFrame], name: str, value: str, label: str, *,
+    hue: str | None = None, levels: dict[str, float] | None = None, zero: bool = False,
+    low: str = "low", high: str = "high",
+) -> Figure:
+    """Points with intervals, one row a name, one panel a table, rows shared by the panels.
+
+    Parameters
+    ----------
+    panels : mapping of str to DataFrame
+        Panel title to table with columns `name`, `value` and, where there is an interval, `low` and
+        `high`.
+    hue : str, optional
+        Column that colours and offsets the points within a row; the row's own name otherwise.
+    levels : mapping of str to float, optional
+        Named vertical lines in every panel.
+    zero : bool
+        Draw a line at zero: the values are differences.
+    """
+    rows = list(dict.fromkeys(row for table in panels.values() for row in table[name]))
+    groups = list(dict.fromkeys(g for table in panels.values() for g in table[hue])) if hue else [None]
+    height = max(0.27, 0.13 * len(groups)) * len(rows) + 1.1
+    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, height), sharey=True, squeeze=False)
+    for axes, (title, table) in zip(grid[0], panels.items(), strict=True):
+        for position, group in enumerate(groups):
+            part = table if group is None else table[table[hue] == group]
+            offset = 0 if group is None else 0.5 * (position / max(len(groups) - 1, 1) - 0.5)
+            for _, row in part.iterrows():
+                colour = COLOURS.get(row[name] if group is None else group, BLUE)
+                height_at = rows.index(row[name]) + offset
+                if low in table:
+                    axes.plot([row[low], row[high]], [height_at] * 2, color=colour, lw=1.8, alpha=0.6)
+                axes.plot(row[value], height_at, "o", ms=4.5, color=colour)
+        for level_name, level in (levels or {}).items():
+            axes.axvline(level, ls="--", lw=1, color=COLOURS.get(level_name, BLACK))
+            axes.annotate(level_name, (level, -0.6), ha="center", va="bottom", fontsize=7, annotation_clip=False,
+                          color=COLOURS.get(level_name, BLACK))
+        if zero:
+            axes.axvline(0, lw=0.8, color=BLACK)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylim(len(rows) - 0.4, -0.7)
+        axes.grid(axis="x", lw=0.3)
+        axes.tick_params(axis="y", length=0)
+        axes.set(title=title, xlabel=label)
+    if hue:
+        handles = [plt.Line2D([], [], marker="o", lw=1.8, color=COLOURS.get(g, BLUE), label=g) for g in groups]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(groups))
+    return figure
+
+
+def plot_bars(table: pd.DataFrame, name: str, value: str, label: str, *, hue: str) -> Figure:
+    """Horizontal bars of several methods side by side."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.28 * table[name].nunique() + 1.1))
+    sns.barplot(table, x=value, y=name, hue=hue, palette=COLOURS, ax=axes)
+    axes.set(xlabel=label, ylabel="")
+    axes.legend(loc="lower right", title=None)
+    return figure
+
+
+def plot_points(
+    table: pd.DataFrame, x: str, y: str, colours: dict[str, str], labels: tuple[str, str], *, ticks: bool = False
+) -> Figure:
+    """The same points once for each colouring; numbers get a scale, names a legend.
+
+    Parameters
+    ----------
+    colours : mapping of str to str
+        Column to panel title. Rows where the column is blank are drawn hollow.
+    ticks : bool
+        The axes have a unit worth reading.
+    """
+    wide = len(colours) > 1
+    figure, grid = plt.subplots(1, len(colours), figsize=(WIDTH, 3.6 if wide else 4.0), squeeze=False,
+                                sharex=True, sharey=True)
+    for axes, (column, title) in zip(grid[0], colours.items(), strict=True):
+        blank = table[column].isna()
+        axes.scatter(table.loc[blank, x], table.loc[blank, y], s=22, fc="none", ec=GREY, lw=0.8)
+        known = table[~blank]
+        if pd.api.types.is_numeric_dtype(known[column]):
+            marks = axes.scatter(known[x], known[y], c=known[column], s=24, cmap="viridis", lw=0)
+            figure.colorbar(marks, ax=axes, location="bottom", label=title, shrink=0.9, aspect=25)
+        else:
+            kinds = known[column].value_counts().index
+            palette = dict(zip(kinds, sns.color_palette("husl" if len(kinds) > 8 else "colorblind", len(kinds)),
+                               strict=True))
+            for kind in kinds:
+                part = known[known[column] == kind]
+                axes.scatter(part[x], part[y], color=palette[kind], s=24, lw=0, label=kind)
+            if len(kinds) <= 30:
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=6,
+                            ncols=3 if len(kinds) > 9 else 2, handletextpad=0.1, columnspacing=0.6)
+        axes.set(title=title if wide else "", xlabel=labels[0])
+        if not ticks:
+            axes.set(xticks=[], yticks=[])
+    grid[0][0].set_ylabel(labels[1])
+    return figure
+
+
+def plot_architecture(n_models: int, d_prompt: int, dim: int) -> Figure:
+    """The forecaster as a drawing: inputs, what is trained, output, with shapes."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.9))
+    axes.set(xlim=(0, 100), ylim=(0, 42))
+    axes.axis("off")
+
+    def box(x, y, width, text, colour):
+        axes.add_patch(FancyBboxPatch((x, y), width, 9, boxstyle="round,pad=0.4", fc=colour, ec="none", alpha=0.22))
+        axes.text(x + width / 2, y + 4.5, text, ha="center", va="center", fontsize=7.5)
+
+    def arrow(start, end):
+        axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, lw=1, color=BLACK))
+
+    box(1, 26, 15, "question\n(prompt text)", GREY)
+    box(22, 26, 17, "encoder, frozen\n(not trained)", GREY)
+    box(45, 26, 18, f"e, {d_prompt} numbers\n(+ noise in training)", GREY)
+    box(69, 26, 29, f"projection  A e + b\n{d_prompt} to {dim}, trained", BLUE)
+    box(1, 6, 15, f"model m\n(one of {n_models})", GREY)
+    box(22, 6, 41, f"model vector  p_m,  {dim} numbers, trained\n(the embedding the study is about)", BLUE)
+    box(69, 6, 29, "P(correct) = sigmoid(\nw . (p_m * (A e + b)) + c )", ORANGE)
+    for start, end in (((16.8, 30.5), (21.2, 30.5)), ((39.8, 30.5), (44.2, 30.5)), ((63.8, 30.5), (68.2, 30.5)),
+                       ((16.8, 10.5), (21.2, 10.5)), ((63.8, 10.5), (68.2, 10.5)), ((83.5, 25.2), (83.5, 16))):
+        arrow(start, end)
+    axes.text(1, 40, "blue: trained on who answered which question correctly;  * is elementwise;  "
+              "w and c are trained too", fontsize=7.5, color=BLACK)
+    axes.text(1, 0.5, "The output is a probability of being correct, not an answer: a classifier over "
+              "(model, question) pairs.", fontsize=7.5, color=BLACK)
+    return figure

@@ -1,0 +1,350 @@
+"""How sure a result is, and which differences are real.
+
+The unit of inference is the question: all cells of one question share its difficulty, so resampling,
+permutation and standard errors act on per-question values, never on cells. What they say holds for
+these models, these benchmarks and these fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from embedllm.metrics import auc, question_scores
+
+METRICS = ("accuracy", "log_loss", "brier", "auc")
+POWER = 0.8
+N_RESAMPLES = 1000
+
+
+def bootstrap_weights(
+    strata: np.ndarray, n_resamples: int, rng: np.random.Generator, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """How often each question occurs in each bootstrap resample.
+
+    Within each stratum as many groups are drawn, with replacement, as it holds.
+
+    Parameters
+    ----------
+    strata : array-like, shape (n_questions,)
+        The benchmark of each question. Strata of a single group are drawn together as one stratum,
+        since a single group alone would show no variation.
+    n_resamples : int
+    rng : Generator
+    groups : array-like, shape (n_questions,), optional
+        Questions with one label (near-duplicates) come and go together, in the stratum of the first;
+        default each question alone.
+
+    Returns
+    -------
+    ndarray, shape (n_resamples, n_questions), int32
+    """
+    unit, stratum = _units(strata, groups)
+    counts = np.empty((n_resamples, len(stratum)), dtype=np.int32)
+    for label in np.unique(stratum):
+        members = np.flatnonzero(stratum == label)
+        share = np.full(len(members), 1 / len(members))
+        counts[:, members] = rng.multinomial(len(members), share, size=n_resamples)
+    return counts[:, unit]
+
+
+def interval(values: np.ndarray, weights: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of per-question values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_questions,)
+        NaN questions are left out of sums and counts.
+    weights : ndarray of int, shape (n_resamples, n_questions)
+        From `bootstrap_weights`.
+    level : float
+        Coverage, in (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        NaN if no question has a value.
+    """
+    known = ~np.isnan(values)
+    kept = weights[:, known]
+    counts = kept.sum(axis=1)
+    means = np.divide(kept @ values[known], counts, out=np.full(len(kept), np.nan), where=counts > 0)
+    return _percentiles(means, level)
+
+
+def summarise(
+    forecasts: Mapping[str, np.ndarray],
+    scores: np.ndarray,
+    benchmarks: np.ndarray,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Every metric of every forecaster with a 95 % interval over questions.
+
+    Parameters
+    ----------
+    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        NaN where not asked.
+    benchmarks, groups : array-like, shape (n_questions,)
+        Strata and near-duplicates, as in `bootstrap_weights`.
+    seed, n_resamples : int
+        All forecasters see the same resamples.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``metric`` (accuracy, log_loss, brier, auc), ``value``, ``low``, ``high``.
+    """
+    weights = bootstrap_weights(benchmarks, n_resamples, np.random.default_rng(seed), groups)
+    rows = []
+    for name, probabilities in forecasts.items():
+        for metric in METRICS:
+            if metric == "auc":
+                value = auc(probabilities, scores)
+                low, high = _percentiles(auc(probabilities, scores, weights))
+            else:
+                values = question_scores(probabilities, scores, metric)
+                value, (low, high) = np.nanmean(values), interval(values, weights)
+            rows.append((name, metric, value, low, high))
+    return pd.DataFrame(rows, columns=["forecaster", "metric", "value", "low", "high"])
+
+
+def paired_test(
+    a: np.ndarray,
+    b: np.ndarray,
+    strata: np.ndarray,
+    seed: int = 0,
+    n_permutations: int = 10_000,
+    alpha: float = 0.05,
+    groups: np.ndarray | None = None,
+) -> dict[str, float]:
+    """Is the mean of ``a - b`` over questions zero? Two-sided sign-flip permutation test.
+
+    The null distribution flips the sign of each question's (or group's) difference at random, with
+    p = (1 + #{as extreme}) / (1 + B). Exact if differences are symmetric around zero; for a large
+    number of questions right for any distribution of mean zero, because the statistic is studentised
+    (Romano, Annals of Statistics 1990). If benchmarks differ in opposite directions the test is
+    conservative, since flips do not use the strata; interval and standard error do.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n_questions,)
+        Per-question values of two methods; a question where either is NaN is left out.
+    strata, groups : array-like, shape (n_questions,)
+        As in `bootstrap_weights`; a group flips as one.
+    seed, n_permutations : int
+    alpha : float
+        The interval covers 1 - alpha; ``mde`` belongs to a two-sided test at this level.
+
+    Returns
+    -------
+    dict
+        ``difference`` (mean of a - b), ``low``, ``high`` (stratified percentile bootstrap), ``se``
+        (stratified, clustered by group), ``p``, ``mde`` (smallest true difference found with
+        power 0.8: (z_{1-alpha/2} + z_0.8) se) and ``n_questions``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or no question has both values.
+    """
+    difference, strata, groups = _paired(a, b, strata, groups)
+    rng = np.random.default_rng(seed)
+    low, high = interval(difference, bootstrap_weights(strata, N_RESAMPLES, rng, groups), 1 - alpha)
+    se = _standard_error(difference, strata, groups)
+    return {
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "se": se,
+        "p": _sign_flip_p(difference, groups, n_permutations, rng),
+        "mde": _detectable(se, alpha),
+        "n_questions": len(difference),
+    }
+
+
+def compare(
+    values: Mapping[str, np.ndarray],
+    reference: str,
+    strata: np.ndarray,
+    seed: int = 0,
+    alpha: float = 0.05,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Test every method against one reference: a family of paired tests, corrected after Holm.
+
+    Parameters
+    ----------
+    values : mapping of method name to ndarray, shape (n_questions,)
+        Per-question values, NaN where a question is left out.
+    reference : str
+        The method the others are compared with.
+    strata, groups, seed, alpha
+        As in `paired_test`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``method``, ``reference``, ``difference`` (method minus reference), ``low``, ``high``
+        (at 1 - alpha, not widened for the family), ``se``, ``p``, ``p_holm``, ``mde`` (at alpha divided
+        by the number of comparisons, Holm's most demanding step).
+
+    Raises
+    ------
+    ValueError
+        If the reference is not among the methods, or nothing is left to compare it with.
+    """
+    others = [name for name in values if name != reference]
+    if reference not in values or not others:
+        raise ValueError(f"reference {reference!r} and at least one other are needed; found {list(values)}")
+    rows = [
+        {"method": name, "reference": reference,
+         **paired_test(values[name], values[reference], strata, seed, alpha=alpha, groups=groups)}
+        for name in others
+    ]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p"])
+    table["mde"] = _detectable(table["se"], alpha / len(others))
+    return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
+
+
+def equivalence(
+    a: np.ndarray, b: np.ndarray, strata: np.ndarray, margin: float, groups: np.ndarray | None = None
+) -> dict[str, float | bool]:
+    """Do two methods differ by less than a margin declared beforehand? Two one-sided tests at 5 %.
+
+    Normal approximation of the mean difference with its stratified standard error (Schuirmann, 1987):
+    meant for hundreds of questions and more.
+
+    Parameters
+    ----------
+    a, b, strata, groups
+        As in `paired_test`.
+    margin : float, > 0
+        In the unit of the values.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``se``, ``low90``, ``high90``; ``p_lower`` of the null "difference <= -margin"
+        (small: a is not worse, where more is better), ``p_upper`` of "difference >= margin" (small: a
+        is not worse, where less is better), ``p`` the larger of both, ``equivalent`` (p < 0.05).
+
+    Raises
+    ------
+    ValueError
+        If the margin is not positive, shapes differ or no question has both values.
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin must be positive, found {margin}")
+    difference, strata, groups = _paired(a, b, strata, groups)
+    mean, se = float(difference.mean()), _standard_error(difference, strata, groups)
+    law = norm(loc=0, scale=max(se, np.finfo(float).tiny))  # identical methods have no spread
+    p_lower, p_upper = float(law.sf(mean + margin)), float(law.cdf(mean - margin))
+    reach = float(norm.ppf(0.95)) * se
+    return {
+        "difference": mean, "se": se, "low90": mean - reach, "high90": mean + reach,
+        "p_lower": p_lower, "p_upper": p_upper, "p": max(p_lower, p_upper),
+        "equivalent": max(p_lower, p_upper) < 0.05,
+    }
+
+
+def holm(p: pd.Series) -> np.ndarray:
+    """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted, tested = np.full(len(p), np.nan), p.notna().to_numpy()
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested], method="holm")[1]
+    return adjusted
+
+
+def in_words(comparisons: pd.DataFrame, method: str, measure: str) -> str:
+    """One row of `compare` as a sentence that says no more than the test does."""
+    row = comparisons.set_index("method").loc[method]
+    numbers = f"{row['difference']:+.4f} (95 % interval {row['low']:+.4f} to {row['high']:+.4f}"
+    numbers += f", p = {row['p_holm']:.2g} after Holm)"
+    if row["p_holm"] < 0.05:
+        order = "higher" if row["difference"] > 0 else "lower"
+        return f"{method} has a {order} {measure} than {row['reference']}: {numbers}."
+    return (f"No difference in {measure} is shown between {method} and {row['reference']}: {numbers}; "
+            f"this test finds differences from {row['mde']:.4f} on.")
+
+
+def _paired(a, b, strata, groups):
+    """Differences, strata and groups of the questions where both methods have a value."""
+    a, b, strata = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(strata)
+    if not a.shape == b.shape == strata.shape or a.ndim != 1:
+        raise ValueError(
+            f"a, b and strata must all have shape (n_questions,), found {a.shape}, {b.shape}, {strata.shape}"
+        )
+    known = ~np.isnan(a - b)
+    if not known.any():
+        raise ValueError("no question has a value of both methods, so there is nothing to compare")
+    return (a - b)[known], strata[known], None if groups is None else np.asarray(groups)[known]
+
+
+def _units(strata, groups) -> tuple[np.ndarray, np.ndarray]:
+    """The unit of each question and the stratum of each unit; what is resampled is the unit."""
+    stratum = pd.factorize(np.asarray(strata))[0]
+    if groups is None:
+        unit = np.arange(len(stratum))
+    else:
+        unit = pd.factorize(np.asarray(groups))[0]
+        stratum = stratum[np.unique(unit, return_index=True)[1]]
+    alone = np.bincount(stratum)[stratum] == 1
+    return unit, np.where(alone, -1, stratum)
+
+
+def _standard_error(values: np.ndarray, strata: np.ndarray, groups: np.ndarray | None) -> float:
+    """SE of the mean under stratified sampling of units, linearised where units differ in size.
+
+    Cochran, Sampling Techniques, section 6.10 (combined ratio estimate). NaN if no stratum has two units.
+    """
+    unit, stratum = _units(strata, groups)
+    residual = np.bincount(unit, weights=values - values.mean())  # summed over each unit's questions
+    _, stratum, size = np.unique(stratum, return_inverse=True, return_counts=True)
+    centre = np.bincount(stratum, weights=residual) / size
+    squares = np.bincount(stratum, weights=(residual - centre[stratum]) ** 2)
+    if (size == 1).all():
+        return float("nan")
+    return float(np.sqrt((squares * size / np.maximum(size - 1, 1)).sum()) / len(values))
+
+
+def _sign_flip_p(
+    values: np.ndarray, groups: np.ndarray | None, n_permutations: int, rng: np.random.Generator
+) -> float:
+    """Two-sided p of the studentised mean under random signs, one sign a group.
+
+    Flips leave the sum of squares as it is, so the studentised mean is a monotone function of |sum|:
+    comparing |sum| is the same test.
+    """
+    totals = values if groups is None else np.bincount(pd.factorize(groups)[0], weights=values)
+    totals = totals[totals != 0]
+    observed = abs(totals.sum()) - 1e-10 * np.abs(totals).sum()  # equal sums must tie despite rounding
+    extreme = 0
+    for start in range(0, n_permutations, 256):
+        rows = min(256, n_permutations - start)
+        bits = np.unpackbits(rng.integers(0, 256, (rows, -(-len(totals) // 8)), dtype=np.uint8), axis=1)
+        sums = 2 * (bits[:, : len(totals)].astype(np.float64) @ totals) - totals.sum()
+        extreme += int((np.abs(sums) >= observed).sum())
+    return (1 + extreme) / (1 + n_permutations)
+
+
+def _percentiles(resampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The middle `level` of a bootstrap distribution; resamples without a value are left out."""
+    resampled = resampled[~np.isnan(resampled)]
+    if not len(resampled):
+        return float("nan"), float("nan")
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _detectable(se, alpha: float):
+    """Smallest true difference that a two-sided z test at `alpha` finds with power 0.8."""
+    return float(norm.ppf(1 - alpha / 2) + norm.ppf(POWER)) * se

@@ -1,0 +1,106 @@
+"""Results of long computations, kept by what they were computed from.
+
+A notebook reruns when anything it depends on changes, a colour included; what took long is then
+read back unless its own inputs or the code behind it changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+# Modules that draw, name or run things: they cannot change a computed result.
+PRESENTATION = {"embedllm.figures", "embedllm.study", "embedllm.parameters", "embedllm.execute", "embedllm.memo"}
+
+
+def remember(folder: Path, function, *args, **settings):
+    """``function(*args, **settings)``, computed once.
+
+    Parameters
+    ----------
+    folder : Path
+        Where results are kept, one folder each.
+    function : callable
+        A function of this package that depends on nothing but its arguments. Returns a DataFrame, an
+        ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these.
+    *args, **settings
+        Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
+    """
+    key = _digest(function.__module__, function.__qualname__, _code(),
+                  *map(_fingerprint, args), *(k + _fingerprint(v) for k, v in sorted(settings.items())))
+    path = folder / f"{function.__name__}-{key[:16]}"
+    if not path.exists():
+        result = function(*args, **settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+        _write(partial, result)
+        try:
+            os.replace(partial, path)  # never a half-written result under the final name
+        except OSError:  # another process was first
+            shutil.rmtree(partial)
+        return result
+    return _read(path)
+
+
+def _code() -> str:
+    """A hash of the package's source that this process uses, presentation aside."""
+    files = {name: module.__file__ for name, module in sys.modules.copy().items()
+             if name.split(".")[0] == "embedllm" and name not in PRESENTATION}
+    return _digest(*(Path(file).read_bytes() for _, file in sorted(files.items())))
+
+
+def _fingerprint(value) -> str:
+    if hasattr(value, "fingerprint"):
+        return value.fingerprint
+    if isinstance(value, np.ndarray):
+        return _digest(str((value.dtype, value.shape)), np.ascontiguousarray(value).data)
+    if isinstance(value, pd.DataFrame | pd.Series):
+        return _digest(value.reset_index().to_csv(index=False))
+    if isinstance(value, dict):
+        return _digest(*(f"{name}={_fingerprint(item)}" for name, item in sorted(value.items())))
+    if isinstance(value, list | tuple):
+        return _digest(*map(_fingerprint, value))
+    return _digest(json.dumps(value))
+
+
+def _digest(*parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def _write(folder: Path, result) -> None:
+    if isinstance(result, dict):
+        for position, (name, value) in enumerate(result.items()):
+            item = folder / f"{position:03}-{name}.item"
+            item.mkdir()
+            _write(item, value)
+    elif isinstance(result, pd.DataFrame):
+        result.to_parquet(folder / "result.parquet")
+    elif isinstance(result, np.ndarray):
+        np.save(folder / "result.npy", result, allow_pickle=False)
+    else:
+        kind = type(result)
+        (folder / "kind.json").write_text(json.dumps([kind.__module__, kind.__qualname__]))
+        result.save(folder / "result.npz")
+
+
+def _read(folder: Path):
+    if (folder / "result.parquet").exists():
+        return pd.read_parquet(folder / "result.parquet")
+    if (folder / "result.npy").exists():
+        return np.load(folder / "result.npy", allow_pickle=False)
+    if (folder / "kind.json").exists():
+        module, kind = json.loads((folder / "kind.json").read_text())
+        return getattr(sys.modules[module], kind).load(folder / "result.npz")
+    return {path.stem[4:]: _read(path) for path in sorted(folder.glob("*.item"))}

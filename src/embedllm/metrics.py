@@ -1,0 +1,147 @@
+"""How good forecasts are: accuracy, log-loss, Brier score, AUC, calibration.
+
+A metric is first taken in each question, since the cells of one question share its difficulty and
+are not independent; `embedllm.inference` says how sure a mean over questions is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+THRESHOLD = 0.5  # a forecast from here on says "correct"; a score from here on is a positive for AUC
+CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
+
+
+def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) -> np.ndarray:
+    """The metric in each question, averaged over the models that were asked.
+
+    A score s, whether binary, graded or a known true probability, is treated as the chance that the
+    answer counts as correct; the metric is then an expectation over that chance:
+
+    - accuracy: s where p >= 0.5, else 1 - s (expected agreement; on binary scores plain accuracy);
+    - log_loss: -s log p - (1 - s) log(1 - p) in nats, p clipped to [1e-6, 1 - 1e-6];
+    - brier: (p - s)^2. For s strictly between 0 and 1 this leaves out the part s (1 - s) that no
+      forecast can avoid, so values on graded or true-probability scores are excess over it.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (n_models, n_questions), in [0, 1]
+        Forecasts; may be NaN only where ``scores`` is.
+    scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        NaN where the model was not asked.
+    metric : {"accuracy", "log_loss", "brier"}
+
+    Returns
+    -------
+    ndarray, shape (n_questions,), float64
+        NaN for a question that no model was asked.
+
+    Raises
+    ------
+    ValueError
+        If the metric is unknown, shapes differ, or an observed cell has no forecast in [0, 1].
+    """
+    p, s, observed = _checked(probabilities, scores)
+    if metric == "accuracy":
+        cells = np.where(p >= THRESHOLD, s, 1 - s)
+    elif metric == "log_loss":
+        p = np.clip(p, CLIP, 1 - CLIP)
+        cells = -(s * np.log(p) + (1 - s) * np.log1p(-p))
+    elif metric == "brier":
+        cells = (p - s) ** 2
+    else:
+        raise ValueError(f"no per-question metric {metric!r}; choose accuracy, log_loss or brier")
+    asked = observed.sum(axis=0)
+    total = np.where(observed, cells, 0.0).sum(axis=0)
+    return np.divide(total, asked, out=np.full(len(asked), np.nan), where=asked > 0)
+
+
+def auc(
+    probabilities: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> float | np.ndarray:
+    """Area under the ROC curve, pooled over all observed cells.
+
+    The chance that a positive cell (score >= 0.5) has a higher forecast than a negative one, ties
+    counting half (Mann-Whitney U). Forecasts are ranked once; each row of weights then costs one pass.
+
+    Parameters
+    ----------
+    probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        As in `question_scores`.
+    weights : ndarray of int, shape (n_questions,) or (n_resamples, n_questions), optional
+        How often each question counts; default once.
+
+    Returns
+    -------
+    float, or float64 ndarray of shape (n_resamples,) for two-dimensional weights
+        In [0, 1]; NaN where positives or negatives are absent.
+
+    Raises
+    ------
+    ValueError
+        As in `question_scores`.
+    """
+    p, s, observed = _checked(probabilities, scores)
+    if weights is None:
+        weights = np.ones(p.shape[1], dtype=np.int64)
+    question = np.broadcast_to(np.arange(p.shape[1]), p.shape)
+    value, positive, question = p[observed], s[observed] >= THRESHOLD, question[observed]
+    order = np.argsort(value, kind="stable")
+    value, positive, question = value[order], positive[order], question[order]
+    positives, negatives = question[positive], question[~positive]
+    lower = np.searchsorted(value[~positive], value[positive], side="left")  # negatives strictly below
+    upper = np.searchsorted(value[~positive], value[positive], side="right")  # ... and those tied
+
+    def area(weight: np.ndarray) -> float:
+        """AUC when question q counts weight[q] times."""
+        below = np.concatenate([[0], np.cumsum(weight[negatives], dtype=np.int64)])
+        counted = weight[positives].astype(np.int64)
+        pairs = int(counted.sum()) * int(below[-1])
+        return float(counted @ (below[lower] + below[upper])) / (2 * pairs) if pairs else np.nan
+
+    weights = np.asarray(weights)
+    return area(weights) if weights.ndim == 1 else np.array([area(row) for row in weights])
+
+
+def expected_calibration_error(probabilities: np.ndarray, scores: np.ndarray, n_bins: int = 15) -> float:
+    """Mean absolute gap between forecast and score over bins of about equally many cells.
+
+    Cells are pooled; equal forecasts always share a bin, so fewer bins may result (Naeini et al.,
+    AAAI 2015, with equal-mass bins as in Nguyen and O'Connor, EMNLP 2015).
+
+    Parameters
+    ----------
+    probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        As in `question_scores`.
+    n_bins : int
+
+    Returns
+    -------
+    float
+        In [0, 1]. Noise keeps it above zero even for the truth: compare it between forecasters.
+    """
+    p, s, observed = _checked(probabilities, scores)
+    p, s = p[observed], s[observed]
+    edges = np.quantile(p, np.linspace(0, 1, n_bins + 1)[1:-1])
+    gaps = np.bincount(np.searchsorted(edges, p, side="right"), weights=p - s)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+def _checked(probabilities: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both as float64 and the mask of observed cells, after checking that they belong together."""
+    p, s = np.asarray(probabilities, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if p.shape != s.shape or p.ndim != 2:
+        raise ValueError(
+            "probabilities and scores must both have shape (n_models, n_questions), "
+            f"found {p.shape} and {s.shape}"
+        )
+    observed = ~np.isnan(s)
+    for name, values in (("forecast", p), ("score", s)):
+        wrong = observed & ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            m, q = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"{wrong.sum()} observed cell(s) with a {name} outside [0, 1] or missing; "
+                f"the first is {values[m, q]} at (model {m}, question {q})"
+            )
+    return p, s, observed

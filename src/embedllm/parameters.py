@@ -1,0 +1,165 @@
+"""What a notebook can be told: name, type, range, meaning and default of every parameter.
+
+Each notebook's tagged cell repeats the defaults as literals (a test compares them), so that papermill
+and a reader in JupyterLab change the same thing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from typing import Annotated
+
+import yaml
+from annotated_types import Ge, Gt, Interval
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from embedllm import sources
+from embedllm.encoders import ENCODERS
+
+
+class ParameterError(ValueError):
+    """A parameter that does not exist or has a value it cannot have."""
+
+
+def _one_of(known):
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+    return AfterValidator(check)
+
+
+# A source is a module of embedllm.sources; a leading underscore marks what belongs to another.
+DATASETS = sorted(
+    module.name.replace("_", "-")
+    for module in pkgutil.iter_modules(sources.__path__)
+    if not module.name.startswith("_")
+)
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Encoder = Annotated[str, _one_of(ENCODERS)]
+
+
+class Parameters(BaseModel):
+    """Shared by all notebooks; together they name the run's folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    DATASET: Annotated[str, _one_of(DATASETS)] = Field("simulated", description="source of outcomes")
+    DATA_DIR: str = Field("", description="folder the data is read from; not used by simulated")
+    NAME: str = Field("", description="label of your own data (DATASET directory)", pattern=r"^[\w.-]*$")
+    ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
+    PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
+    SEED: int = Field(0, description="training only: initialisation, order, noise", ge=0)
+
+    @property
+    def label(self) -> str:
+        """Name of the data in folder names and captions."""
+        return self.NAME or self.DATASET
+
+    @property
+    def told(self) -> dict:
+        """The shared parameters that differ from their defaults."""
+        values = {name: getattr(self, name) for name in Parameters.model_fields}
+        return {name: v for name, v in values.items() if v != Parameters.model_fields[name].default}
+
+
+class Fitting(Parameters):
+    """How the factorisation is trained; see embedllm.factorization.Factorization."""
+
+    DIM: Count = Field(232, description="length of a model vector")
+    NOISE: float = Field(0.05, description="SD of the noise on prompt vectors in training", ge=0)
+    LEARNING_RATE: float = Field(0.003, description="of Adam", gt=0)
+    WEIGHT_DECAY: float = Field(1e-5, description="of Adam", ge=0)
+    EPOCHS: Count = Field(60, description="passes over the training questions, at most")
+    BATCH_CELLS: Count = Field(16384, description="(model, question) cells an update")
+    PATIENCE: int = Field(5, description="epochs without improvement before stopping, 0 for never", ge=0)
+
+    @property
+    def fitting(self) -> dict:
+        """The settings as keyword arguments of Factorization."""
+        return {name.lower(): getattr(self, name) for name in Fitting.model_fields
+                if name not in Parameters.model_fields} | {"seed": self.SEED}
+
+
+class DataPreparation(Parameters):
+    DATA_SEED: int = Field(0, description="draws the simulated pool", ge=0)
+    SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
+    N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)
+    N_QUESTIONS: int = Field(6000, description="questions of the simulated pool", ge=100)
+    KAPPA: float = Field(1.0, description="strength of specialisation in the simulated pool", ge=0)
+
+
+class Training(Fitting):
+    DIMS: list[Count] = Field([1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2)
+
+
+class CorrectnessForecasting(Fitting):
+    SIZES: list[Share] = Field([0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions")
+    N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
+    N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
+
+
+class ModelRouting(Parameters):
+    N_DRAWS: int = Field(200, description="pools drawn without specialisation", ge=20)
+    SECONDS: float = Field(1.0, description="time for each speed measurement", gt=0)
+
+
+class Probing(Fitting):
+    N_COMPONENTS: Count = Field(3, description="principal components of the vectors that the probe may use")
+    N_PERMUTATIONS: int = Field(4999, description="of every permutation test", ge=99)
+
+
+class EmbedderAblation(Fitting):
+    ENCODERS: list[Encoder] = Field(["minilm", "hashing", "random"], description="compared", min_length=2)
+    N_SEEDS: int = Field(5, description="trainings with each encoder", ge=2)
+    MARGIN: Annotated[float, Gt(0)] = Field(0.01, description="accuracy difference that would not matter")
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    "01_data_preparation": DataPreparation,
+    "02_training": Training,
+    "03_correctness_forecasting": CorrectnessForecasting,
+    "04_model_routing": ModelRouting,
+    "05_probing": Probing,
+    "06_embedder_ablation": EmbedderAblation,
+}
+KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
+
+
+def read(notebook: str, values: dict) -> Parameters:
+    """Validate the values of one notebook's parameters.
+
+    Parameters
+    ----------
+    notebook : str
+        Its file name without ``.ipynb``.
+    values : dict
+        Parameter name to value. Papermill's ``-p`` passes lists and booleans as text; YAML reads them.
+        A parameter that only other notebooks have is left aside, so that one preset serves all.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown or a value cannot be used; the message says what could be.
+    """
+    known = NOTEBOOKS[notebook]
+    unknown = sorted(set(values) - KNOWN)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known.model_fields, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known.model_fields)}"
+        raise ParameterError(f"unknown parameter {unknown[0]}; {hint}")
+    own = {name: value for name, value in values.items() if name in known.model_fields}
+    for name, value in own.items():
+        if isinstance(value, str) and known.model_fields[name].annotation is not str:
+            own[name] = yaml.safe_load(value)
+    try:
+        return known(**own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0]
+        reason = first["msg"].removeprefix("Value error, ")
+        meaning = known.model_fields[name].description
+        raise ParameterError(f"{name} = {own[name]!r} ({meaning}): {reason}") from None

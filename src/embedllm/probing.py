@@ -1,0 +1,587 @@
+"""What the model vectors know: linear probes, distances between models, and tests that respect families.
+
+A fitted factorisation says ``logit P(m answers e) = w . (p_m * (A e + b)) + c``. Only the product is
+identified: any invertible map of the latent space gives the same forecasts from other vectors ``p_m``.
+What is identified are the logit coefficients ``beta_m = A' (w * p_m)`` and the intercept; the probes
+start from these.
+
+Models of one family resemble each other in vectors and in accuracy alike, so that free permutations
+and classical tests find relations where there are none. The family is the unit here.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from math import comb, prod
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import orth
+from scipy.spatial.distance import pdist, squareform
+
+SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
+INTRACLASS = np.linspace(0, 0.95, 20)  # correlations within a family among which REML chooses
+FEWEST_TO_PLOT = 8  # models; below, a t-SNE says nothing
+
+
+def identified_coordinates(
+    betas: np.ndarray, intercepts: np.ndarray, prompt_vectors: np.ndarray, n_components: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of models that do not depend on the factorisation's arbitrary latent basis.
+
+    Column 0 is the general level: the logit at the mean prompt vector. The others are the principal
+    components over models of ``beta Sigma^(1/2)``, Sigma the covariance of the prompt vectors: what
+    remains of the logit table once the mean of every model and of every question is removed.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_models, d_prompt), float
+        Logit coefficients of each model.
+    intercepts : ndarray, shape (n_models,), float
+        Logit of each model at the zero prompt vector.
+    prompt_vectors : ndarray, shape (n_questions, d_prompt), float
+        The questions that define mean and covariance; take training questions.
+    n_components : int
+        From 1 to min(n_models - 1, d_prompt, n_questions - 1).
+
+    Returns
+    -------
+    coordinates : ndarray, shape (n_models, 1 + n_components), float64
+        In logits; components ordered by variance, the largest entry of each is positive.
+    shares : ndarray, shape (n_components,), float64
+        Share of the components' total variance that each explains.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a value is not finite or `n_components` is out of range.
+    """
+    profiles = _logit_profiles(betas, prompt_vectors)
+    if np.shape(intercepts) != (len(profiles),):
+        raise ValueError(f"intercepts have shape {np.shape(intercepts)}, expected ({len(profiles)},)")
+    largest = min(len(profiles) - 1, np.shape(betas)[1], len(prompt_vectors) - 1)
+    if not 1 <= n_components <= largest:
+        raise ValueError(f"n_components is {n_components}; this pool allows 1 to {largest}")
+    left, singular, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
+    components = left[:, :n_components] * singular[:n_components]
+    largest_entry = np.abs(components).argmax(axis=0)
+    components *= np.where(components[largest_entry, np.arange(n_components)] < 0, -1, 1)
+    level = np.asarray(intercepts, float) + np.asarray(betas, float) @ np.mean(prompt_vectors, 0, float)
+    return np.column_stack([level, components]), (singular**2 / (singular**2).sum())[:n_components]
+
+
+def identified_distances(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
+    """Distances between models that do not depend on the factorisation's arbitrary latent basis.
+
+    ``d(m, m')^2 = (beta_m - beta_m')' Sigma (beta_m - beta_m')``: the standard deviation over questions
+    of the difference between two models' logits. A constant difference in ability does not count.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_models, d_prompt), float
+    prompt_vectors : ndarray, shape (n_questions, d_prompt), float
+
+    Returns
+    -------
+    ndarray, shape (n_models, n_models), float64
+        In logits; symmetric, zero diagonal.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a value is not finite.
+    """
+    return squareform(pdist(_logit_profiles(betas, prompt_vectors)))
+
+
+def raw_distances(model_vectors: np.ndarray) -> np.ndarray:
+    """Euclidean distances between model vectors, as the paper measures them (not identified).
+
+    Takes shape (n_models, dim), returns shape (n_models, n_models), float64.
+    """
+    return squareform(pdist(np.asarray(model_vectors, float)))
+
+
+def predict_benchmark(
+    coordinates: np.ndarray,
+    accuracy: np.ndarray,
+    families,
+    benchmark: str,
+    seed: int = 0,
+    n_permutations: int = 2000,
+) -> dict[str, str | int | float]:
+    """Regress the accuracy on one benchmark on coordinates learnt without it.
+
+    Ordinary least squares of the accuracy itself, as in the paper. Any predictors serve: the model's
+    vectors, or, as a baseline, its accuracy on the other benchmarks.
+
+    ``p`` is the classical F test: it takes models for independent and is too small where families
+    differ. ``p_family`` asks the same of whole families. Accuracy and coordinates are whitened for a
+    family random intercept (its variance fitted by REML without the coordinates), which gives
+    the statistic its power; then the null residuals change sign by whole families and are recentred,
+    and F is compared with its values under all flips, or under `n_permutations` random ones.
+    It assumes families to be independent and symmetric, and nothing within a family: the random
+    intercept may be wrong. (Cluster sign flips: Cameron, Gelbach & Miller 2008, doi:10.1162/rest.90.3.414.)
+
+    Parameters
+    ----------
+    coordinates : ndarray, shape (n_models, n_predictors), float
+    accuracy : ndarray, shape (n_models,), float in [0, 1]
+        NaN where a model was not asked; that model is left out.
+    families : array-like of str, shape (n_models,)
+    benchmark : str
+        Name of the held-out benchmark.
+    seed : int
+        For random flips; unused where all are enumerated.
+    n_permutations : int
+        All 2^(n_families - 1) distinct flips are enumerated if there are at most this many.
+
+    Returns
+    -------
+    dict
+        ``benchmark``, ``n_models``, ``n_families``; ``r2``, ``r2_adjusted``, ``rmse`` in sample;
+        ``f``, ``df_model``, ``df_resid``, ``p``; ``r2_cv``, ``rmse_cv`` of forecasts for families left
+        out, against the mean of the other families (NaN where too few models remain);
+        ``p_family``, ``p_family_attainable`` (the smallest value it can take: 6 families are needed to
+        get below 0.05).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a coordinate or family is missing, the accuracy is constant, or there are
+        too few models for the number of predictors.
+    """
+    from statsmodels.regression.linear_model import OLS
+
+    coordinates, accuracy = np.asarray(coordinates, float), np.asarray(accuracy, float)
+    if coordinates.ndim != 2 or not len(coordinates) == len(accuracy) == len(families):
+        raise ValueError(
+            f"{benchmark}: coordinates {coordinates.shape}, accuracy {accuracy.shape} and "
+            f"{len(families)} families must share their first axis, one row a model"
+        )
+    if not np.isfinite(coordinates).all():
+        raise ValueError(f"{benchmark}: coordinates hold values that are not finite")
+    asked = ~np.isnan(accuracy)
+    x, y, family = coordinates[asked], accuracy[asked], _family_codes(families)[asked]
+    if len(y) < x.shape[1] + 2:
+        raise ValueError(
+            f"{benchmark}: {len(y)} models cannot carry {x.shape[1]} predictors; use fewer components"
+        )
+    if np.ptp(y) == 0:
+        raise ValueError(f"{benchmark}: every model has one accuracy, {y[0]:g}: there is nothing to explain")
+
+    fit = OLS(y, np.column_stack([np.ones(len(y)), x])).fit()
+    r2_cv, rmse_cv = _leave_one_family_out(x, y, family)
+    p_family, attainable = _family_sign_flip(x, y, family, n_permutations, seed)
+    return {
+        "benchmark": benchmark,
+        "n_models": len(y),
+        "n_families": len(np.unique(family)),
+        "r2": float(fit.rsquared),
+        "r2_adjusted": float(fit.rsquared_adj),
+        "rmse": float(np.sqrt(np.mean(fit.resid**2))),
+        "f": float(fit.fvalue),
+        "df_model": int(fit.df_model),
+        "df_resid": int(fit.df_resid),
+        "p": float(fit.f_pvalue),
+        "r2_cv": r2_cv,
+        "rmse_cv": rmse_cv,
+        "p_family": p_family,
+        "p_family_attainable": attainable,
+    }
+
+
+def leave_one_out_table(rows: list[dict]) -> pd.DataFrame:
+    """One row a held-out benchmark, with p-values adjusted by Holm over the benchmarks.
+
+    Takes the results of `predict_benchmark`; adds ``p_holm`` and ``p_family_holm``.
+    """
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=_holm(table["p"]), p_family_holm=_holm(table["p_family"]))
+
+
+def reliability(scores: np.ndarray, n_splits: int = 50, seed: int = 0) -> float:
+    """How well a benchmark's accuracy would repeat itself on as many other questions of its kind.
+
+    Random halves of the questions, Pearson correlation over models of the two accuracies, averaged
+    over splits, then stepped up to full length by Spearman-Brown, ``2 r / (1 + r)``. No predictor
+    that has not seen these answers can expect a higher R2 out of sample.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_models, n_questions), float in [0, 1]
+        One benchmark's scores; NaN = not asked. In a split, models without an answer in either half
+        are left out.
+    n_splits, seed : int
+
+    Returns
+    -------
+    float
+        At most 1; near 0 or below where models do not differ reliably.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three models or two questions are given, or in some split fewer than three
+        models can be compared or do not differ.
+    """
+    scores = np.asarray(scores, float)
+    if scores.ndim != 2 or scores.shape[0] < 3 or scores.shape[1] < 2:
+        raise ValueError(f"reliability needs 3 models and 2 questions, found scores of shape {scores.shape}")
+    rng = np.random.default_rng(seed)
+    observed, filled = ~np.isnan(scores), np.nan_to_num(scores)
+    correlations = np.empty(n_splits)
+    for split in range(n_splits):
+        first, second = np.array_split(rng.permutation(scores.shape[1]), 2)
+        counts = np.array([observed[:, half].sum(axis=1) for half in (first, second)])
+        sums = np.array([filled[:, half].sum(axis=1) for half in (first, second)])
+        both = (counts > 0).all(axis=0)
+        accuracy = sums[:, both] / counts[:, both]
+        if both.sum() < 3 or (np.ptp(accuracy, axis=1) == 0).any():
+            raise ValueError(
+                f"only {both.sum()} models can be compared on both halves of the {scores.shape[1]} "
+                "questions, or all have one accuracy: leave this benchmark out"
+            )
+        correlations[split] = np.corrcoef(accuracy)[0, 1]
+    mean = correlations.mean()
+    return float(2 * mean / (1 + mean))
+
+
+def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFrame:
+    """Mean distance of models within a community and to the models of other communities.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_models, n_models), float
+        Symmetric.
+    labels : array-like of str, shape (n_models,)
+        The community of each model; models without one (None, NaN) are left out.
+    blocks : array-like of str, shape (n_models,), optional
+        What shares its label by construction, such as the fine-tunes of one base model: a block counts
+        as one, by the mean over its models' distances, and pairs within it do not count. A missing
+        entry is a block of its own. Default: every model counts.
+
+    Returns
+    -------
+    DataFrame
+        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (blocks, or models),
+        ``n_pairs`` (of units within), ``intra``, ``inter``, ``difference`` = intra - inter (NaN where
+        no such pair exists).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a distance is not finite or the models of a block differ in label.
+    """
+    units, between = _units(distances, labels, blocks)
+    rows = []
+    for community in sorted(units["label"].unique()):
+        member = (units["label"] == community).to_numpy()
+        (intra,), (inter,) = _within_and_across(between, member[None])
+        rows.append({
+            "community": community,
+            "n_models": int(units["n_models"][member].sum()),
+            "n_units": int(member.sum()),
+            "n_pairs": comb(int(member.sum()), 2),
+            "intra": float(intra),
+            "inter": float(inter),
+            "difference": float(intra - inter),
+        })
+    columns = ["community", "n_models", "n_units", "n_pairs", "intra", "inter", "difference"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def community_test(
+    distances: np.ndarray, labels, families, base_models=None, seed: int = 0, n_permutations: int = 2000
+) -> pd.DataFrame:
+    """Do models of one community (of one size, say) lie closer to each other than to the others?
+
+    One-sided permutation tests of ``difference`` = intra - inter < 0. ``p_family`` moves labels only
+    among the base models of one family, all fine-tunes with their base, and measures between base
+    models as `community_distances` does with ``blocks=base_models``: every arrangement then holds as
+    many pairs within families as the observed one, so that likeness within a family cannot pass for
+    likeness by size. ``p_free`` moves labels among all models; it takes family for size and is given
+    to show by how much. Models without a label take no part.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_models, n_models), float
+        Symmetric.
+    labels : array-like of str, shape (n_models,)
+        The community of each model, None or NaN without one.
+    families : array-like of str, shape (n_models,)
+    base_models : array-like of str, shape (n_models,), optional
+        The model each was fine-tuned from; a base carries its own name. A missing entry, or None for
+        all, makes a model its own base.
+    seed : int
+    n_permutations : int
+        Random arrangements; a community with no more distinct ones than this gets them all.
+
+    Returns
+    -------
+    DataFrame
+        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (base models),
+        ``difference`` and ``p_family``; ``p_attainable``, the smallest ``p_family`` possible;
+        ``p_holm``, ``p_family`` adjusted over the testable communities; ``difference_free`` (over
+        pairs of models, as in the paper) and ``p_free``; ``note``, why a p is NaN ("not testable: ..."),
+        else empty.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a distance is not finite, a labelled model has no family, or the models of
+        one base differ in label or family.
+    """
+    rng = np.random.default_rng(seed)
+    units, between = _units(distances, labels, base_models, families)
+    models, between_models = _units(distances, labels, None)
+    free = np.zeros(len(models), dtype=np.int64)  # one family of all
+    rows = []
+    for community in sorted(units["label"].unique()):
+        member = (units["label"] == community).to_numpy()
+        row = {
+            "community": community,
+            "n_models": int(units["n_models"][member].sum()),
+            "n_units": int(member.sum()),
+        }
+        row |= _closer(between, member, units["family"].to_numpy(), n_permutations, rng)
+        lenient = _closer(
+            between_models, (models["label"] == community).to_numpy(), free, n_permutations, rng
+        )
+        rows.append({"difference_free": lenient["difference"], "p_free": lenient["p_family"]} | row)
+    columns = ["community", "n_models", "n_units", "difference", "p_family", "p_attainable",
+               "difference_free", "p_free", "note"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(columns.index("p_attainable") + 1, "p_holm", _holm(table["p_family"]))
+    return table
+
+
+def tsne(
+    coordinates: np.ndarray, seed: int = 0, perplexity: float | None = None
+) -> tuple[pd.DataFrame, float]:
+    """A t-SNE map of the models, and how far its neighbourhoods can be trusted.
+
+    Parameters
+    ----------
+    coordinates : ndarray, shape (n_models, n_coordinates), float
+        At least 8 models and 2 coordinates.
+    seed : int
+    perplexity : float, optional
+        Below the number of models; default min(30, (n_models - 1) / 3).
+
+    Returns
+    -------
+    map : DataFrame
+        Columns ``x``, ``y``; one row a model.
+    trustworthiness : float
+        In [0, 1]: penalty for neighbours in the map (5, or fewer where the pool is small) that are
+        none in the coordinates; about 0.5 for a random map (Venna & Kaski 2001).
+
+    Raises
+    ------
+    ValueError
+        If there are too few models or coordinates.
+    """
+    from sklearn.manifold import TSNE, trustworthiness
+
+    coordinates = np.asarray(coordinates, float)
+    n_models, n_coordinates = coordinates.shape
+    if n_models < FEWEST_TO_PLOT or n_coordinates < 2:
+        raise ValueError(
+            f"t-SNE needs {FEWEST_TO_PLOT} models and 2 coordinates, found {n_models} and {n_coordinates}"
+        )
+    perplexity = min(30, (n_models - 1) / 3) if perplexity is None else perplexity
+    # The exact method is quick at some hundred models and does not depend on the number of threads.
+    method = TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed)
+    flat = method.fit_transform(coordinates)
+    trust = trustworthiness(coordinates, flat, n_neighbors=min(5, (n_models - 1) // 2))
+    return pd.DataFrame(flat, columns=["x", "y"]), float(trust)
+
+
+def family_of_size(parameters_b) -> pd.Series:
+    """The paper's size communities: "7B" (6 to 9), "13B" (13 to 14), "70B" (65 to 72), else NaN.
+
+    `parameters_b` is in billions, one value a model, NaN where unpublished; fractions are dropped, so
+    that 9.2 counts as 9 and 72.7 as 72. Returns a Series of str with the index of the input.
+    """
+    billions = np.floor(pd.Series(parameters_b, dtype=float))
+    classes = pd.Series(np.nan, index=billions.index, dtype=object, name="size")
+    for name, (least, most) in SIZE_CLASSES.items():
+        classes[billions.between(least, most)] = name
+    return classes
+
+
+def _logit_profiles(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
+    """Each model's logits around their mean, over sqrt(n_questions): (n_models, n_questions), float64.
+
+    Their Gram matrix is beta Sigma beta'; so no d_prompt x d_prompt matrix is needed.
+    """
+    betas, prompts = np.asarray(betas, float), np.asarray(prompt_vectors, float)
+    if betas.ndim != 2 or prompts.ndim != 2 or betas.shape[1] != prompts.shape[1]:
+        raise ValueError(f"betas {betas.shape} and prompt vectors {prompts.shape} must share their last axis")
+    if not (np.isfinite(betas).all() and np.isfinite(prompts).all()):
+        raise ValueError("betas and prompt vectors must be finite")
+    return betas @ (prompts - prompts.mean(axis=0)).T / np.sqrt(len(prompts))
+
+
+def _family_codes(families) -> np.ndarray:
+    """Integer codes of the families, none of which may be missing."""
+    families = pd.Series(families, dtype=object)
+    if families.isna().any():
+        raise ValueError(
+            f"model(s) {families.index[families.isna()].tolist()[:5]} have no family; "
+            "name one (a model without kin is a family of its own)"
+        )
+    return pd.factorize(families)[0]
+
+
+def _leave_one_family_out(x: np.ndarray, y: np.ndarray, family: np.ndarray) -> tuple[float, float]:
+    """R2 and root mean squared error of forecasts for families that the regression has not seen."""
+    design = np.column_stack([np.ones(len(y)), x])
+    forecast, mean = np.empty_like(y), np.empty_like(y)
+    for out in (family == f for f in np.unique(family)):
+        if (~out).sum() <= design.shape[1]:
+            return np.nan, np.nan
+        forecast[out] = design[out] @ np.linalg.lstsq(design[~out], y[~out])[0]
+        mean[out] = y[~out].mean()
+    squared_error = (y - forecast) ** 2
+    return float(1 - squared_error.sum() / ((y - mean) ** 2).sum()), float(np.sqrt(squared_error.mean()))
+
+
+def _family_sign_flip(
+    x: np.ndarray, y: np.ndarray, family: np.ndarray, n_permutations: int, seed: int
+) -> tuple[float, float]:
+    """The p of `predict_benchmark`'s family test and the smallest attainable one."""
+    onehot = family[:, None] == np.unique(family)
+    n_families = onehot.shape[1]
+    whitener, ones = _family_whitener(y, onehot)
+    ones /= np.linalg.norm(ones)  # the whitened intercept
+
+    def without_intercept(columns):
+        return columns - np.outer(ones, ones @ columns)
+
+    basis = orth(without_intercept(whitener @ (x - x.mean(axis=0))))
+    residuals = without_intercept((whitener @ y)[:, None])
+
+    signs = _signs(n_families, n_permutations, np.random.default_rng(seed))
+    flipped = without_intercept(residuals * (onehot @ signs.T))  # (n_models, 1 + n_flips)
+    # The share explained grows with F, and orders the flips as F does.
+    explained = ((basis.T @ flipped) ** 2).sum(axis=0) / (flipped**2).sum(axis=0)
+    return float(np.mean(explained >= explained[0] * (1 - 1e-9))), 1 / len(signs)
+
+
+def _signs(n_families: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Signs of families, one row a flip, the identity first; one family stays, F ignores a global sign."""
+    if n_families - 1 < 31 and 2 ** (n_families - 1) <= n_permutations + 1:
+        flips = np.arange(2 ** (n_families - 1))[:, None] >> np.arange(n_families) & 1
+    else:
+        flips = rng.integers(2, size=(1 + n_permutations, n_families))
+        flips[0] = 0
+    return 1 - 2 * flips
+
+
+def _family_whitener(y: np.ndarray, onehot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V^(-1/2) for V = I + ratio * same family, ratio by REML from y alone; and its row sums."""
+    n_models, sizes = len(y), onehot.sum(axis=0)
+    best = (-np.inf, None, None)
+    for ratio in INTRACLASS / (1 - INTRACLASS):
+        shrink = (1 - 1 / np.sqrt(1 + ratio * sizes)) / sizes
+        whitener = np.eye(n_models) - (onehot * shrink) @ onehot.T
+        ones, white = whitener.sum(axis=1), whitener @ y
+        precision = ones @ ones
+        rest = white - ones * (ones @ white) / precision
+        likelihood = -0.5 * (
+            np.log1p(ratio * sizes).sum() + np.log(precision) + (n_models - 1) * np.log(rest @ rest)
+        )
+        if likelihood > best[0]:
+            best = (likelihood, whitener, ones)
+    return best[1:]
+
+
+def _units(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:
+    """Labelled models merged into blocks: a table (label, family, n_models) and their mean distances.
+
+    The diagonal of the distances is zero: pairs within a block do not count.
+    """
+    distances = np.asarray(distances, float)
+    n_models = len(labels)
+    if distances.shape != (n_models, n_models):
+        raise ValueError(f"{n_models} labels need distances {(n_models,) * 2}, found {distances.shape}")
+    if not np.isfinite(distances).all():
+        raise ValueError("distances hold values that are not finite")
+    models = pd.DataFrame({
+        "label": np.asarray(labels, dtype=object),
+        "family": 0 if families is None else np.asarray(families, dtype=object),
+        "block": None if blocks is None else np.asarray(blocks, dtype=object),
+    })
+    labelled = models["label"].notna().to_numpy()
+    models, distances = models[labelled], distances[np.ix_(labelled, labelled)]
+    models = models.assign(family=_family_codes(models["family"]))
+    # A model without a block is one; a tuple cannot collide with a name.
+    own = pd.Series([("model", position) for position in models.index], index=models.index, dtype=object)
+    block = models["block"].astype(object).where(models["block"].notna(), own)
+    for column in ("label", "family"):
+        mixed = models.groupby(block, sort=False)[column].nunique().gt(1)
+        if mixed.any():
+            raise ValueError(f"models of one block differ in {column}: {list(mixed.index[mixed])[:5]}")
+    codes, _ = pd.factorize(block)
+    onehot = np.eye(codes.max(initial=-1) + 1)[codes]
+    sizes = onehot.sum(axis=0)
+    between = (onehot.T @ distances @ onehot) / np.outer(sizes, sizes)
+    np.fill_diagonal(between, 0)
+    units = models[["label", "family"]].groupby(codes).first().assign(n_models=sizes.astype(int))
+    return units, between
+
+
+def _within_and_across(between: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean distance within a community and to the rest, for each row of members; NaN without a pair."""
+    n_in = members.sum(axis=1)
+    n_out = members.shape[1] - n_in
+    reach = members @ between
+    within = (reach * members).sum(axis=1)
+    across = (reach * ~members).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return within / (n_in * (n_in - 1)), across / (n_in * n_out)
+
+
+def _closer(
+    between: np.ndarray, member: np.ndarray, family: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> dict[str, float | str]:
+    """Test one community against arrangements of its label within families."""
+    intra, inter = _within_and_across(between, member[None])
+    observed = float((intra - inter)[0])
+    groups = [np.flatnonzero(family == f) for f in np.unique(family)]
+    chosen = [int(member[group].sum()) for group in groups]
+    arrangements = prod(comb(len(group), k) for group, k in zip(groups, chosen, strict=True))
+    if member.sum() < 2:
+        note = "not testable: a single unit, no pair within"
+    elif member.all():
+        note = "not testable: no other community"
+    elif arrangements == 1:
+        note = "not testable: no family has this and another community, one arrangement only"
+    else:
+        note = ""
+    if note:
+        return {"difference": observed, "p_family": np.nan, "p_attainable": np.nan, "note": note}
+
+    if arrangements <= n_permutations + 1:
+        drawn = product(*(combinations(group, k) for group, k in zip(groups, chosen, strict=True)))
+        members = np.zeros((arrangements, len(member)), dtype=bool)
+        for row, parts in zip(members, drawn, strict=True):
+            row[[unit for part in parts for unit in part]] = True
+    else:
+        members = np.tile(member, (1 + n_permutations, 1))
+        for group in groups:
+            members[1:, group] = rng.permuted(members[1:, group], axis=1)
+    intra, inter = _within_and_across(between, members)
+    p = np.mean(intra - inter <= observed + 1e-9 * between.max())  # the observed arrangement is one of them
+    return {"difference": observed, "p_family": float(p), "p_attainable": 1 / len(members), "note": note}
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    """Holm-adjusted p-values; NaN (not tested) stays NaN and does not count.
+
+    Own lines, since statsmodels' `multipletests` collects garbage at every call (0.06 s and more).
+    """
+    ordered = p.dropna().sort_values()
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)

@@ -1,0 +1,250 @@
+"""Send each question to one model: policies, what they gain, how fast they decide.
+
+A policy is a table of utilities; the router takes the best observed one. A cell that was never observed
+can neither be chosen nor counted as wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from embedllm.inference import N_RESAMPLES, bootstrap_weights, interval
+from embedllm.outcomes import OutcomeMatrix
+
+
+def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """The observed model of highest utility for each question; of equals the first.
+
+    Parameters
+    ----------
+    utilities : ndarray, shape (n_models, n_questions) or (n_models,)
+        Any finite unit (probability, probability minus price, ...). One-dimensional: the same order of
+        preference everywhere, falling back to the next best where the best was not observed.
+    observed : ndarray of bool, shape (n_models, n_questions)
+        Which models can be chosen; cells outside may hold anything in ``utilities``.
+
+    Returns
+    -------
+    ndarray, shape (n_questions,), int64
+        Position of the chosen model.
+
+    Raises
+    ------
+    ValueError
+        If a question has no observed model, shapes disagree, or an observed utility is not finite.
+    """
+    _need_observed(observed)
+    if utilities.shape not in (observed.shape, observed.shape[:1]):
+        raise ValueError(
+            f"utilities must have shape {observed.shape} or {observed.shape[:1]}, found {utilities.shape}"
+        )
+    utilities = np.broadcast_to(utilities if utilities.ndim == 2 else utilities[:, None], observed.shape)
+    unusable = observed & ~np.isfinite(utilities)
+    if unusable.any():
+        m, q = np.argwhere(unusable)[0]
+        raise ValueError(
+            f"{unusable.sum()} observed cell(s) without a finite utility; "
+            f"the first is at (model {m}, question {q})"
+        )
+    return np.where(observed, utilities, -np.inf).argmax(axis=0)
+
+
+def best_single(train: OutcomeMatrix) -> np.ndarray:
+    """Utilities of the policy that always asks the model that did best in training.
+
+    Returns
+    -------
+    ndarray, shape (n_models,), float64
+        Mean training score, in [0, 1]; 0 for a model without a training answer, so that it comes last.
+    """
+    answers = train.observed.sum(axis=1)
+    return np.nansum(train.scores, axis=1, dtype=np.float64) / np.maximum(answers, 1)
+
+
+def best_per_benchmark(train: OutcomeMatrix, benchmarks: np.ndarray) -> np.ndarray:
+    """Utilities of the policy that asks the model that did best in training on the question's benchmark.
+
+    A model's mean on a benchmark counts one pseudo-answer at its overall mean, so few answers say
+    little; on a benchmark that training did not hold only the overall mean is left.
+
+    Parameters
+    ----------
+    train : OutcomeMatrix
+    benchmarks : array-like of str, shape (n_questions,)
+        Of the questions to route.
+
+    Returns
+    -------
+    ndarray, shape (n_models, n_questions), float64, in [0, 1]
+    """
+    code, names = pd.factorize(train.questions["benchmark"])
+    member = np.eye(len(names))[code]  # (n_train, n_benchmarks)
+    overall = best_single(train)[:, None]
+    means = (np.nan_to_num(train.scores) @ member + overall) / (train.observed @ member + 1)
+    # An unknown benchmark has position -1, which is the column of overall means.
+    return np.hstack([means, overall])[:, names.get_indexer(np.asarray(benchmarks))]
+
+
+def gained(choices: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The score reached on each question by the chosen model.
+
+    Parameters
+    ----------
+    choices : ndarray of int, shape (n_questions,)
+    values : ndarray, shape (n_models, n_questions)
+        Scores, or known probabilities of a simulation (the same expectation with less noise).
+
+    Returns
+    -------
+    ndarray, shape (n_questions,), float64
+
+    Raises
+    ------
+    ValueError
+        If a chosen cell was not observed.
+    """
+    reached = values[choices, np.arange(values.shape[1])].astype(np.float64)
+    lost = np.flatnonzero(np.isnan(reached))
+    if len(lost):
+        raise ValueError(
+            f"{len(lost)} question(s) were routed to a model that was not observed there, the first at "
+            f"position {lost[0]} (model {choices[lost[0]]}); use choose(..., observed)"
+        )
+    return reached
+
+
+def random_routing(values: np.ndarray) -> np.ndarray:
+    """Expected score of a uniformly random observed model: (n_questions,), float64."""
+    _need_observed(~np.isnan(values))
+    return np.nanmean(values, axis=0, dtype=np.float64)
+
+
+def oracle(values: np.ndarray) -> np.ndarray:
+    """Score of the best observed model on each question: (n_questions,), float64.
+
+    Mostly luck, so no ceiling to divide by: see `embedllm.one_dimensional`.
+    """
+    _need_observed(~np.isnan(values))
+    return np.nanmax(values, axis=0).astype(np.float64)
+
+
+def routing_table(
+    policies: Mapping[str, np.ndarray],
+    benchmarks: np.ndarray,
+    reference: str = "best single",
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Accuracy of every policy, overall and on each benchmark, and its gain over the reference.
+
+    Parameters
+    ----------
+    policies : mapping of policy name to ndarray, shape (n_questions,), in [0, 1]
+        Score reached on each question, from `gained`, `random_routing` or `oracle`.
+    benchmarks, groups : array-like, shape (n_questions,)
+        Strata and near-duplicates, as in `metrics.bootstrap_weights`.
+    reference : str
+        The policy that gains are measured against.
+    seed : int
+        All policies see the same resamples.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``policy``, ``benchmark`` ("all", then each by name), ``accuracy``, ``low``, ``high``,
+        ``gain`` (accuracy minus the reference's), ``gain_low``, ``gain_high``: 95 % bootstrap over
+        questions, the gain's paired. For tests use `metrics.compare`.
+
+    Raises
+    ------
+    ValueError
+        If the reference is not among the policies.
+    """
+    if reference not in policies:
+        raise ValueError(f"reference policy {reference!r} is not among {list(policies)}")
+    benchmarks = np.asarray(benchmarks)
+    weights = bootstrap_weights(benchmarks, N_RESAMPLES, np.random.default_rng(seed), groups)
+    rows = []
+    for part in ["all", *np.unique(benchmarks)]:
+        inside = np.full(len(benchmarks), True) if part == "all" else benchmarks == part
+        drawn, base = weights[:, inside], policies[reference][inside]
+        for policy, values in policies.items():
+            score, gain = values[inside], values[inside] - base
+            measured = (score.mean(), *interval(score, drawn), gain.mean(), *interval(gain, drawn))
+            rows.append((policy, part, *measured))
+    columns = ["policy", "benchmark", "accuracy", "low", "high", "gain", "gain_low", "gain_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def shares(choices: np.ndarray, models: pd.Index) -> pd.DataFrame:
+    """How often each model is chosen.
+
+    Parameters
+    ----------
+    choices : ndarray of int, shape (n_questions,)
+    models : Index, length n_models
+
+    Returns
+    -------
+    DataFrame
+        Columns ``model``, ``share`` (of questions, sums to 1); largest first, unused models included.
+    """
+    counts = np.bincount(choices, minlength=len(models))
+    table = pd.DataFrame({"model": models, "share": counts / len(choices)})
+    return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
+
+
+def selections_per_second(
+    decide: Callable[[np.ndarray], np.ndarray], prompt_vectors: np.ndarray, seconds: float = 1.0
+) -> dict[str, float]:
+    """How fast a router decides, given prompt vectors: all questions at once, and one by one.
+
+    Parameters
+    ----------
+    decide : callable
+        Takes prompt vectors (n, d_prompt) and returns choices (n,).
+    prompt_vectors : ndarray, shape (n_questions, d_prompt)
+    seconds : float
+        Time given to each of the two measurements, after a warm-up call; at least three calls are made.
+
+    Returns
+    -------
+    dict
+        ``batch_size``; ``batch_per_second`` (selections, from the median call); ``single_per_second``;
+        ``single_median_us``, ``single_p95_us`` (microseconds a question).
+    """
+    singles = [prompt_vectors[q : q + 1] for q in range(len(prompt_vectors))]
+    batch, single = _durations(decide, [prompt_vectors], seconds), _durations(decide, singles, seconds)
+    return {
+        "batch_size": len(prompt_vectors),
+        "batch_per_second": len(prompt_vectors) / float(np.median(batch)),
+        "single_per_second": 1 / float(np.median(single)),
+        "single_median_us": 1e6 * float(np.median(single)),
+        "single_p95_us": 1e6 * float(np.quantile(single, 0.95)),
+    }
+
+
+def _durations(decide: Callable, inputs: list[np.ndarray], seconds: float) -> np.ndarray:
+    """Seconds of each call, going round the inputs until the time is up."""
+    decide(inputs[0])
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        decide(inputs[len(taken) % len(inputs)])
+        taken.append(time.perf_counter() - start)
+    return np.array(taken)
+
+
+def _need_observed(observed: np.ndarray) -> None:
+    """Raise if some question has no observed model."""
+    empty = np.flatnonzero(~observed.any(axis=0))
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} question(s) that no model was asked, the first at position {empty[0]}; "
+            "leave them out"
+        )

@@ -1,0 +1,244 @@
+"""What a notebook needs to start and finish: parameters, artifacts of earlier notebooks, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from embedllm import encoders, memo
+from embedllm.outcomes import PARTS, OutcomeMatrix
+from embedllm.parameters import ParameterError, Parameters, read
+from embedllm.sources import directory
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
+FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
+PRESETS = ROOT / "notebooks" / "presets"
+TABLE = "01_data_preparation"  # the notebook that everything else starts from
+
+
+class StudyError(RuntimeError):
+    """Something an earlier notebook should have left is not there."""
+
+
+@dataclass
+class Run:
+    """One run of one notebook. `start` makes it; products are trusted only after `finish`.
+
+    Attributes
+    ----------
+    notebook : str
+        File name without ``.ipynb``.
+    parameters : Parameters
+        The notebook's own parameter class, validated.
+    folder : Path
+        Where this run writes: ``artifacts/<label>/<preset>-<encoder>-s<seed>``, plus a hash of any
+        other override, so that runs never overwrite each other.
+    base : Path
+        The same without the hash: where earlier notebooks' products are looked for next.
+    figures : Path
+        ``figures/<label>`` for the default run of a dataset, else a folder of the run.
+    """
+
+    notebook: str
+    parameters: Parameters
+    folder: Path
+    base: Path
+    figures: Path
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def products(self) -> Path:
+        """The folder this notebook writes its tables and arrays to."""
+        return self.folder / self.notebook
+
+    def path(self, name: str) -> Path:
+        """Where to write a product."""
+        self.products.mkdir(parents=True, exist_ok=True)
+        return self.products / name
+
+    def find(self, notebook: str) -> Path:
+        """The folder of an earlier notebook's products, from this run or the base it deviates from.
+
+        Raises
+        ------
+        StudyError
+            If that notebook has not finished; the message is the command that runs it.
+        """
+        for folder in (self.folder, self.base):
+            manifest = folder / f"{notebook}.products"
+            if manifest.exists():
+                self.inputs[notebook] = hashlib.sha256(manifest.read_bytes()).hexdigest()
+                return folder / notebook
+        told = "".join(f" {name}={value}" for name, value in self.parameters.told.items())
+        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}")
+
+    def table(self) -> OutcomeMatrix:
+        """The outcome table that notebook 01 prepared; its questions carry the column ``part``."""
+        return OutcomeMatrix.load(self.find(TABLE))
+
+    def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
+        """Prompt vectors, (n_prompts, d_prompt) float32, from the cache or freshly encoded."""
+        return encoders.encode(encoder or self.parameters.ENCODER, list(prompts), ARTIFACTS / "vectors")
+
+    def adopt_vectors(self, table: OutcomeMatrix) -> None:
+        """Take ready-made prompt vectors of the data directory into the cache, after a check.
+
+        Raises
+        ------
+        EncoderError
+            If a sample of them, encoded here, comes out differently.
+        """
+        p = self.parameters
+        ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
+        if ready is not None and encoders.ENCODERS[p.ENCODER].sha256:
+            encoders.adopt(p.ENCODER, list(table.questions["prompt"]), ready, ARTIFACTS / "vectors")
+
+    def parts(self, table: OutcomeMatrix, vectors: np.ndarray) -> dict[str, tuple[OutcomeMatrix, np.ndarray]]:
+        """{"train" | "val" | "test": (table, vectors)}."""
+        at = {part: np.flatnonzero(table.questions["part"] == part) for part in PARTS}
+        return {part: (table.at(rows), vectors[rows]) for part, rows in at.items()}
+
+    def remember(self, function, *args, **settings):
+        """``function(*args, **settings)``, read back if nothing it depends on changed."""
+        return memo.remember(ARTIFACTS / "memo", function, *args, **settings)
+
+    def save_figure(self, figure, name: str, table: pd.DataFrame, caption: str) -> None:
+        """Write a figure (PNG, SVG) and the table behind it (CSV)."""
+        from embedllm import figures
+
+        figures.save_figure(figure, self.figures / f"{self.notebook[:2]}_{name}", table, caption)
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
+        self.figures.mkdir(parents=True, exist_ok=True)
+        table.to_csv(self.figures / f"{name}.csv", index=False, float_format="%.6g")
+
+    def finish(self) -> None:
+        """Declare the products whole: write their manifest, kept as it is if nothing changed.
+
+        Also lists the modules this notebook really used, for make.
+        """
+        manifest = {
+            "parameters": self.parameters.model_dump(),
+            "inputs": self.inputs,
+            "products": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                         for path in sorted(self.products.glob("*"))},
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final = self.folder / f"{self.notebook}.products"
+        former = final.with_suffix(".former")
+        text = json.dumps(manifest, indent=1)
+        if former.exists() and former.read_text() == text:
+            os.replace(former, final)  # keeps its time, so that nothing downstream reruns
+        else:
+            final.write_text(text)
+            former.unlink(missing_ok=True)
+        used = sorted(_module_files())
+        (self.folder / f"{self.notebook}.modules").write_text("\n".join(used) + "\n")
+        print(f"{self.notebook}: finished, {len(manifest['products'])} products, "
+              f"figures in {self.figures.name}/")
+
+
+def start(notebook: str, namespace: dict) -> Run:
+    """Begin a notebook: validate its parameters, find its folders, distrust its former products.
+
+    Parameters
+    ----------
+    notebook : str
+        File name without ``.ipynb``.
+    namespace : dict
+        ``globals()`` of the notebook: every UPPER_CASE name in it is taken for a parameter.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, a value out of range, a preset or directory that is not there.
+    """
+    p = read(notebook, {name: value for name, value in namespace.items() if name.isupper()})
+    preset = read_preset(p.PRESET)
+    if notebook == TABLE:
+        check_data_dir(p)
+    expected = read(notebook, preset | {n: getattr(p, n) for n in Parameters.model_fields})
+    overrides = {n: v for n, v in p.model_dump().items() if v != getattr(expected, n)}
+    folder = base = base_folder(p)
+    if overrides:
+        digest = hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
+        folder = base.with_name(f"{base.name}-{digest}")
+    run = Run(notebook, p, folder, base, folder / "figures" if overrides else figure_folder(p))
+    manifest = folder / f"{notebook}.products"
+    if manifest.exists():
+        os.replace(manifest, manifest.with_suffix(".former"))
+    shutil.rmtree(run.products, ignore_errors=True)
+    from embedllm import figures  # late, so that a wrong parameter is told before seaborn loads
+
+    figures.use_style()
+    return run
+
+
+def base_folder(p: Parameters) -> Path:
+    """The folder of a run that overrides nothing; the Makefile names it the same way."""
+    return ARTIFACTS / p.label / f"{p.PRESET}-{p.ENCODER}-s{p.SEED}"
+
+
+def figure_folder(p: Parameters) -> Path:
+    """Only the default run of a dataset writes the figures that are kept."""
+    unusual = p.told.keys() & {"PRESET", "ENCODER", "SEED"}
+    return base_folder(p) / "figures" if unusual else FIGURES / p.label
+
+
+def check_data_dir(p: Parameters) -> None:
+    """Raise ParameterError if the dataset is read from a directory and that is not there."""
+    if p.DATASET != "simulated" and not data_dir(p).is_dir():
+        raise ParameterError(
+            f"DATA_DIR = {p.DATA_DIR!r}: no such directory; DATASET {p.DATASET} is read from one "
+            "(relative paths start at the repository root)"
+        )
+
+
+def data_dir(p: Parameters) -> Path:
+    """DATA_DIR as a path; relative ones start at the repository root, wherever the kernel runs."""
+    return (ROOT / Path(p.DATA_DIR).expanduser()).resolve() if p.DATA_DIR else Path("/nonexistent")
+
+
+def load_outcomes(p) -> OutcomeMatrix:
+    """Read the table that DATASET names.
+
+    Raises
+    ------
+    OutcomeError
+        If the table cannot be used; the message names the rows.
+    """
+    source = importlib.import_module(f"embedllm.sources.{p.DATASET.replace('-', '_')}")
+    if p.DATASET == "simulated":
+        return source.simulate(
+            n_models=p.N_MODELS, n_questions=p.N_QUESTIONS, kappa=p.KAPPA, data_seed=p.DATA_SEED
+        )
+    return source.load(data_dir(p))
+
+
+def read_preset(name: str) -> dict:
+    """The values of a preset; "default" has none, since the notebooks' literals are the default."""
+    if name == "default":
+        return {}
+    path = PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(["default", *sorted(found.stem for found in PRESETS.glob("*.yaml"))])
+        raise ParameterError(f"PRESET = {name!r}: no such file in notebooks/presets; known: {known}")
+    return yaml.safe_load(path.read_text())
+
+
+def _module_files() -> list[str]:
+    """Source files of this package that the process has imported, relative to the root."""
+    return [str(Path(module.__file__).relative_to(ROOT)) for name, module in sys.modules.copy().items()
+            if name.split(".")[0] == "embedllm"]

@@ -1,0 +1,46 @@
+"""Small tables with known truth, shared by the tests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedllm.outcomes import OutcomeMatrix
+
+
+def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix:
+    """An OutcomeMatrix around an array of scores (n_models, n_questions)."""
+    scores = np.asarray(scores, np.float32)
+    n_models, n_questions = scores.shape
+    ids = [f"q{number}" for number in range(n_questions)]
+    questions = pd.DataFrame({
+        "prompt": prompts if prompts is not None else [f"question {name}" for name in ids],
+        "benchmark": benchmarks if benchmarks is not None else ["one"] * n_questions,
+    }, index=pd.Index(ids, name="question_id"))
+    models = pd.DataFrame(index=pd.Index([f"m{number}" for number in range(n_models)], name="model"))
+    return OutcomeMatrix(scores=scores, models=models, questions=questions, **fields)
+
+
+def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1)):
+    """Bernoulli outcomes of given logits, cut into train, val and test: {part: (table, vectors)}.
+
+    With missing cells, the first model still answers everything.
+    """
+    rng = np.random.default_rng(seed)
+    scores = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+    hidden = rng.random(scores.shape) < missing
+    hidden[0] = False
+    scores[hidden] = np.nan
+    n_train, n_val = (int(share * logits.shape[1]) for share in shares)
+    table, vectors = make_table(scores), vectors.astype(np.float32)
+    cuts = np.split(np.arange(logits.shape[1]), [n_train, n_train + n_val])
+    return {part: (table.at(rows), vectors[rows]) for part, rows in zip(("train", "val", "test"), cuts, strict=True)}
+
+
+@pytest.fixture
+def planted():
+    """12 models, 2,000 questions, logits of rank 3 in 16-dimensional prompt vectors: (parts, logits)."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((2000, 16)) / 4
+    logits = rng.standard_normal((12, 3)) @ rng.standard_normal((3, 16)) @ vectors.T * 2
+    logits += rng.standard_normal((12, 1))
+    return make_parts(logits, vectors), logits

@@ -1,0 +1,164 @@
+"""One contract, one suite: every forecaster runs through all of it."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_parts, make_table
+from sklearn.neighbors import NearestNeighbors
+
+from embedllm.baselines import KNearestNeighbours, ModelMean
+from embedllm.factorization import Factorization
+from embedllm.metrics import question_scores
+
+FORECASTERS = {
+    "model mean": ModelMean,
+    "kNN": lambda: KNearestNeighbours(grid=(5, 21, 61)),
+    "factorisation": lambda: Factorization(dim=8, epochs=60, batch_cells=1024, learning_rate=0.01),
+}
+
+
+def log_loss(forecaster, parts, part="test"):
+    table, vectors = parts[part]
+    return np.nanmean(question_scores(forecaster.predict_proba(vectors), table.scores, "log_loss"))
+
+
+@pytest.fixture(params=FORECASTERS)
+def forecaster(request):
+    return FORECASTERS[request.param]()
+
+
+def test_probabilities_have_the_contract_shape(forecaster, planted):
+    parts, _ = planted
+    probabilities = forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
+    assert probabilities.shape == parts["test"][0].shape
+    assert probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_the_same_seed_gives_the_same_bits(forecaster, planted):
+    parts, _ = planted
+    first = forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
+    second = forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
+    np.testing.assert_array_equal(first, second)
+
+
+def test_models_never_seen_in_training_get_a_usable_forecast(forecaster, planted):
+    (train, vectors), val = planted[0]["train"], planted[0]["val"]
+    scores = train.scores.copy()
+    scores[0] = np.nan
+    blind = make_table(np.ones_like(scores)).at(slice(None))
+    object.__setattr__(blind, "scores", scores)
+    probabilities = forecaster.fit(blind, vectors, *val).predict_proba(val[1])
+    assert np.isfinite(probabilities).all()
+
+
+def test_missing_cells_do_not_count(forecaster):
+    """What stands in a missing cell cannot matter, and half of the cells still teach the same thing."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((1500, 6)) / 6**0.5
+    logits = np.repeat([[2.0], [-2.0], [1.0], [-1.0]], 1500, axis=1)
+    parts = make_parts(logits, vectors, missing=0.5)
+    probabilities = forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
+    expected = 1 / (1 + np.exp(-logits[:, 0]))
+    np.testing.assert_allclose(probabilities.mean(axis=1), expected, atol=0.06)
+
+
+@pytest.mark.parametrize("name", ["kNN", "factorisation"])
+def test_reading_the_prompt_pays_only_if_labels_are_real(name, planted):
+    parts, _ = planted
+    mean = log_loss(ModelMean().fit(*parts["train"], *parts["val"]), parts)
+    assert log_loss(FORECASTERS[name]().fit(*parts["train"], *parts["val"]), parts) < mean - 0.02
+    train, vectors = parts["train"]
+    shuffled = parts | {"train": (train, np.random.default_rng(0).permutation(vectors))}
+    assert log_loss(FORECASTERS[name]().fit(*shuffled["train"], *shuffled["val"]), shuffled) > mean - 0.005
+
+
+def test_the_factorisation_recovers_planted_logits():
+    """More questions, smaller error: the planted rank-3 logits come back up to estimation noise."""
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((20_000, 8)) / 8**0.5
+    logits = 2 * rng.standard_normal((20, 3)) @ rng.standard_normal((3, 8)) @ vectors.T
+    errors = []
+    for n in (1000, 20_000):
+        parts = make_parts(logits[:, :n], vectors[:n])
+        fitted = Factorization(dim=3, noise=0, epochs=120, learning_rate=0.005, batch_cells=4096).fit(
+            *parts["train"], *parts["val"])
+        truth = 1 / (1 + np.exp(-logits[:, :n][:, -len(parts["test"][1]):]))
+        errors.append(np.sqrt(np.mean((fitted.predict_proba(parts["test"][1]) - truth) ** 2)))
+    assert errors[1] < 0.03
+    assert errors[1] < errors[0] / 2
+
+
+def test_identified_coefficients_give_the_same_probabilities(planted):
+    parts, _ = planted
+    fitted = FORECASTERS["factorisation"]().fit(*parts["train"], *parts["val"])
+    vectors = parts["test"][1]
+    logits = fitted.intercepts[:, None] + fitted.betas @ vectors.T
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), fitted.predict_proba(vectors), atol=2e-6)
+
+
+def test_two_outputs_and_softmax_are_the_same_model():
+    """The published code has an output for "wrong" and one for "right"; only their difference counts."""
+    generator = torch.Generator().manual_seed(0)
+    latent = torch.randn((50, 7), generator=generator)
+    weight, bias = torch.randn((2, 7), generator=generator), torch.randn(2, generator=generator)
+    two = torch.softmax(latent @ weight.T + bias, dim=1)[:, 1]
+    one = torch.sigmoid(latent @ (weight[1] - weight[0]) + bias[1] - bias[0])
+    torch.testing.assert_close(one, two)
+
+
+def test_early_stopping_keeps_the_best_epoch(planted):
+    parts, _ = planted
+    fitted = Factorization(dim=32, noise=0, epochs=60, learning_rate=0.05, patience=3).fit(
+        *parts["train"], *parts["val"])
+    assert len(fitted.history) < 60
+    np.testing.assert_allclose(log_loss(fitted, parts, "val"), fitted.history["val"].min(), atol=1e-5)
+
+
+def test_published_settings_make_the_published_number_of_updates(planted, monkeypatch):
+    parts, _ = planted
+    steps = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a: (steps.append(1), step(self, *a))[1])
+    Factorization(epochs=2, batch_cells=2048, patience=0, dim=4).fit(*parts["train"], *parts["val"])
+    n_models, n_train = parts["train"][0].shape
+    assert len(steps) == 2 * -(-n_train // (2048 // n_models))
+
+
+def test_saved_and_loaded_factorisations_predict_the_same(planted, tmp_path):
+    parts, _ = planted
+    fitted = FORECASTERS["factorisation"]().fit(*parts["train"], *parts["val"])
+    fitted.save(tmp_path / "factorisation.npz")
+    loaded = Factorization.load(tmp_path / "factorisation.npz")
+    np.testing.assert_array_equal(loaded.predict_proba(parts["test"][1]), fitted.predict_proba(parts["test"][1]))
+    assert loaded.history.equals(fitted.history)
+    assert loaded == fitted
+
+
+def test_neighbours_equal_brute_force_with_missing_cells():
+    rng = np.random.default_rng(0)
+    parts = make_parts(rng.standard_normal((5, 400)), rng.standard_normal((400, 4)), missing=0.3)
+    (train, train_vectors), vectors = parts["train"], parts["test"][1]
+    fitted = KNearestNeighbours(grid=(7,), block=16).fit(*parts["train"], *parts["val"])
+    near = NearestNeighbors(n_neighbors=7, metric="cosine").fit(train_vectors).kneighbors(vectors)[1]
+    expected = np.array([
+        [(np.nansum(train.scores[m, rows]) + fitted.means[m]) / (train.observed[m, rows].sum() + 1) for rows in near]
+        for m in range(5)
+    ])
+    np.testing.assert_allclose(fitted.predict_proba(vectors), expected, atol=1e-6)
+
+
+def test_tied_neighbours_all_count():
+    vectors = np.float32([[1, 0], [1, 0], [1, 0], [0, 1]])
+    train = make_table([[1, 0, 0, 1]])
+    fitted = KNearestNeighbours(grid=(1,)).fit(train, vectors, train, vectors)
+    expected = (1 + fitted.means[0]) / 4  # three neighbours and one pseudo-answer
+    np.testing.assert_allclose(fitted.predict_proba(vectors[:1]), [[expected]], atol=1e-6)
+
+
+def test_k_is_chosen_on_validation(planted):
+    parts, _ = planted
+    fitted = KNearestNeighbours(grid=(3, 31, 1600)).fit(*parts["train"], *parts["val"])
+    losses = {k: log_loss(KNearestNeighbours(grid=(k,)).fit(*parts["train"], *parts["val"]), parts, "val")
+              for k in (3, 31, 1600)}
+    assert fitted.k == min(losses, key=losses.get)

@@ -1,0 +1,271 @@
+"""Routers stay between their bounds and off missing cells; the one-dimensional null is recovered."""
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from embedllm.one_dimensional import OneDimensional, fit_one_dimensional, oracle_without_specialisation
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.routing import (
+    best_per_benchmark,
+    best_single,
+    choose,
+    gained,
+    oracle,
+    random_routing,
+    routing_table,
+    selections_per_second,
+    shares,
+)
+
+NAN = np.nan
+
+
+def table(scores, benchmarks) -> OutcomeMatrix:
+    """An OutcomeMatrix of given scores and benchmarks."""
+    scores = np.asarray(scores, dtype=np.float32)
+    prompts = [f"question {q}" for q in range(scores.shape[1])]
+    return OutcomeMatrix(
+        scores=scores,
+        models=pd.DataFrame(index=pd.Index([f"m{m}" for m in range(scores.shape[0])], name="model")),
+        questions=pd.DataFrame({"prompt": prompts, "benchmark": list(benchmarks)}),
+    )
+
+
+@st.composite
+def scored_pools(draw):
+    """Scores with missing cells, every question asked of some model, and utilities of either shape."""
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 12)))
+    scores = draw(hnp.arrays(np.float64, shape, elements=st.floats(0, 1)))
+    observed = draw(hnp.arrays(np.bool_, shape))
+    someone = draw(hnp.arrays(np.int64, shape[1], elements=st.integers(0, shape[0] - 1)))
+    observed[someone, range(shape[1])] = True
+    utilities = draw(hnp.arrays(np.float64, draw(st.sampled_from([shape, shape[:1]])),
+                                elements=st.floats(-1e6, 1e6)))
+    return np.where(observed, scores, NAN), utilities
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+@given(scored_pools())
+def test_a_router_stays_on_observed_cells_and_between_its_bounds(pool):
+    scores, utilities = pool
+    observed = ~np.isnan(scores)
+    choices = choose(utilities, observed)
+    assert observed[choices, range(scores.shape[1])].all()
+    reached = gained(choices, scores)
+    assert (reached >= np.nanmin(scores, axis=0)).all()
+    assert (reached <= oracle(scores)).all()
+    assert (random_routing(scores) <= oracle(scores) + 1e-12).all()
+    assert (gained(choose(np.nan_to_num(scores), observed), scores) == oracle(scores)).all()
+
+
+def test_constant_policy_falls_back_and_ties_go_to_the_first():
+    observed = np.array([[True, True, False], [True, False, False], [True, True, True]])
+    assert choose(np.array([0.2, 0.9, 0.5]), observed).tolist() == [1, 2, 2]
+    assert choose(np.ones(3), observed).tolist() == [0, 0, 2]
+    missing = np.where(observed, 0.5, NAN)  # a forecast may be missing where nothing was observed
+    assert choose(missing, observed).tolist() == [0, 0, 2]
+
+
+def test_unusable_routing_is_refused():
+    observed = np.array([[True, False], [True, False]])
+    with pytest.raises(ValueError, match="position 1"):
+        choose(np.ones(2), observed)
+    with pytest.raises(ValueError, match=r"model 1, question 0"):
+        choose(np.array([1.0, NAN]), observed[:, :1])
+    with pytest.raises(ValueError, match="shape"):
+        choose(np.ones(3), observed[:, :1])
+    with pytest.raises(ValueError, match="not observed"):
+        gained(np.array([0, 1]), np.array([[1.0, 1.0], [0.0, NAN]]))
+    with pytest.raises(ValueError, match="no model was asked"):
+        oracle(np.array([[1.0, NAN]]))
+
+
+def test_best_single_comes_from_training_and_tolerates_an_absent_model():
+    whole = table([[1, 1, 1, 0], [0, 1, 0, 1], [NAN, NAN, NAN, 1]], "aaab")
+    train, test = whole.at([0, 1, 2]), whole.at([3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        utilities = best_single(train)
+    np.testing.assert_allclose(utilities, [1, 1 / 3, 0])
+    assert choose(utilities, test.observed).tolist() == [0]  # although only model 0 fails the test question
+    assert gained(choose(utilities, test.observed), test.scores).tolist() == [0.0]
+
+
+def test_best_per_benchmark_shrinks_and_falls_back():
+    train = table([[1, 1, 0, 0], [0, 0, 1, NAN], [0.5, NAN, 0.5, 0.5]], "aabb")
+    utilities = best_per_benchmark(train, np.array(["b", "a", "new"]))
+    overall = np.array([1 / 2, 1 / 3, 1 / 2])
+    np.testing.assert_allclose(utilities[:, 0], (np.array([0, 1, 1]) + overall) / np.array([3, 2, 3]))
+    np.testing.assert_allclose(utilities[:, 1], (np.array([2, 0, 0.5]) + overall) / np.array([3, 3, 2]))
+    np.testing.assert_allclose(utilities[:, 2], overall)
+
+
+def test_random_routing_and_oracle_leave_missing_cells_out():
+    scores = np.array([[1, NAN, 0.2], [0, 0.5, NAN]], dtype=np.float32)
+    np.testing.assert_allclose(random_routing(scores), [0.5, 0.5, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(oracle(scores), [1, 0.5, 0.2], rtol=1e-6)
+
+
+def test_routing_table_is_paired_and_complete():
+    rng = np.random.default_rng(1)
+    benchmarks = np.repeat(["x", "y"], [60, 40])
+    base = (rng.random(100) < 0.6).astype(float)
+    better = np.minimum(base + 0.25, 1.25)  # exactly 0.25 everywhere: the paired interval has no width
+    result = routing_table({"best single": base, "router": better}, benchmarks)
+    result = result.set_index(["policy", "benchmark"])
+    assert len(result) == 2 * 3
+    assert result.loc[("best single", "x"), "accuracy"] == pytest.approx(base[:60].mean())
+    np.testing.assert_allclose(result.loc["router", ["gain", "gain_low", "gain_high"]], 0.25)
+    np.testing.assert_allclose(result.loc["best single", ["gain", "gain_low", "gain_high"]], 0.0)
+    overall = result.loc[("best single", "all")]
+    sd = np.sqrt(60 * base[:60].var() + 40 * base[60:].var()) / 100
+    assert overall["high"] - overall["low"] == pytest.approx(2 * 1.96 * sd, rel=0.12)
+    with pytest.raises(ValueError, match="best single"):
+        routing_table({"router": better}, benchmarks)
+
+
+def test_shares_count_every_model():
+    result = shares(np.array([2, 2, 0, 2]), pd.Index(["a", "b", "c"]))
+    assert result["model"].tolist() == ["c", "a", "b"]
+    assert result["share"].tolist() == [0.75, 0.25, 0.0]
+
+
+def test_speed_is_measured_in_the_stated_units():
+    calls = []
+
+    def decide(vectors):
+        calls.append(len(vectors))
+        time.sleep(0.002)
+        return np.zeros(len(vectors), dtype=int)
+
+    speed = selections_per_second(decide, np.zeros((50, 4)), seconds=0.05)
+    assert calls[:2] == [50, 50]  # warm-up, then the batch
+    assert set(calls) == {1, 50}
+    assert speed["batch_size"] == 50
+    assert 50 / 0.05 < speed["batch_per_second"] <= 50 / 0.002
+    assert 2000 <= speed["single_median_us"] <= speed["single_p95_us"]
+    assert speed["single_per_second"] == pytest.approx(1e6 / speed["single_median_us"])
+
+
+# --- the null of no specialisation ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A one-dimensional pool of 30 models and 3,000 questions, a fifth of its cells missing."""
+    rng = np.random.default_rng(11)
+    pool = OneDimensional(abilities=np.linspace(-1.5, 1.5, 30), difficulty_sd=1.8)
+    return pool, pool.draw(rng.random((30, 3000)) < 0.8, rng)
+
+
+def test_draws_fill_the_observed_cells_only(planted):
+    pool, scores = planted
+    observed = ~np.isnan(scores)
+    again = pool.draw(observed, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.isnan(again), ~observed)
+    assert set(np.unique(again[observed])) == {0, 1}
+
+
+def test_planted_abilities_are_recovered(planted):
+    pool, scores = planted
+    fit = fit_one_dimensional(scores)
+    # An ability is known to about 0.055 and abilities spread by 0.89: the correlation is near 0.998.
+    assert np.corrcoef(fit.abilities, pool.abilities)[0, 1] > 0.996
+    # The error all models share is that of the mean difficulty, about 1.8 / sqrt(3000) = 0.033; that of
+    # the scale (slope and sd) is 0.02.
+    assert np.polyfit(pool.abilities, fit.abilities, 1)[0] == pytest.approx(1, abs=0.06)
+    assert fit.difficulty_sd == pytest.approx(1.8, abs=0.1)
+    assert np.abs((fit.abilities - pool.abilities).mean()) < 0.12
+
+
+def test_the_fit_maximises_the_marginal_likelihood():
+    """Against a general optimiser with Gauss-Hermite quadrature, on a pool small enough for it."""
+    rng = np.random.default_rng(5)
+    scores = OneDimensional(np.array([-0.5, 0.3, 1.0, 0.0]), 1.2).draw(rng.random((4, 400)) < 0.9, rng)
+    scores = scores[:, ~np.isnan(scores).all(axis=0)]
+    z, weight = np.polynomial.hermite_e.hermegauss(60)
+    observed, right = ~np.isnan(scores), np.nan_to_num(scores)
+
+    def loss(parameters):
+        logit = parameters[:4, None] - parameters[4] * z
+        cells = right.T @ logit - observed.T @ np.logaddexp(0, logit)
+        return -logsumexp(cells, axis=1, b=weight).sum() + 0.005 * (parameters[:4] ** 2).sum()
+
+    best = minimize(loss, np.append(np.zeros(4), 1.0), method="BFGS").x
+    fit = fit_one_dimensional(scores)
+    np.testing.assert_allclose(np.append(fit.abilities, fit.difficulty_sd), best, atol=2e-3)
+
+
+def test_soft_scores_count_as_parts_of_an_answer(planted):
+    _, scores = planted
+    doubled = np.repeat(scores[:, :800], 2, axis=1)
+    np.testing.assert_allclose(
+        fit_one_dimensional(doubled).abilities, fit_one_dimensional(scores[:, :800]).abilities, atol=2e-3
+    )
+    soft = fit_one_dimensional(np.where(np.isnan(scores), NAN, 0.2 + 0.6 * scores))
+    assert np.isfinite(soft.abilities).all()
+    assert np.corrcoef(soft.abilities, fit_one_dimensional(scores).abilities)[0, 1] > 0.99
+
+
+def test_models_without_an_error_or_a_right_answer_stay_finite(planted):
+    _, scores = planted
+    scores = scores.copy()
+    scores[0], scores[1] = np.where(np.isnan(scores[0]), NAN, 1), np.where(np.isnan(scores[1]), NAN, 0)
+    fit = fit_one_dimensional(scores)
+    assert np.isfinite(fit.abilities).all()
+    assert fit.abilities[0] == fit.abilities.max() > 4
+    assert fit.abilities[1] == fit.abilities.min() < -4
+
+
+def test_the_null_reproduces_the_oracle_of_one_dimensional_pools():
+    """Over 25 pools the observed oracle scatters around the null's mean with the null's spread."""
+    rng = np.random.default_rng(3)
+    deviations = []
+    for r in range(25):
+        pool = OneDimensional(rng.normal(-0.8, 0.7, 10), 1.7)
+        scores = pool.draw(rng.random((10, 700)) < 0.9, rng)
+        scores = scores[:, ~np.isnan(scores).all(axis=0)]
+        null = oracle_without_specialisation(scores, n_draws=60, seed=r)
+        deviations.append((oracle(scores).mean() - null.mean()) / null.std())
+    # The abilities are fitted to the same scores, so deviations vary less than a standard normal.
+    assert abs(np.mean(deviations)) < 3 / np.sqrt(25)
+    assert np.max(np.abs(deviations)) < 3
+
+
+def test_complements_beat_the_null_and_copies_fall_short_of_it():
+    """Dependence between models moves the oracle off the null, in either direction."""
+    rng = np.random.default_rng(4)
+    complements = np.eye(10, dtype=np.float32)[:, rng.integers(0, 10, 1500)]  # exactly one is right
+    assert oracle(complements).mean() > oracle_without_specialisation(complements, n_draws=60).max()
+    distinct = (rng.random((4, 1500)) < 0.3).astype(np.float32)
+    copies = np.repeat(distinct, 3, axis=0)  # four camps of three models that agree on everything
+    assert oracle(copies).mean() < oracle_without_specialisation(copies, n_draws=60).min()
+
+
+def test_graded_scores_have_no_such_null():
+    with pytest.raises(ValueError, match="binarise"):
+        oracle_without_specialisation(np.array([[0.5, 1.0], [1.0, 0.0]]))
+
+
+def test_mmlu_pro_oracle_is_what_one_dimension_gives():
+    """The study's headline on real data: 0.947 observed, 0.945-0.949 without any specialisation."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "mmlu-pro"
+    if not (folder / "outcomes.parquet").exists():
+        pytest.skip("shared/data/mmlu-pro does not lie beside the repository")
+    outcomes = pd.read_parquet(folder / "outcomes.parquet")
+    scores = outcomes.pivot_table("label", "model", "question_id").to_numpy(np.float32)
+    null = oracle_without_specialisation(scores, n_draws=50)
+    assert oracle(scores).mean() == pytest.approx(0.947, abs=5e-4)
+    assert 0.945 <= null.mean() <= 0.949
