@@ -92,7 +92,7 @@ publish: reproduce  ## make the default run's notebooks the committed ones, writ
 	@$(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
-	$(BIN)/python -m embedllm.encoders weights mpnet
+	$(BIN)/python -m embedllm.weights mpnet
 
 clean:  ## remove all runs
 	find $(ARTIFACTS) -mindepth 1 -maxdepth 1 ! -name vectors -exec rm -rf {} + 2>/dev/null || true

@@ -33,7 +33,8 @@ def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1)):
     n_train, n_val = (int(share * logits.shape[1]) for share in shares)
     table, vectors = make_table(scores), vectors.astype(np.float32)
     cuts = np.split(np.arange(logits.shape[1]), [n_train, n_train + n_val])
-    return {part: (table.at(rows), vectors[rows]) for part, rows in zip(("train", "val", "test"), cuts, strict=True)}
+    parts = zip(("train", "val", "test"), cuts, strict=True)
+    return {part: (table.at(rows), vectors[rows]) for part, rows in parts}
 
 
 @pytest.fixture

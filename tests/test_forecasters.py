@@ -130,7 +130,8 @@ def test_saved_and_loaded_factorisations_predict_the_same(planted, tmp_path):
     fitted = FORECASTERS["factorisation"]().fit(*parts["train"], *parts["val"])
     fitted.save(tmp_path / "factorisation.npz")
     loaded = Factorization.load(tmp_path / "factorisation.npz")
-    np.testing.assert_array_equal(loaded.predict_proba(parts["test"][1]), fitted.predict_proba(parts["test"][1]))
+    vectors = parts["test"][1]
+    np.testing.assert_array_equal(loaded.predict_proba(vectors), fitted.predict_proba(vectors))
     assert loaded.history.equals(fitted.history)
     assert loaded == fitted
 
@@ -142,7 +143,8 @@ def test_neighbours_equal_brute_force_with_missing_cells():
     fitted = KNearestNeighbours(grid=(7,), block=16).fit(*parts["train"], *parts["val"])
     near = NearestNeighbors(n_neighbors=7, metric="cosine").fit(train_vectors).kneighbors(vectors)[1]
     expected = np.array([
-        [(np.nansum(train.scores[m, rows]) + fitted.means[m]) / (train.observed[m, rows].sum() + 1) for rows in near]
+        [(np.nansum(train.scores[m, rows]) + fitted.means[m]) / (train.observed[m, rows].sum() + 1)
+         for rows in near]
         for m in range(5)
     ])
     np.testing.assert_allclose(fitted.predict_proba(vectors), expected, atol=1e-6)

@@ -1,3 +1,5 @@
+"""The planted pool: its truth, its ceilings, its prompts, and the modes in which nothing is to be found."""
+
 import itertools
 import re
 
@@ -6,8 +8,6 @@ import pandas as pd
 import pytest
 from scipy.special import expit, xlogy
 
-from embedllm.sources import simulated
-from embedllm.sources.simulated import SKILLS, Planted, draw_models, expected_probabilities, simulate
 from embedllm.sources._simulated_text import (
     BENCHMARKS,
     CUE_SLOTS,
@@ -20,6 +20,8 @@ from embedllm.sources._simulated_text import (
     posterior,
     write,
 )
+from embedllm.sources._simulated_world import SKILLS, Planted, draw_landscape, draw_models, draw_traits
+from embedllm.sources.simulated import expected_probabilities, simulate
 
 TRUE, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
 
@@ -104,8 +106,8 @@ def test_quadrature_agrees_with_monte_carlo():
     rng = np.random.default_rng(0)
     setting = Planted(kappa=1.5)
     models = draw_models(16, rng)
-    traits = simulated._draw_traits(models, setting, rng)
-    land = simulated._draw_landscape(setting, rng)
+    traits = draw_traits(models, setting, rng)
+    land = draw_landscape(setting, rng)
     full = expected_probabilities(traits, land, setting)
     additive = expected_probabilities(traits, land, setting, with_topic=False)
     n = 200_000
@@ -126,7 +128,7 @@ def test_quadrature_agrees_with_monte_carlo():
 
 def test_models_have_the_planted_traits():
     models = draw_models(112, np.random.default_rng(0))
-    traits = simulated._draw_traits(models, Planted(), np.random.default_rng(1))
+    traits = draw_traits(models, Planted(), np.random.default_rng(1))
     ability, taste = traits.ability[:, 0], traits.taste[:, 0]
     np.testing.assert_allclose(taste.std(axis=0), 1)
     np.testing.assert_allclose(taste.T @ (ability - ability.mean()), 0, atol=1e-9)
@@ -263,7 +265,7 @@ def test_family_effects_stay_where_size_and_specialty_do_not_matter():
     for seed in range(6):
         models = draw_models(112, np.random.default_rng(seed))
         setting = Planted(beta=0, specialty=0)
-        taste = simulated._draw_traits(models, setting, np.random.default_rng(seed)).taste[:, 0]
+        taste = draw_traits(models, setting, np.random.default_rng(seed)).taste[:, 0]
         for column, values in (("kind", kinds), ("family", families)):
             group_means = pd.DataFrame(taste).groupby(models[column].to_numpy()).transform("mean")
             values.append(group_means.to_numpy().var(axis=0).mean())

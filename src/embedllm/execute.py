@@ -40,7 +40,8 @@ def write_inputs(p: Parameters, run: Path) -> None:
     """
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
-        _write_if_changed(run / "inputs" / f"{path.stem}.sha", "\n".join("".join(cell["source"]) for cell in cells))
+        code = "\n".join("".join(cell["source"]) for cell in cells)
+        _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
     for path in SOURCE.rglob("*.py"):
         _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", path.read_text())
     preset = PRESETS / f"{p.PRESET}.yaml"
@@ -72,9 +73,11 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
                                    extra_arguments=["--log-level=40"])  # errors of the kernel only
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
-        sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n(the notebook as far as it came: {_shown(failed)})")
+        sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n"
+                 f"(the notebook as far as it came: {_shown(failed)})")
     seconds = time.perf_counter() - began
-    partial.write_text(json.dumps(clean(json.loads(partial.read_text())), indent=1, ensure_ascii=False) + "\n")
+    notebook = clean(json.loads(partial.read_text()))
+    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     os.replace(partial, run / f"{name}.ipynb")
     failed.unlink(missing_ok=True)
     (run / f"{name}.seconds").write_text(f"{seconds:.1f}\n")
@@ -117,8 +120,10 @@ def write_gallery(figures: Path) -> None:
              "Made by `make reproduce`; each with its SVG and the table behind it. Not edited by hand.", ""]
     for path in sorted(figures.glob("*.png")):
         caption = Image.open(path).info["Description"]
-        lines += [f"## {path.stem[3:].replace('_', ' ').capitalize()}", "", f"![{caption}]({path.name})", "",
-                  f"{caption} Notebook {path.stem[:2]}; [SVG]({path.stem}.svg), [table]({path.stem}.csv).", ""]
+        title = path.stem[3:].replace("_", " ").capitalize()
+        files = f"[SVG]({path.stem}.svg), [table]({path.stem}.csv)"
+        lines += [f"## {title}", "", f"![{caption}]({path.name})", "",
+                  f"{caption} Notebook {path.stem[:2]}; {files}.", ""]
     (figures / "README.md").write_text("\n".join(lines))
 
 

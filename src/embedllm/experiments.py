@@ -10,18 +10,12 @@ import numpy as np
 import pandas as pd
 
 from embedllm.baselines import Forecaster, KNearestNeighbours, ModelMean
+from embedllm.communities import community_distances, community_test, family_of_size
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, interval
 from embedllm.metrics import question_scores
 from embedllm.outcomes import OutcomeMatrix, prompt_groups
-from embedllm.probing import (
-    community_distances,
-    community_test,
-    family_of_size,
-    identified_coordinates,
-    leave_one_out_table,
-    predict_benchmark,
-)
+from embedllm.probing import identified_coordinates, leave_one_out_table, predict_benchmark
 
 Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 METRICS = ("accuracy", "log_loss")
@@ -139,7 +133,9 @@ def leave_one_benchmark_out(
         rows = {name: np.flatnonzero((part == name) & (benchmark != left_out)) for name in ("train", "val")}
         parts = {name: (table.at(at), vectors[at]) for name, at in rows.items()}
         fitted = train(parts, **settings)
-        coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
+        coordinates, _ = identified_coordinates(
+            fitted.betas, fitted.intercepts, parts["train"][1], n_components
+        )
         tables.append(pd.DataFrame({
             "benchmark": left_out,
             "model": table.models.index,
@@ -168,8 +164,8 @@ def benchmark_probes(rows: pd.DataFrame, facts: pd.DataFrame, n_permutations: in
     coordinates = [column for column in rows if column.startswith("c") and column[1:].isdigit()]
     tables = {
         name: leave_one_out_table([
-            predict_benchmark(part[columns].to_numpy(), part["accuracy"].to_numpy(), facts["family"], benchmark,
-                              n_permutations=n_permutations)
+            predict_benchmark(part[columns].to_numpy(), part["accuracy"].to_numpy(), facts["family"],
+                              benchmark, n_permutations=n_permutations)
             for benchmark, part in rows.groupby("benchmark")
         ])
         for name, columns in {"model vectors": coordinates, "accuracy elsewhere": ["elsewhere"]}.items()
@@ -185,11 +181,13 @@ def size_communities(
     Returns
     -------
     DataFrame
-        As from `probing.community_test` with ``intra`` and ``inter``, the column ``distance`` in front.
+        As from `communities.community_test` with ``intra`` and ``inter``, the column ``distance`` in front.
     """
     sizes, tables = family_of_size(facts["parameters_b"]), {}
     for name, values in distances.items():
-        tests = community_test(values, sizes, facts["family"], facts["base_model"], n_permutations=n_permutations)
+        tests = community_test(
+            values, sizes, facts["family"], facts["base_model"], n_permutations=n_permutations
+        )
         means = community_distances(values, sizes, facts["base_model"])
         tables[name] = means[["community", "intra", "inter"]].merge(tests, on="community")
     return pd.concat(tables, names=["distance"]).reset_index("distance").reset_index(drop=True)
@@ -210,7 +208,8 @@ def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamp
     Returns
     -------
     DataFrame
-        Columns `by`, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of the mean over questions).
+        Columns `by`, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of the mean over
+        questions).
     """
     weights, rows = _resamples(table, n_resamples), []
     for key, group in values.groupby(by, sort=False):
@@ -222,7 +221,7 @@ def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamp
 
 
 def per_question(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:
-    """Seed-averaged per-question values of each method, as `metrics.compare` takes them."""
+    """Seed-averaged per-question values of each method, as `inference.compare` takes them."""
     wide = values.pivot_table(index="question", columns=by, values=metric, sort=False, dropna=False)
     return {name: wide[name].to_numpy() for name in wide}
 

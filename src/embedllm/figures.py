@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
-RASTERISE_ABOVE = 2_000  # marks; more would make a heavy SVG
+RASTERISE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 
 # One colour per method in every figure (Okabe and Ito's colour-blind safe set).
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -29,7 +29,7 @@ COLOURS = {
     "text ceiling": GREEN, "additive text ceiling": SKY, "true probability": BLACK,
     "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,
     "train": SKY, "validation": BLUE,
-    "model vectors": BLUE, "accuracy elsewhere": ORANGE,
+    "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
     "within the size": BLUE, "to other sizes": ORANGE,
 }
 
@@ -39,8 +39,9 @@ def use_style() -> None:
     sns.set_theme(style="ticks", context="paper", font_scale=1.0)
     mpl.rcParams.update({
         "figure.dpi": 110, "savefig.dpi": DPI, "figure.constrained_layout.use": True,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "legend.frameon": False, "font.family": "DejaVu Sans",
+        "axes.spines.top": False, "axes.spines.right": False,
+        "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+        "legend.frameon": False, "font.family": "DejaVu Sans",
         "svg.hashsalt": "embedllm", "svg.fonttype": "none",
     })
 
@@ -87,7 +88,8 @@ def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None
     step = 1 if len(table) <= 45 else int(np.ceil(len(table) / 40))
     sns.heatmap(
         table, ax=axes, cmap="cividis" if centre is None else "vlag", center=centre,
-        cbar_kws={"label": label}, yticklabels=step, xticklabels=True, rasterized=table.size > RASTERISE_ABOVE,
+        cbar_kws={"label": label}, yticklabels=step, xticklabels=True,
+        rasterized=table.size > RASTERISE_ABOVE,
     )
     axes.tick_params(axis="y", labelsize=6.5, length=0)
     axes.tick_params(axis="x", length=0)
@@ -96,14 +98,18 @@ def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None
     return figure
 
 
-def plot_distributions(table: pd.DataFrame, value: str, group: str, label: str, *, log: bool = False) -> Figure:
+def plot_distributions(
+    table: pd.DataFrame, value: str, group: str, label: str, *, log: bool = False
+) -> Figure:
     """Boxes of a value by group, whiskers from the 1st to the 99th percentile."""
     order = table.groupby(group, observed=True)[value].median().sort_values().index
     figure, axes = plt.subplots(figsize=(WIDTH, 0.24 * len(order) + 0.9))
     sns.boxplot(table, x=value, y=group, order=order, color=SKY, fliersize=0, whis=(1, 99), width=0.65,
                 linewidth=0.8, log_scale=log, ax=axes)
     if log:
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes.set(xlabel=label, ylabel="")
     return figure
 
@@ -181,17 +187,19 @@ def plot_intervals(
                 axes.plot(row[value], height_at, "o", ms=4.5, color=colour)
         for level_name, level in (levels or {}).items():
             axes.axvline(level, ls="--", lw=1, color=COLOURS.get(level_name, BLACK))
-            axes.annotate(level_name, (level, -0.6), ha="center", va="bottom", fontsize=7, annotation_clip=False,
-                          color=COLOURS.get(level_name, BLACK))
+            axes.text(level, -1.0, f"{level_name} ", ha="right", va="center", fontsize=7)
         if zero:
             axes.axvline(0, lw=0.8, color=BLACK)
         axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.4, -0.7)
+        axes.set_ylim(len(rows) - 0.4, -1.5 if levels else -0.7)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(8 // len(panels) + 2))
         axes.grid(axis="x", lw=0.3)
         axes.tick_params(axis="y", length=0)
         axes.set(title=title, xlabel=label)
     if hue:
-        handles = [plt.Line2D([], [], marker="o", lw=1.8, color=COLOURS.get(g, BLUE), label=g) for g in groups]
+        handles = [
+            plt.Line2D([], [], marker="o", lw=1.8, color=COLOURS.get(g, BLUE), label=g) for g in groups
+        ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(groups))
     return figure
 
@@ -206,9 +214,10 @@ def plot_bars(table: pd.DataFrame, name: str, value: str, label: str, *, hue: st
 
 
 def plot_points(
-    table: pd.DataFrame, x: str, y: str, colours: dict[str, str], labels: tuple[str, str], *, ticks: bool = False
+    table: pd.DataFrame, x: str, y: str, colours: dict[str, str], labels: tuple[str, str],
+    *, ticks: bool = False,
 ) -> Figure:
-    """The same points once for each colouring; numbers get a scale, names a legend.
+    """The same points once for each colouring; numbers get a scale, names and ordered classes a legend.
 
     Parameters
     ----------
@@ -218,7 +227,7 @@ def plot_points(
         The axes have a unit worth reading.
     """
     wide = len(colours) > 1
-    figure, grid = plt.subplots(1, len(colours), figsize=(WIDTH, 3.6 if wide else 4.0), squeeze=False,
+    figure, grid = plt.subplots(1, len(colours), figsize=(WIDTH, 3.8 if wide else 4.8), squeeze=False,
                                 sharex=True, sharey=True)
     for axes, (column, title) in zip(grid[0], colours.items(), strict=True):
         blank = table[column].isna()
@@ -228,9 +237,10 @@ def plot_points(
             marks = axes.scatter(known[x], known[y], c=known[column], s=24, cmap="viridis", lw=0)
             figure.colorbar(marks, ax=axes, location="bottom", label=title, shrink=0.9, aspect=25)
         else:
-            kinds = known[column].value_counts().index
-            palette = dict(zip(kinds, sns.color_palette("husl" if len(kinds) > 8 else "colorblind", len(kinds)),
-                               strict=True))
+            ordered = isinstance(known[column].dtype, pd.CategoricalDtype)
+            kinds = known[column].cat.categories if ordered else known[column].value_counts().index
+            scheme = "viridis" if ordered else "colorblind" if len(kinds) <= 8 else "husl"
+            palette = dict(zip(kinds, sns.color_palette(scheme, len(kinds)), strict=True))
             for kind in kinds:
                 part = known[known[column] == kind]
                 axes.scatter(part[x], part[y], color=palette[kind], s=24, lw=0, label=kind)
@@ -251,7 +261,9 @@ def plot_architecture(n_models: int, d_prompt: int, dim: int) -> Figure:
     axes.axis("off")
 
     def box(x, y, width, text, colour):
-        axes.add_patch(FancyBboxPatch((x, y), width, 9, boxstyle="round,pad=0.4", fc=colour, ec="none", alpha=0.22))
+        axes.add_patch(FancyBboxPatch(
+            (x, y), width, 9, boxstyle="round,pad=0.4", fc=colour, ec="none", alpha=0.22
+        ))
         axes.text(x + width / 2, y + 4.5, text, ha="center", va="center", fontsize=7.5)
 
     def arrow(start, end):
@@ -264,8 +276,10 @@ def plot_architecture(n_models: int, d_prompt: int, dim: int) -> Figure:
     box(1, 6, 15, f"model m\n(one of {n_models})", GREY)
     box(22, 6, 41, f"model vector  p_m,  {dim} numbers, trained\n(the embedding the study is about)", BLUE)
     box(69, 6, 29, "P(correct) = sigmoid(\nw . (p_m * (A e + b)) + c )", ORANGE)
-    for start, end in (((16.8, 30.5), (21.2, 30.5)), ((39.8, 30.5), (44.2, 30.5)), ((63.8, 30.5), (68.2, 30.5)),
-                       ((16.8, 10.5), (21.2, 10.5)), ((63.8, 10.5), (68.2, 10.5)), ((83.5, 25.2), (83.5, 16))):
+    for start, end in (
+        ((16.8, 30.5), (21.2, 30.5)), ((39.8, 30.5), (44.2, 30.5)), ((63.8, 30.5), (68.2, 30.5)),
+        ((16.8, 10.5), (21.2, 10.5)), ((63.8, 10.5), (68.2, 10.5)), ((83.5, 25.2), (83.5, 16)),
+    ):
         arrow(start, end)
     axes.text(1, 40, "blue: trained on who answered which question correctly;  * is elementwise;  "
               "w and c are trained too", fontsize=7.5, color=BLACK)

@@ -255,13 +255,12 @@ def equivalence(
 
 
 def holm(p: pd.Series) -> np.ndarray:
-    """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count."""
-    from statsmodels.stats.multitest import multipletests
+    """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count.
 
-    adjusted, tested = np.full(len(p), np.nan), p.notna().to_numpy()
-    if tested.any():
-        adjusted[tested] = multipletests(p[tested], method="holm")[1]
-    return adjusted
+    Own lines, since statsmodels' `multipletests` collects garbage at every call (0.06 s and more).
+    """
+    ordered = pd.Series(p.to_numpy(float)).dropna().sort_values()
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(range(len(p))).to_numpy()
 
 
 def in_words(comparisons: pd.DataFrame, method: str, measure: str) -> str:

@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 
 # Modules that draw, name or run things: they cannot change a computed result.
-PRESENTATION = {"embedllm.figures", "embedllm.study", "embedllm.parameters", "embedllm.execute", "embedllm.memo"}
+PRESENTATION = {
+    "embedllm.figures", "embedllm.study", "embedllm.parameters", "embedllm.execute", "embedllm.memo",
+}
 
 
 def remember(folder: Path, function, *args, **settings):

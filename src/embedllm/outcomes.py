@@ -193,7 +193,7 @@ def from_rows(
         )
     outcomes = outcomes.assign(score=scores)[scores.notna()]
     repeated = outcomes.duplicated(["model", "question_id"], keep=False)
-    disagreeing = outcomes[repeated].groupby(["model", "question_id"])["score"].nunique() > 1
+    disagreeing = outcomes[repeated].groupby(["model", "question_id"])["score"].nunique().gt(1)
     kept = outcomes.drop_duplicates(["model", "question_id"])
 
     row = models.index.get_indexer(kept["model"])

@@ -93,11 +93,15 @@ class DataPreparation(Parameters):
 
 
 class Training(Fitting):
-    DIMS: list[Count] = Field([1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2)
+    DIMS: list[Count] = Field(
+        [1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2
+    )
 
 
 class CorrectnessForecasting(Fitting):
-    SIZES: list[Share] = Field([0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions")
+    SIZES: list[Share] = Field(
+        [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions"
+    )
     N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 

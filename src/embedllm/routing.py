@@ -146,7 +146,7 @@ def routing_table(
     policies : mapping of policy name to ndarray, shape (n_questions,), in [0, 1]
         Score reached on each question, from `gained`, `random_routing` or `oracle`.
     benchmarks, groups : array-like, shape (n_questions,)
-        Strata and near-duplicates, as in `metrics.bootstrap_weights`.
+        Strata and near-duplicates, as in `inference.bootstrap_weights`.
     reference : str
         The policy that gains are measured against.
     seed : int

@@ -101,7 +101,7 @@ class Run:
         """
         p = self.parameters
         ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
-        if ready is not None and encoders.ENCODERS[p.ENCODER].sha256:
+        if ready is not None and encoders.ENCODERS[p.ENCODER].compute is None:
             encoders.adopt(p.ENCODER, list(table.questions["prompt"]), ready, ARTIFACTS / "vectors")
 
     def parts(self, table: OutcomeMatrix, vectors: np.ndarray) -> dict[str, tuple[OutcomeMatrix, np.ndarray]]:
