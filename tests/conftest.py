@@ -45,3 +45,21 @@ def planted():
     logits = rng.standard_normal((12, 3)) @ rng.standard_normal((3, 16)) @ vectors.T * 2
     logits += rng.standard_normal((12, 1))
     return make_parts(logits, vectors), logits
+
+
+def write_directory(path, n_models, n_questions, graded=False, missing=0.0, seed=0):
+    """Write outcomes.csv and questions.csv as the source `directory` reads them."""
+    rng = np.random.default_rng(seed)
+    topics = ["law", "maths", "food"]
+    questions = pd.DataFrame({
+        "question_id": np.arange(n_questions),
+        "prompt": [f"Question {n} about {topics[n % 3]}: what is {rng.integers(1000)}?" for n in range(n_questions)],
+        "benchmark": [topics[n % 3] for n in range(n_questions)],
+    })
+    mean = 0.3 + 0.4 * np.arange(n_models)[:, None] / n_models
+    mean = mean + 0.2 * (np.arange(n_questions) % 3 == np.arange(n_models)[:, None] % 3)
+    scores = np.clip(rng.normal(mean, 0.3), 0, 1) if graded else rng.random(mean.shape) < mean
+    outcomes = pd.DataFrame(scores.astype(float).round(3), index=[f"llm{m}" for m in range(n_models)])
+    outcomes = outcomes.rename_axis("model").reset_index().melt("model", var_name="question_id", value_name="score")
+    outcomes[rng.random(len(outcomes)) >= missing].to_csv(path / "outcomes.csv", index=False)
+    questions.to_csv(path / "questions.csv", index=False)

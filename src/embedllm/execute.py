@@ -66,11 +66,13 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     values = {n: v for n, v in (read_preset(p.PRESET) | p.told).items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
     partial, failed = run / f"{name}.partial.ipynb", run / f"{name}.failed.ipynb"
+    # Waiting threads sleep: with make -j2, spinning ones would slow both notebooks tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     began = time.perf_counter()
     try:
         papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
                                    log_output=False, kernel_name="python3",
-                                   extra_arguments=["--log-level=40"])  # errors of the kernel only
+                                   extra_arguments=["--log-level=50"])  # no notes on how kernels talk and stop
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
         sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n"

@@ -147,6 +147,8 @@ def plot_curves(
         ticks = sorted(table[x].unique())
         axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    else:
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     axes.set(xlabel=labels[0], ylabel=labels[1])
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -192,7 +194,7 @@ def plot_intervals(
             axes.axvline(0, lw=0.8, color=BLACK)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.4, -1.5 if levels else -0.7)
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(8 // len(panels) + 2))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(8 // len(panels) + 2, steps=[1, 2, 2.5, 5, 10]))
         axes.grid(axis="x", lw=0.3)
         axes.tick_params(axis="y", length=0)
         axes.set(title=title, xlabel=label)

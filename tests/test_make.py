@@ -1,0 +1,99 @@
+"""What make reruns and what it leaves alone, on a copy of the repository at smoke size."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import write_directory
+
+from embedllm.parameters import NOTEBOOKS
+from embedllm.study import ROOT
+
+pytestmark = pytest.mark.slow
+TARGET = ["reproduce", "PRESET=smoke", "ENCODER=hashing"]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The tree without runs; its own package comes first on the path, the environment is shared."""
+    folder = tmp_path_factory.mktemp("copy") / "study"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "artifacts", "data", "figures"))
+    return folder
+
+
+def command(copy: Path, *arguments: str) -> dict:
+    environment = os.environ | {"PYTHONPATH": str(copy / "src")}
+    for name in ("EMBEDLLM_ARTIFACTS", "EMBEDLLM_FIGURES", "MAKEFLAGS", "MAKELEVEL"):
+        environment.pop(name, None)
+    # The stamp of set-up is the environment that runs this test.
+    bin_folder = Path(sys.executable).parent
+    stamp = next(bin_folder.parent.glob(".embedllm-*"), None)
+    if stamp is None:
+        pytest.skip("the environment was not made by `make setup`")
+    stamp.touch()
+    return {"args": ["make", *arguments, f"VENV={bin_folder.parent}"], "cwd": copy, "env": environment,
+            "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+
+
+def ran(copy: Path, *arguments: str) -> list[str]:
+    """The notebooks that make executed."""
+    done = subprocess.run(**command(copy, *arguments))
+    assert done.returncode == 0, done.stdout
+    starts = [line.split("  ")[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    return sorted(name for name in starts if name in NOTEBOOKS)
+
+
+def remembered(copy: Path) -> set[str]:
+    return {path.name for path in (copy / "artifacts" / "memo").iterdir()}
+
+
+def test_only_what_changed_runs_again(copy):
+    assert ran(copy, "-j2", *TARGET) == list(NOTEBOOKS)
+    began = time.perf_counter()
+    assert ran(copy, *TARGET) == []
+    assert time.perf_counter() - began < 10
+
+    notebook = copy / "notebooks" / "04_model_routing.ipynb"
+    notebook.write_text(notebook.read_text().replace("import numpy as np", "import numpy  as np"))
+    assert ran(copy, *TARGET) == ["04_model_routing"]
+
+    (copy / "src/embedllm/one_dimensional.py").touch()  # a new time, the same content
+    assert ran(copy, *TARGET) == []
+    module = copy / "src/embedllm/one_dimensional.py"
+    module.write_text(module.read_text() + "\n# a comment\n")
+    assert ran(copy, *TARGET) == ["04_model_routing"]
+
+    before = remembered(copy)
+    figures = copy / "src/embedllm/figures.py"
+    figures.write_text(figures.read_text().replace("#0072B2", "#0072B3"))
+    assert ran(copy, "-j2", *TARGET) == list(NOTEBOOKS)
+    assert remembered(copy) == before, "another palette must not train anything anew"
+
+    assert ran(copy, "-j2", *TARGET, "SEED=1") == list(NOTEBOOKS)
+    assert ran(copy, *TARGET) == [], "runs do not overwrite each other"
+
+
+def test_a_killed_run_goes_on_where_it_was(copy):
+    arguments = [*TARGET, "SEED=2"]
+    process = subprocess.Popen(**command(copy, *arguments), start_new_session=True)
+    run = copy / "artifacts" / "simulated" / "smoke-hashing-s2"
+    for _ in range(600):
+        if (run / "01_data_preparation.done").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "02_training.done").exists()
+    assert ran(copy, "-j2", *arguments) == [name for name in NOTEBOOKS if name != "01_data_preparation"]
+
+
+def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path):
+    write_directory(tmp_path, n_models=9, n_questions=240, graded=True, missing=0.1)
+    own = ["DATASET=directory", f"DATA_DIR={tmp_path}", "NAME=own"]
+    assert ran(copy, "-j2", *TARGET, *own) == list(NOTEBOOKS)

@@ -1,0 +1,104 @@
+"""What a clone promises: one list of pins, a README whose examples run, no path of one machine."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+import yaml
+from conftest import write_directory
+from packaging.requirements import Requirement
+
+from embedllm.execute import readme_tables
+from embedllm.sources import directory
+from embedllm.study import ROOT
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.lock").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def tracked() -> list[str]:
+    """Files that git would commit; the whole test is for clones."""
+    found = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in found.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_the_lock_pins_every_dependency_with_hashes_and_no_torch():
+    pinned = {Requirement(line.split("\\")[0].split(" --hash")[0]).name: line for line in LOCK.splitlines()
+              if re.match(r"^[a-z0-9]", line)}
+    wanted = PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"]
+    assert {Requirement(text).name for text in wanted} - set(pinned) == {"torch"}
+    assert not [name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))]
+    entries = re.split(r"\n(?=[a-z0-9])", LOCK)[1:]
+    assert all("==" in entry.split("\n")[0] and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_torch_has_one_version():
+    (torch,) = [Requirement(text) for text in PYPROJECT["project"]["dependencies"] if text.startswith("torch")]
+    lines = (ROOT / "requirements-torch.txt").read_text().splitlines()
+    versions = {re.match(r"torch==([\d.]+)", line)[1] for line in lines if line.startswith("torch")}
+    assert {f"=={version}" for version in versions} == {str(torch.specifier)}
+
+
+def test_conda_gets_python_and_no_second_list_of_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, *others = environment["dependencies"]
+    assert others == ["pip", "make"]
+    minimum = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert tuple(map(int, python.removeprefix("python=").split("."))) >= tuple(map(int, minimum.split(".")))
+    assert f"name: {environment['name']}" in (ROOT / "environment.yml").read_text()
+    assert f"conda activate {environment['name']}" in README
+
+
+def test_the_installed_packages_are_the_pinned_ones():
+    from importlib.metadata import version
+
+    for name in ("numpy", "pandas", "papermill", "seaborn", "sentence-transformers", "statsmodels", "jupyterlab"):
+        assert f"\n{name}=={version(name)} " in LOCK
+
+
+def test_no_file_names_a_path_of_one_machine_or_is_large():
+    for name in tracked():
+        content = (ROOT / name).read_bytes()
+        assert len(content) < 1_500_000, name
+        if not name.endswith((".png", ".lock")):
+            assert not re.search(rb"/(home|Users|root|work|tmp)/[a-z]", content), name
+    notebooks = sum((ROOT / name).stat().st_size for name in tracked() if name.endswith(".ipynb"))
+    assert notebooks < 5_000_000
+
+
+def code_block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)[number]
+
+
+def test_the_readmes_smallest_tables_are_read(tmp_path):
+    (tmp_path / "outcomes.csv").write_text(code_block("csv", 0))
+    (tmp_path / "questions.csv").write_text(code_block("csv", 1))
+    table = directory.load(tmp_path)
+    np.testing.assert_array_equal(table.scores, np.float32([[1, 0.5], [1, 0]]))
+    assert list(table.models.index) == ["large-llm", "small-llm"]
+
+
+def test_the_readmes_library_example_runs(tmp_path):
+    write_directory(tmp_path, n_models=4, n_questions=40)
+    code = code_block("python").replace("path/to/folder", str(tmp_path)).replace("artifacts", str(tmp_path / "artifacts"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\bllm[0-3]\b", done.stdout)
+
+
+def test_the_readmes_links_and_files_exist():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_readmes_tables_are_those_of_the_committed_figures():
+    for mark, table in readme_tables().items():
+        found = re.search(rf"<!-- {mark}:begin -->\n(.*?)\n<!-- {mark}:end -->", README, re.S)
+        assert found, mark
+        assert found[1] == table, f"README table {mark} is stale: make publish"

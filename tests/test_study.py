@@ -1,0 +1,196 @@
+"""Parameters, runs, remembered results, saved figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table
+from PIL import Image
+
+from embedllm import figures, memo, metrics, study
+from embedllm.factorization import Factorization
+from embedllm.parameters import NOTEBOOKS, ParameterError, read
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"N_SEDES": 3}, "unknown parameter N_SEDES; did you mean N_SEEDS?"),
+    ({"SEED": -1}, "SEED = -1 .*greater than or equal to 0"),
+    ({"N_SEEDS": 2.5}, "N_SEEDS = 2.5"),
+    ({"SIZES": [0.5, 1.5]}, "SIZES = .*less than or equal to 1"),
+    ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*must be one of directory, mmlu-pro, simulated"),
+])
+def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
+    with pytest.raises(ParameterError, match=message):
+        read("03_correctness_forecasting", values)
+
+
+def test_papermill_passes_lists_as_text():
+    assert read("03_correctness_forecasting", {"SIZES": "[0.5, 1.0]", "SEED": "3"}).SIZES == [0.5, 1.0]
+
+
+def test_a_parameter_of_another_notebook_is_left_aside():
+    assert not hasattr(read("04_model_routing", {"N_MODELS": 20}), "N_MODELS")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`study.start` for a notebook with its defaults and some changes, in a folder of the test's."""
+    monkeypatch.setattr(study, "ARTIFACTS", tmp_path / "artifacts")
+    monkeypatch.setattr(study, "FIGURES", tmp_path / "figures")
+
+    def start(notebook="02_training", **changes):
+        return study.start(notebook, NOTEBOOKS[notebook]().model_dump() | changes | {"other": 1, "In": []})
+
+    return start
+
+
+def test_runs_do_not_overwrite_each_other(run):
+    folders = [run().folder, run(SEED=1).folder, run(ENCODER="hashing").folder, run(DIM=8).folder, run(DIM=9).folder]
+    assert len(set(folders)) == len(folders)
+    assert run().folder.name == "default-minilm-s0"
+    assert run(DIM=8).base == run().folder
+
+
+def test_only_the_default_run_writes_the_kept_figures(run, tmp_path):
+    assert run().figures == tmp_path / "figures" / "simulated"
+    assert run(SEED=1).figures == run(SEED=1).folder / "figures"
+    assert run(DIM=8).figures == run(DIM=8).folder / "figures"
+
+
+def test_a_preset_is_no_override(run):
+    preset = {name: value for name, value in study.read_preset("smoke").items() if name in NOTEBOOKS["02_training"].model_fields}
+    assert run(**preset).folder.name == "smoke-minilm-s0"
+    assert run(**preset | {"DIM": 9}).base.name == "smoke-minilm-s0"
+
+
+def test_an_earlier_notebook_must_have_finished(run):
+    with pytest.raises(study.StudyError, match="01_data_preparation has not finished.*make reproduce SEED=4"):
+        run(SEED=4).table()
+    first = run("01_data_preparation", SEED=4)
+    table = make_table(np.ones((2, 3)))
+    table.save(first.products)
+    with pytest.raises(study.StudyError):  # written, but not declared whole
+        run(SEED=4).table()
+    first.finish()
+    assert run(SEED=4).table().fingerprint == table.fingerprint
+
+
+def test_starting_again_withdraws_trust_and_equal_products_keep_their_time(run):
+    first = run("01_data_preparation")
+    make_table(np.ones((2, 3))).save(first.products)
+    first.finish()
+    manifest = first.folder / "01_data_preparation.products"
+    before = manifest.stat().st_mtime_ns
+    again = run("01_data_preparation")
+    assert not manifest.exists()
+    make_table(np.ones((2, 3))).save(again.products)
+    again.finish()
+    assert manifest.stat().st_mtime_ns == before
+    changed = run("01_data_preparation")
+    make_table(np.zeros((2, 3))).save(changed.products)
+    changed.finish()
+    assert manifest.stat().st_mtime_ns != before
+
+
+def test_a_wrong_parameter_is_told_within_a_second_and_without_torch():
+    code = """
+import sys, time
+began = time.perf_counter()
+from embedllm import study
+try:
+    study.start("02_training", {"DIM": 0})
+except study.ParameterError as error:
+    print(time.perf_counter() - began, "torch" in sys.modules, error)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    seconds, torch, *message = out.split()
+    assert float(seconds) < 3  # under 1 s when nothing else runs
+    assert torch == "False"
+    assert " ".join(message).startswith("DIM = 0 (length of a model vector)")
+
+
+CALLS = []
+
+
+def counted(table, scale, settings=None):
+    CALLS.append(scale)
+    return {"b": pd.DataFrame({"x": [1.0 * scale]}), "a": table.scores * scale}
+
+
+def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
+    CALLS.clear()
+    table = make_table(np.ones((2, 3)))
+    first = memo.remember(tmp_path, counted, table, 2, settings={"k": [1]})
+    second = memo.remember(tmp_path, counted, table, 2, settings={"k": [1]})
+    assert CALLS == [2]
+    assert list(second) == ["b", "a"]
+    pd.testing.assert_frame_equal(first["b"], second["b"])
+    np.testing.assert_array_equal(first["a"], second["a"])
+    memo.remember(tmp_path, counted, make_table(np.zeros((2, 3))), 2, settings={"k": [1]})
+    memo.remember(tmp_path, counted, table, 2, settings={"k": [2]})
+    memo.remember(tmp_path, counted, table, 3, settings={"k": [1]})
+    assert CALLS == [2, 2, 2, 3]
+
+
+def test_code_that_computes_counts_and_code_that_draws_does_not(tmp_path, monkeypatch):
+    copies = {}
+    for name in (metrics.__name__, figures.__name__):
+        copy = tmp_path / f"{name}.py"
+        copy.write_bytes(Path(sys.modules[name].__file__).read_bytes())
+        monkeypatch.setattr(sys.modules[name], "__file__", str(copy))
+        copies[name] = copy
+    before = memo._code()
+    copies[figures.__name__].write_text("# another palette")
+    assert memo._code() == before
+    copies[metrics.__name__].write_text("# another metric")
+    assert memo._code() != before
+
+
+def test_a_trained_factorisation_is_remembered(tmp_path, planted):
+    from embedllm import experiments
+
+    settings = {"dim": 4, "epochs": 2, "seed": 0}
+    first = memo.remember(tmp_path, experiments.train, planted[0], **settings)
+    second = memo.remember(tmp_path, experiments.train, planted[0], **settings)
+    assert isinstance(second, Factorization)
+    np.testing.assert_array_equal(first.model_vectors, second.model_vectors)
+
+
+def test_an_interrupted_computation_leaves_nothing(tmp_path):
+    def fails():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        memo.remember(tmp_path, fails)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    figures.use_style()
+    table = pd.DataFrame({"name": ["kNN", "factorisation"], "value": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
+    for copy in ("one", "two"):
+        figure = figures.plot_intervals({"": table}, "name", "value", "a label", levels={"a level": 0.1}, zero=True)
+        figures.save_figure(figure, tmp_path / copy, table, "A caption, with umlauts: äöü.")
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    assert Image.open(tmp_path / "one.png").info["Description"] == "A caption, with umlauts: äöü."
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "one.csv"), table)
+
+
+def test_provenance_names_parameters_inputs_and_products(run):
+    first = run("01_data_preparation")
+    make_table(np.ones((2, 3))).save(first.products)
+    first.finish()
+    second = run()
+    second.table()
+    np.save(second.path("result.npy"), np.ones(2))
+    second.finish()
+    manifest = json.loads((second.folder / "02_training.products").read_text())
+    assert manifest["parameters"]["DIM"] == 232
+    assert set(manifest["inputs"]) == {"01_data_preparation"}
+    assert set(manifest["products"]) == {"result.npy"}
