@@ -5,10 +5,12 @@ NAME ?=
 ENCODER ?= minilm
 SEED ?= 0
 PRESET ?= default
-TORCH ?= cpu
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= $(if $(wildcard $(VENV)/.embedllm-cuda),cuda,cpu)
 
+$(foreach name,DATASET NAME ENCODER SEED PRESET,\
+  $(if $(word 2,$($(name))),$(error $(name) = "$($(name))" has a space in it)))
 BIN := $(VENV)/bin
 ARTIFACTS := $(or $(EMBEDLLM_ARTIFACTS),artifacts)
 RUN := $(ARTIFACTS)/$(or $(NAME),$(DATASET))/$(PRESET)-$(ENCODER)-s$(SEED)
@@ -40,7 +42,7 @@ $(SETUP): requirements.lock requirements-torch.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
-	@touch $@
+	@rm -f $(VENV)/.embedllm-*; touch $@
 
 reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figure
 	@$(EXECUTE) inputs $(OPTIONS)
@@ -88,7 +90,8 @@ lock:  ## pin every package anew (needs uv)
 lab: $(SETUP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir . notebooks
 
-publish: reproduce  ## make the default run's notebooks the committed ones, write the README's tables
+publish:  ## make the default run's notebooks the committed ones, write the README's tables
+	@$(MAKE) --no-print-directory reproduce DATASET=simulated DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default
 	@$(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)

@@ -20,7 +20,8 @@ def execute(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """`python -m embedllm.execute` with artifacts and figures in a folder of the test's."""
     return subprocess.run(
         [sys.executable, "-m", "embedllm.execute", *arguments], capture_output=True, text=True,
-        env=os.environ | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")},
+        env=os.environ
+        | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")},
     )
 
 
@@ -95,7 +96,8 @@ def test_cleaning_twice_changes_nothing_more():
     (["--encoder", "bert"], "ENCODER = 'bert' (what turns prompts into vectors): must be one of minilm"),
     (["--preset", "fast"], "PRESET = 'fast': no such file in notebooks/presets; known: default"),
     (["--seed", "one"], "SEED = 'one'"),
-    (["--dataset", "directory", "--data-dir", "nowhere"], "DATA_DIR = 'nowhere': no such directory"),
+    (["--dataset", "directory"], "DATASET directory needs a NAME"),
+    (["--dataset", "directory", "--name", "own", "--data-dir", "nowhere"], "DATA_DIR = 'nowhere': no such directory"),
     (["--dataset", "mmlu-pro"], "DATA_DIR = '': no such directory"),
 ])
 def test_wrong_options_end_in_one_sentence(arguments, message, folder):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from embedllm.outcomes import (
     OutcomeMatrix,
     audit,
     by_benchmark,
+    check_size,
     from_rows,
     model_facts,
     split,
@@ -117,6 +120,19 @@ def test_the_split_is_80_10_10_stratified_and_seeded():
     assert abs(counts.loc["b", "val"] - 50) <= 1
     assert part.equals(split(table, seed=3))
     assert not part.equals(split(table, seed=4))
+
+
+def test_a_table_too_small_to_study_is_told_before_anything_heavy():
+    table = make_table(np.ones((3, 30)))
+    with pytest.raises(OutcomeError, match="too small: 3 models and 24 train, 3 val, 3 test"):
+        check_size(replace(table, questions=table.questions.assign(part=["train"] * 24 + ["val"] * 3 + ["test"] * 3)))
+
+
+def test_numbers_as_names_become_text():
+    table = from_rows(OUTCOMES.assign(model=[1, 1, 2, 2]), QUESTIONS.assign(benchmark=7),
+                      pd.DataFrame({"model": [1, 2], "family": ["x", "y"]}))
+    assert list(table.models.index) == ["1", "2"]
+    assert list(by_benchmark(table).columns) == ["7"]
 
 
 def test_unknown_facts_stand_for_themselves():

@@ -86,7 +86,8 @@ def test_the_readmes_smallest_tables_are_read(tmp_path):
 
 def test_the_readmes_library_example_runs(tmp_path):
     write_directory(tmp_path, n_models=4, n_questions=40)
-    code = code_block("python").replace("path/to/folder", str(tmp_path)).replace("artifacts", str(tmp_path / "artifacts"))
+    code = code_block("python").replace("path/to/folder", str(tmp_path))
+    code = code.replace("artifacts", str(tmp_path / "artifacts"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\bllm[0-3]\b", done.stdout)

@@ -21,6 +21,9 @@ from embedllm.parameters import NOTEBOOKS, ParameterError, read
     ({"SEED": -1}, "SEED = -1 .*greater than or equal to 0"),
     ({"N_SEEDS": 2.5}, "N_SEEDS = 2.5"),
     ({"SIZES": [0.5, 1.5]}, "SIZES = .*less than or equal to 1"),
+    ({"SIZES": [0.0]}, "SIZES = .*greater than 0"),
+    ({"SIZES": []}, "SIZES = .*at least 1 item"),
+    ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
     ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*must be one of directory, mmlu-pro, simulated"),
 ])
@@ -33,8 +36,31 @@ def test_papermill_passes_lists_as_text():
     assert read("03_correctness_forecasting", {"SIZES": "[0.5, 1.0]", "SEED": "3"}).SIZES == [0.5, 1.0]
 
 
-def test_a_parameter_of_another_notebook_is_left_aside():
-    assert not hasattr(read("04_model_routing", {"N_MODELS": 20}), "N_MODELS")
+def test_a_parameter_of_another_notebook_is_refused_unless_the_preset_says_the_same():
+    with pytest.raises(ParameterError, match="N_MODELS is a parameter of 01_data_preparation, not of 04_model_routing"):
+        read("04_model_routing", {"N_MODELS": 20})
+    with pytest.raises(ParameterError, match="N_MODELS is a parameter of"):
+        read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 30})
+    assert not hasattr(read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 20}), "N_MODELS")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("PRESET: mine\nENCODER: hashing\n", "ENCODER cannot stand in a preset"),
+    ("N_MODELS: 30\n", "with PRESET: mine"),
+    ("- a\n- b\n", "with PRESET: mine"),
+    ("", "with PRESET: mine"),
+])
+def test_a_broken_preset_is_told(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(study, "PRESETS", tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        study.read_preset("mine")
+
+
+@pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b"])
+def test_own_data_needs_a_name_of_its_own(name):
+    with pytest.raises(ParameterError, match="NAME"):
+        read("01_data_preparation", {"DATASET": "directory", "NAME": name})
 
 
 @pytest.fixture
@@ -47,6 +73,31 @@ def run(tmp_path, monkeypatch):
         return study.start(notebook, NOTEBOOKS[notebook]().model_dump() | changes | {"other": 1, "In": []})
 
     return start
+
+
+def test_opening_a_notebook_makes_make_run_it_again(run):
+    first = run()
+    first.path("result.txt").write_text("1")
+    first.finish()
+    stamp = first.folder / "02_training.done"
+    stamp.touch()
+    run()  # a reader runs the first cell in JupyterLab and leaves
+    assert not stamp.exists()
+
+
+def test_figures_that_are_no_longer_drawn_go(run):
+    import matplotlib.pyplot as plt
+
+    table = pd.DataFrame({"x": [1]})
+    first = run()
+    for name in ("old", "kept"):
+        first.save_figure(plt.figure(), name, table, "A caption.")
+    first.finish()
+    (first.figures / "03_other.png").touch()
+    second = run()
+    second.save_figure(plt.figure(), "kept", table, "A caption.")
+    second.finish()
+    assert sorted(path.stem for path in first.figures.glob("*.png")) == ["02_kept", "03_other"]
 
 
 def test_runs_do_not_overwrite_each_other(run):
@@ -63,13 +114,13 @@ def test_only_the_default_run_writes_the_kept_figures(run, tmp_path):
 
 
 def test_a_preset_is_no_override(run):
-    preset = {name: value for name, value in study.read_preset("smoke").items() if name in NOTEBOOKS["02_training"].model_fields}
+    preset = study.read_preset("smoke")  # values for other notebooks included, as papermill -f injects them
     assert run(**preset).folder.name == "smoke-minilm-s0"
     assert run(**preset | {"DIM": 9}).base.name == "smoke-minilm-s0"
 
 
 def test_an_earlier_notebook_must_have_finished(run):
-    with pytest.raises(study.StudyError, match="01_data_preparation has not finished.*make reproduce SEED=4"):
+    with pytest.raises(study.StudyError, match=r"01_data_preparation has not finished.*make reproduce SEED=4"):
         run(SEED=4).table()
     first = run("01_data_preparation", SEED=4)
     table = make_table(np.ones((2, 3)))
@@ -174,7 +225,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     figures.use_style()
     table = pd.DataFrame({"name": ["kNN", "factorisation"], "value": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
     for copy in ("one", "two"):
-        figure = figures.plot_intervals({"": table}, "name", "value", "a label", levels={"a level": 0.1}, zero=True)
+        figure = figures.plot_intervals({"": table}, "name", "value", "a label", levels=[("a level", 0.1)], zero=True)
         figures.save_figure(figure, tmp_path / copy, table, "A caption, with umlauts: äöü.")
     for kind in ("png", "svg", "csv"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()

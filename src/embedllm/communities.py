@@ -19,7 +19,7 @@ SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billion
 
 
 def family_of_size(parameters_b) -> pd.Series:
-    """The paper's size communities: "7B" (6 to 9), "13B" (13 to 14), "70B" (65 to 72), else NaN.
+    """Size communities, the paper's names and our ranges: "7B" (6 to 9), "13B" (13, 14), "70B" (65 to 72).
 
     `parameters_b` is in billions, one value a model, NaN where unpublished; fractions are dropped, so
     that 9.2 counts as 9 and 72.7 as 72. Returns a Series of str with the index of the input.
@@ -29,6 +29,15 @@ def family_of_size(parameters_b) -> pd.Series:
     for name, (least, most) in SIZE_CLASSES.items():
         classes[billions.between(least, most)] = name
     return classes
+
+
+def size_bands(parameters_b) -> pd.Series:
+    """Five bands of size that every model of known size falls into, as an ordered category.
+
+    `parameters_b` is in billions, one value a model, NaN where unpublished.
+    """
+    edges, names = [0, 5, 10, 20, 50, np.inf], ["under 5B", "5 to 10B", "10 to 20B", "20 to 50B", "from 50B"]
+    return pd.cut(pd.Series(parameters_b, dtype=float), edges, right=False, labels=names)
 
 
 def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFrame:

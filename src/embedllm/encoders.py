@@ -33,15 +33,12 @@ class Encoder:
     ----------
     dim : int
         Length of a vector.
-    about : str
-        One sentence for tables and figures.
     compute : callable, optional
         Distinct texts to vectors, which are never cached; None for an encoder with published weights
         (`weights.PUBLISHED`), whose vectors have norm 1.
     """
 
     dim: int
-    about: str
     compute: Callable[[list[str]], np.ndarray] | None = None
 
 
@@ -60,10 +57,10 @@ def _noise(texts: list[str]) -> np.ndarray:
 
 
 ENCODERS: dict[str, Encoder] = {
-    "minilm": Encoder(dim=384, about="all-MiniLM-L6-v2: six layers, the default"),
-    "mpnet": Encoder(dim=768, about="all-mpnet-base-v2: twelve layers, the paper's encoder"),
-    "hashing": Encoder(dim=256, about="hashed counts of words and word pairs", compute=_hashed_words),
-    "random": Encoder(dim=384, about="noise seeded by the text: knows nothing, a control", compute=_noise),
+    "minilm": Encoder(dim=384),
+    "mpnet": Encoder(dim=768),
+    "hashing": Encoder(dim=256, compute=_hashed_words),
+    "random": Encoder(dim=384, compute=_noise),
 }
 
 

@@ -28,6 +28,7 @@ from embedllm.study import (
     data_dir,
     figure_folder,
     read_preset,
+    shown,
 )
 
 SOURCE = ROOT / "src" / "embedllm"
@@ -36,7 +37,8 @@ SOURCE = ROOT / "src" / "embedllm"
 def write_inputs(p: Parameters, run: Path) -> None:
     """Write one hash for each thing a notebook can depend on, leaving unchanged ones untouched.
 
-    Times of files lie (a checkout renews them all), so make compares the times of these instead.
+    Times of files lie (a checkout renews them all), so make compares the times of these instead. A
+    notebook's text counts as well as its code: what `publish` commits is the executed copy.
     """
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
@@ -76,7 +78,7 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
         sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n"
-                 f"(the notebook as far as it came: {_shown(failed)})")
+                 f"(the notebook as far as it came: {shown(failed)})")
     seconds = time.perf_counter() - began
     notebook = clean(json.loads(partial.read_text()))
     partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
@@ -84,8 +86,8 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     failed.unlink(missing_ok=True)
     (run / f"{name}.seconds").write_text(f"{seconds:.1f}\n")
     modules = (run / f"{name}.modules").read_text().split()
-    depends = [_shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in modules]
-    stamp = _shown(run / f"{name}.done")
+    depends = [shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in modules]
+    stamp = shown(run / f"{name}.done")
     (run / f"{name}.d").write_text(f"{stamp}: {' '.join(depends)}\n" + "".join(f"{d}:\n" for d in depends))
     (run / f"{name}.done").touch()
     print(f"{name}  {seconds:.0f} s", flush=True)
@@ -112,8 +114,8 @@ def summarise(run: Path, figures: Path) -> None:
         figures / "timing_notebooks.csv", index=False)
     for name, value in seconds.items():
         print(f"  {name:<28}{value:6.0f} s")
-    print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {_shown(figures)}/README.md   "
-          f"executed notebooks: {_shown(run)}/")
+    print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {shown(figures)}/README.md   "
+          f"executed notebooks: {shown(run)}/")
 
 
 def write_gallery(figures: Path) -> None:
@@ -185,11 +187,6 @@ def _write_if_changed(path: Path, text: str) -> None:
         path.write_text(digest)
 
 
-def _shown(path: Path) -> str:
-    """A path as make and a reader want it: relative to the repository where it lies inside."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Command line; every parameter that names a run is an option."""
     parser = argparse.ArgumentParser(prog="python -m embedllm.execute", description=__doc__)
@@ -201,8 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = vars(parser.parse_args(arguments))
     action, notebook = options.pop("action"), options.pop("notebook")
     try:
-        p = read("01_data_preparation", options)
-        read_preset(p.PRESET)
+        preset = read_preset(options["PRESET"])
+        for name in NOTEBOOKS:  # all of them before any runs
+            p = read(name, preset | options, preset)
         check_data_dir(p)
     except ParameterError as error:
         sys.exit(f"error: {error}")

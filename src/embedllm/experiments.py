@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 
 from embedllm.baselines import Forecaster, KNearestNeighbours, ModelMean
-from embedllm.communities import community_distances, community_test, family_of_size
 from embedllm.factorization import Factorization
-from embedllm.inference import bootstrap_weights, interval
+from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.metrics import question_scores
 from embedllm.outcomes import OutcomeMatrix, prompt_groups
-from embedllm.probing import identified_coordinates, leave_one_out_table, predict_benchmark
 
 Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 METRICS = ("accuracy", "log_loss")
@@ -44,23 +42,52 @@ def forecast(parts: Parts, **settings) -> dict[str, np.ndarray]:
 
 
 def dim_curve(parts: Parts, dims: list[int], **settings) -> pd.DataFrame:
-    """Log-loss of the factorisation against the length of its vectors.
+    """The factorisation trained anew for each length of its vectors.
 
     Returns
     -------
     DataFrame
-        Columns ``dim``, ``part`` (train, validation), ``log_loss`` (nats a cell), ``low``, ``high`` (95 %
-        over questions), ``epochs`` (until the best validation loss).
+        As from `_scored`, with the columns ``part`` (train, val), ``dim`` and ``seed``.
     """
-    rows = []
+    tables = []
     for dim in dims:
         fitted = train(parts, **settings | {"dim": dim})
-        for part, name in (("train", "train"), ("val", "validation")):
+        for part in ("train", "val"):
             table, vectors = parts[part]
-            values = question_scores(fitted.predict_proba(vectors), table.scores, "log_loss")
-            low, high = interval(values, _resamples(table))
-            rows.append((dim, name, np.nanmean(values), low, high, int(fitted.history["val"].idxmin()) + 1))
-    return pd.DataFrame(rows, columns=["dim", "part", "log_loss", "low", "high", "epochs"])
+            scored = _scored(table, fitted.predict_proba(vectors))
+            tables.append(scored.assign(part=part, dim=dim, seed=settings["seed"]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def shorter_vectors(values: pd.DataFrame, table: OutcomeMatrix, margin: float) -> pd.DataFrame:
+    """Is a shorter vector as good as the longest, up to a margin? Paired non-inferiority tests.
+
+    Tested from long to short, each at 5 %, until the first that fails: a fixed sequence needs no
+    correction.
+
+    Parameters
+    ----------
+    values : DataFrame
+        From `dim_curve`, one part only.
+    table : OutcomeMatrix
+        The questions of that part.
+    margin : float
+        Log-loss that may be lost, nats a cell.
+
+    Returns
+    -------
+    DataFrame
+        One row a length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
+        ``low90``, ``high90``, ``p`` (of "worse by the margin or more"), ``as_good``.
+    """
+    losses = per_question(values, "log_loss", "dim")
+    longest, *others = sorted(losses, reverse=True)
+    rows, going = [], True
+    for dim in others:
+        test = equivalence(losses[dim], losses[longest], **_design(table), margin=margin)
+        going &= test["p_upper"] < 0.05
+        rows.append((dim, test["difference"], test["low90"], test["high90"], test["p_upper"], going))
+    return pd.DataFrame(rows, columns=["dim", "difference", "low90", "high90", "p", "as_good"])
 
 
 def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) -> pd.DataFrame:
@@ -113,86 +140,6 @@ def encoder_comparison(
     return pd.concat(tables, ignore_index=True)
 
 
-def leave_one_benchmark_out(
-    table: OutcomeMatrix, vectors: np.ndarray, n_components: int, **settings
-) -> pd.DataFrame:
-    """Model coordinates learned without a benchmark, beside the accuracy on it.
-
-    The benchmark is out of training and of validation, and every fit starts anew.
-
-    Returns
-    -------
-    DataFrame
-        One row a (benchmark, model): ``benchmark``, ``model``, ``accuracy`` (on all its questions),
-        ``elsewhere`` (mean training score without it) and the identified coordinates ``c0`` (level)
-        to ``c<n_components>``.
-    """
-    part, benchmark = table.questions["part"], table.questions["benchmark"]
-    tables = []
-    for left_out in sorted(benchmark.unique()):
-        rows = {name: np.flatnonzero((part == name) & (benchmark != left_out)) for name in ("train", "val")}
-        parts = {name: (table.at(at), vectors[at]) for name, at in rows.items()}
-        fitted = train(parts, **settings)
-        coordinates, _ = identified_coordinates(
-            fitted.betas, fitted.intercepts, parts["train"][1], n_components
-        )
-        tables.append(pd.DataFrame({
-            "benchmark": left_out,
-            "model": table.models.index,
-            "accuracy": table.at(np.flatnonzero(benchmark == left_out)).model_means,
-            "elsewhere": parts["train"][0].model_means,
-            **{f"c{number}": column for number, column in enumerate(coordinates.T)},
-        }))
-    return pd.concat(tables, ignore_index=True)
-
-
-def benchmark_probes(rows: pd.DataFrame, facts: pd.DataFrame, n_permutations: int) -> pd.DataFrame:
-    """Predict each left-out benchmark from the model vectors, and from accuracy elsewhere alone.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `leave_one_benchmark_out`.
-    facts : DataFrame
-        From `outcomes.model_facts`.
-
-    Returns
-    -------
-    DataFrame
-        As from `probing.leave_one_out_table`, with the column ``predictors`` in front.
-    """
-    coordinates = [column for column in rows if column.startswith("c") and column[1:].isdigit()]
-    tables = {
-        name: leave_one_out_table([
-            predict_benchmark(part[columns].to_numpy(), part["accuracy"].to_numpy(), facts["family"],
-                              benchmark, n_permutations=n_permutations)
-            for benchmark, part in rows.groupby("benchmark")
-        ])
-        for name, columns in {"model vectors": coordinates, "accuracy elsewhere": ["elsewhere"]}.items()
-    }
-    return pd.concat(tables, names=["predictors"]).reset_index("predictors").reset_index(drop=True)
-
-
-def size_communities(
-    distances: dict[str, np.ndarray], facts: pd.DataFrame, n_permutations: int
-) -> pd.DataFrame:
-    """Distances within and between size classes, with their tests, for several distances.
-
-    Returns
-    -------
-    DataFrame
-        As from `communities.community_test` with ``intra`` and ``inter``, the column ``distance`` in front.
-    """
-    sizes, tables = family_of_size(facts["parameters_b"]), {}
-    for name, values in distances.items():
-        tests = community_test(
-            values, sizes, facts["family"], facts["base_model"], n_permutations=n_permutations
-        )
-        means = community_distances(values, sizes, facts["base_model"])
-        tables[name] = means[["community", "intra", "inter"]].merge(tests, on="community")
-    return pd.concat(tables, names=["distance"]).reset_index("distance").reset_index(drop=True)
-
-
 def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamples: int) -> pd.DataFrame:
     """Means over seeds and questions, with intervals over questions and the spread over seeds.
 
@@ -211,7 +158,8 @@ def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamp
         Columns `by`, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of the mean over
         questions).
     """
-    weights, rows = _resamples(table, n_resamples), []
+    weights = bootstrap_weights(n_resamples=n_resamples, rng=np.random.default_rng(0), **_design(table))
+    rows = []
     for key, group in values.groupby(by, sort=False):
         for metric in METRICS:
             wide = group.pivot_table(index="question", columns="seed", values=metric, dropna=False)
@@ -241,11 +189,9 @@ def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"question": np.arange(table.shape[1]), **columns})
 
 
-def _resamples(table: OutcomeMatrix, n_resamples: int = 1000) -> np.ndarray:
-    """Bootstrap weights over the questions of a table, stratified, repeated prompts together."""
-    return bootstrap_weights(
-        table.questions["benchmark"], n_resamples, np.random.default_rng(0), prompt_groups(table)
-    )
+def _design(table: OutcomeMatrix) -> dict[str, np.ndarray]:
+    """How the questions of a table are sampled: strata and repeated prompts, as `inference` takes them."""
+    return {"strata": table.questions["benchmark"].to_numpy(), "groups": prompt_groups(table).to_numpy()}
 
 
 def _stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 
 from embedllm.outcomes import OutcomeMatrix
 
@@ -66,6 +67,7 @@ class Factorization:
     def fit(
         self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
     ) -> Self:
+        """Train on `train`, stop on `val`; the contract is `baselines.Forecaster`."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         generator = torch.Generator(device).manual_seed(self.seed)
         vectors, scores, mask = _tensors(train, train_vectors, device)
@@ -99,9 +101,10 @@ class Factorization:
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
+        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
         latent = prompt_vectors @ self.projection.T + self.offset  # (n_questions, dim)
         logits = (self.model_vectors * self.output) @ latent.T + self.constant  # (n_models, n_questions)
-        return 1 / (1 + np.exp(-logits))
+        return expit(np.clip(logits, -15, 15))  # beyond, float32 would round to certainty
 
     @property
     def betas(self) -> np.ndarray:

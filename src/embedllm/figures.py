@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,11 +27,11 @@ SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
 COLOURS = {
     "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
     "random model": GREY, "best single model": VERMILION, "best per benchmark": PURPLE, "oracle": BLACK,
-    "text ceiling": GREEN, "additive text ceiling": SKY, "true probability": BLACK,
+    "text ceiling": GREEN, "additive text ceiling": PURPLE, "true probability": BLACK,
     "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,
     "train": SKY, "validation": BLUE,
     "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
-    "within the size": BLUE, "to other sizes": ORANGE,
+    "within the size": BLUE, "to the other classes": ORANGE,
 }
 
 
@@ -155,8 +156,8 @@ def plot_curves(
 
 
 def plot_intervals(
-    panels: dict[str, pd.DataFrame], name: str, value: str, label: str, *,
-    hue: str | None = None, levels: dict[str, float] | None = None, zero: bool = False,
+    panels: dict[str, pd.DataFrame], name: str, value: str, label: str | dict[str, str], *,
+    hue: str | None = None, levels: Sequence[tuple[str, float]] = (), zero: bool = False,
     low: str = "low", high: str = "high",
 ) -> Figure:
     """Points with intervals, one row a name, one panel a table, rows shared by the panels.
@@ -166,9 +167,11 @@ def plot_intervals(
     panels : mapping of str to DataFrame
         Panel title to table with columns `name`, `value` and, where there is an interval, `low` and
         `high`.
+    label : str or mapping of str to str
+        Of the horizontal axis, with its unit: one for all panels or one for each title.
     hue : str, optional
         Column that colours and offsets the points within a row; the row's own name otherwise.
-    levels : mapping of str to float, optional
+    levels : sequence of (str, float)
         Named vertical lines in every panel.
     zero : bool
         Draw a line at zero: the values are differences.
@@ -187,7 +190,7 @@ def plot_intervals(
                 if low in table:
                     axes.plot([row[low], row[high]], [height_at] * 2, color=colour, lw=1.8, alpha=0.6)
                 axes.plot(row[value], height_at, "o", ms=4.5, color=colour)
-        for level_name, level in (levels or {}).items():
+        for level_name, level in levels:
             axes.axvline(level, ls="--", lw=1, color=COLOURS.get(level_name, BLACK))
             axes.text(level, -1.0, f"{level_name} ", ha="right", va="center", fontsize=7)
         if zero:
@@ -197,7 +200,7 @@ def plot_intervals(
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(8 // len(panels) + 2, steps=[1, 2, 2.5, 5, 10]))
         axes.grid(axis="x", lw=0.3)
         axes.tick_params(axis="y", length=0)
-        axes.set(title=title, xlabel=label)
+        axes.set(title=title, xlabel=label if isinstance(label, str) else label[title])
     if hue:
         handles = [
             plt.Line2D([], [], marker="o", lw=1.8, color=COLOURS.get(g, BLUE), label=g) for g in groups
@@ -217,7 +220,7 @@ def plot_bars(table: pd.DataFrame, name: str, value: str, label: str, *, hue: st
 
 def plot_points(
     table: pd.DataFrame, x: str, y: str, colours: dict[str, str], labels: tuple[str, str],
-    *, ticks: bool = False,
+    *, ticks: bool = False, names: str | None = None,
 ) -> Figure:
     """The same points once for each colouring; numbers get a scale, names and ordered classes a legend.
 
@@ -227,6 +230,8 @@ def plot_points(
         Column to panel title. Rows where the column is blank are drawn hollow.
     ticks : bool
         The axes have a unit worth reading.
+    names : str, optional
+        Column that names the points, written beside them where there are at most 40.
     """
     wide = len(colours) > 1
     figure, grid = plt.subplots(1, len(colours), figsize=(WIDTH, 3.8 if wide else 4.8), squeeze=False,
@@ -249,6 +254,9 @@ def plot_points(
             if len(kinds) <= 30:
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=6,
                             ncols=3 if len(kinds) > 9 else 2, handletextpad=0.1, columnspacing=0.6)
+        if names and len(table) <= 40:
+            for _, row in table.iterrows():
+                axes.annotate(row[names], (row[x], row[y]), (3, 2), textcoords="offset points", fontsize=5.5)
         axes.set(title=title if wide else "", xlabel=labels[0])
         if not ticks:
             axes.set(xticks=[], yticks=[])

@@ -7,7 +7,7 @@ these models, these benchmarks and these fits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -82,6 +82,7 @@ def summarise(
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
     groups: np.ndarray | None = None,
+    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
     """Every metric of every forecaster with a 95 % interval over questions.
 
@@ -94,6 +95,7 @@ def summarise(
         Strata and near-duplicates, as in `bootstrap_weights`.
     seed, n_resamples : int
         All forecasters see the same resamples.
+    metrics : sequence of {"accuracy", "log_loss", "brier", "auc"}
 
     Returns
     -------
@@ -103,7 +105,7 @@ def summarise(
     weights = bootstrap_weights(benchmarks, n_resamples, np.random.default_rng(seed), groups)
     rows = []
     for name, probabilities in forecasts.items():
-        for metric in METRICS:
+        for metric in metrics:
             if metric == "auc":
                 value = auc(probabilities, scores)
                 low, high = _percentiles(auc(probabilities, scores, weights))
@@ -254,6 +256,24 @@ def equivalence(
     }
 
 
+def pooled(families: Mapping, name: str, alpha: float = 0.05) -> pd.DataFrame:
+    """Several tables of `compare` as one family, corrected together.
+
+    Parameters
+    ----------
+    families : mapping of key to DataFrame
+    name : str
+        Of the column that holds the key.
+
+    Returns
+    -------
+    DataFrame
+        As from `compare`, the column `name` in front.
+    """
+    table = pd.concat(families, names=[name]).reset_index(name).reset_index(drop=True)
+    return table.assign(p_holm=holm(table["p"]), mde=_detectable(table["se"], alpha / len(table)))
+
+
 def holm(p: pd.Series) -> np.ndarray:
     """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count.
 
@@ -266,6 +286,8 @@ def holm(p: pd.Series) -> np.ndarray:
 def in_words(comparisons: pd.DataFrame, method: str, measure: str) -> str:
     """One row of `compare` as a sentence that says no more than the test does."""
     row = comparisons.set_index("method").loc[method]
+    if row["difference"] == 0 and row["se"] == 0:
+        return f"{method} and {row['reference']} have the same {measure}: their difference is zero, without spread."
     numbers = f"{row['difference']:+.4f} (95 % interval {row['low']:+.4f} to {row['high']:+.4f}"
     numbers += f", p = {row['p_holm']:.2g} after Holm)"
     if row["p_holm"] < 0.05:

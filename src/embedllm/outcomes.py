@@ -17,6 +17,7 @@ import pandas as pd
 
 PARTS = ("train", "val", "test")
 SHARES = (0.8, 0.1, 0.1)  # the paper's split
+FEWEST_MODELS, FEWEST_QUESTIONS = 3, 10  # in the table, in each part of it: below, nothing can be estimated
 
 
 class OutcomeError(ValueError):
@@ -173,11 +174,12 @@ def from_rows(
     """
     _need(outcomes, "outcomes", ["model", "question_id", "score"])
     _need(questions, "questions", ["question_id", "prompt", "benchmark"])
-    questions = questions.set_index("question_id")
     if models is None:
         models = pd.DataFrame({"model": sorted(outcomes["model"].astype(str).unique())})
     _need(models, "models", ["model"])
-    models = models.set_index("model")
+    # Names may be numbers in a file; here they are names.
+    outcomes, models = (frame.assign(model=frame["model"].astype(str)) for frame in (outcomes, models))
+    questions, models = questions.set_index("question_id"), models.set_index("model")
     for name, index in {"models": models.index, "questions": questions.index}.items():
         if index.has_duplicates:
             raise OutcomeError(f"the {name} table names twice: {_some(index[index.duplicated()])}")
@@ -194,6 +196,7 @@ def from_rows(
     outcomes = outcomes.assign(score=scores)[scores.notna()]
     repeated = outcomes.duplicated(["model", "question_id"], keep=False)
     disagreeing = outcomes[repeated].groupby(["model", "question_id"])["score"].nunique().gt(1)
+    questions = questions.assign(benchmark=questions["benchmark"].astype(str))
     kept = outcomes.drop_duplicates(["model", "question_id"])
 
     row = models.index.get_indexer(kept["model"])
@@ -251,6 +254,18 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
         for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):
             part_of_group.update(dict.fromkeys(chunk.tolist(), part))
     return group.map(part_of_group).rename("part")
+
+
+def check_size(table: OutcomeMatrix) -> None:
+    """Raise OutcomeError if a split table (column ``part``) is too small for anything to be estimated."""
+    counts = table.questions["part"].value_counts().reindex(PARTS, fill_value=0)
+    if table.shape[0] < FEWEST_MODELS or counts.min() < FEWEST_QUESTIONS:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise OutcomeError(
+            f"the table is too small: {table.shape[0]} models and {found} questions; {FEWEST_MODELS} models and "
+            f"{FEWEST_QUESTIONS} questions in each part are needed (about {10 * FEWEST_QUESTIONS} questions, in "
+            "benchmarks of ten and more)"
+        )
 
 
 def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.DataFrame:

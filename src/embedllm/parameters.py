@@ -11,8 +11,8 @@ import pkgutil
 from typing import Annotated
 
 import yaml
-from annotated_types import Ge, Gt, Interval
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import Ge, Interval
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embedllm import sources
 from embedllm.encoders import ENCODERS
@@ -31,6 +31,12 @@ def _one_of(known):
     return AfterValidator(check)
 
 
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError("names something twice")
+    return values
+
+
 # A source is a module of embedllm.sources; a leading underscore marks what belongs to another.
 DATASETS = sorted(
     module.name.replace("_", "-")
@@ -38,21 +44,29 @@ DATASETS = sorted(
     if not module.name.startswith("_")
 )
 Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Interval(ge=0, le=1)]
+Share = Annotated[float, Interval(gt=0, le=1)]
 Encoder = Annotated[str, _one_of(ENCODERS)]
 
 
 class Parameters(BaseModel):
     """Shared by all notebooks; together they name the run's folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     DATASET: Annotated[str, _one_of(DATASETS)] = Field("simulated", description="source of outcomes")
     DATA_DIR: str = Field("", description="folder the data is read from; not used by simulated")
-    NAME: str = Field("", description="label of your own data (DATASET directory)", pattern=r"^[\w.-]*$")
+    NAME: str = Field("", description="label of your own data (DATASET directory)", pattern=r"^(\w[\w.-]*)?$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
     PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
     SEED: int = Field(0, description="training only: initialisation, order, noise", ge=0)
+
+    @model_validator(mode="after")
+    def _check_name(self):
+        if self.DATASET == "directory" and not self.NAME:
+            raise ValueError("DATASET directory needs a NAME for your data: it names the folders of its runs")
+        if self.NAME in {*DATASETS, "memo", "vectors", "inputs"} - {self.DATASET}:
+            raise ValueError(f"NAME = {self.NAME!r} is taken by the study itself; choose another")
+        return self
 
     @property
     def label(self) -> str:
@@ -93,14 +107,15 @@ class DataPreparation(Parameters):
 
 
 class Training(Fitting):
-    DIMS: list[Count] = Field(
+    DIMS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
         [1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2
     )
+    DIM_MARGIN: float = Field(0.002, description="log-loss that a shorter vector may cost, nats a cell", gt=0)
 
 
 class CorrectnessForecasting(Fitting):
     SIZES: list[Share] = Field(
-        [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions"
+        [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
     )
     N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
@@ -117,9 +132,11 @@ class Probing(Fitting):
 
 
 class EmbedderAblation(Fitting):
-    ENCODERS: list[Encoder] = Field(["minilm", "hashing", "random"], description="compared", min_length=2)
+    ENCODERS: Annotated[list[Encoder], AfterValidator(_distinct)] = Field(
+        ["minilm", "hashing", "random"], description="compared", min_length=2
+    )
     N_SEEDS: int = Field(5, description="trainings with each encoder", ge=2)
-    MARGIN: Annotated[float, Gt(0)] = Field(0.01, description="accuracy difference that would not matter")
+    MARGIN: float = Field(0.01, description="accuracy difference that would not matter", gt=0)
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
@@ -133,7 +150,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
 
 
-def read(notebook: str, values: dict) -> Parameters:
+def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:
     """Validate the values of one notebook's parameters.
 
     Parameters
@@ -142,7 +159,9 @@ def read(notebook: str, values: dict) -> Parameters:
         Its file name without ``.ipynb``.
     values : dict
         Parameter name to value. Papermill's ``-p`` passes lists and booleans as text; YAML reads them.
-        A parameter that only other notebooks have is left aside, so that one preset serves all.
+    preset : dict, optional
+        The preset they may come from: its values for other notebooks are left aside, so that one
+        preset serves all.
 
     Raises
     ------
@@ -150,11 +169,17 @@ def read(notebook: str, values: dict) -> Parameters:
         If a name is unknown or a value cannot be used; the message says what could be.
     """
     known = NOTEBOOKS[notebook]
-    unknown = sorted(set(values) - KNOWN)
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], known.model_fields, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known.model_fields)}"
-        raise ParameterError(f"unknown parameter {unknown[0]}; {hint}")
+    for name in values.keys() - known.model_fields.keys():
+        if name not in KNOWN:
+            close = difflib.get_close_matches(name, known.model_fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known.model_fields)}"
+            raise ParameterError(f"unknown parameter {name}; {hint}")
+        if name not in (preset or {}) or preset[name] != values[name]:
+            owners = ", ".join(owner for owner, fields in NOTEBOOKS.items() if name in fields.model_fields)
+            raise ParameterError(
+                f"{name} is a parameter of {owners}, not of {notebook}; to change it for the whole study put "
+                "it into a preset (a file in notebooks/presets)"
+            )
     own = {name: value for name, value in values.items() if name in known.model_fields}
     for name, value in own.items():
         if isinstance(value, str) and known.model_fields[name].annotation is not str:
@@ -163,7 +188,9 @@ def read(notebook: str, values: dict) -> Parameters:
         return known(**own)
     except ValidationError as error:
         first = error.errors()[0]
-        name = first["loc"][0]
         reason = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # about several parameters at once
+            raise ParameterError(reason) from None
+        name = first["loc"][0]
         meaning = known.model_fields[name].description
         raise ParameterError(f"{name} = {own[name]!r} ({meaning}): {reason}") from None

@@ -157,7 +157,7 @@ def routing_table(
     DataFrame
         Columns ``policy``, ``benchmark`` ("all", then each by name), ``accuracy``, ``low``, ``high``,
         ``gain`` (accuracy minus the reference's), ``gain_low``, ``gain_high``: 95 % bootstrap over
-        questions, the gain's paired. For tests use `metrics.compare`.
+        questions, the gain's paired. For tests use `inference.compare`.
 
     Raises
     ------

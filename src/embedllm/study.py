@@ -56,6 +56,7 @@ class Run:
     base: Path
     figures: Path
     inputs: dict[str, str] = field(default_factory=dict)
+    drawn: set[str] = field(default_factory=set)
 
     @property
     def products(self) -> Path:
@@ -117,7 +118,9 @@ class Run:
         """Write a figure (PNG, SVG) and the table behind it (CSV)."""
         from embedllm import figures
 
-        figures.save_figure(figure, self.figures / f"{self.notebook[:2]}_{name}", table, caption)
+        name = f"{self.notebook[:2]}_{name}"
+        self.drawn.add(name)
+        figures.save_figure(figure, self.figures / name, table, caption)
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
@@ -127,8 +130,12 @@ class Run:
     def finish(self) -> None:
         """Declare the products whole: write their manifest, kept as it is if nothing changed.
 
-        Also lists the modules this notebook really used, for make.
+        Also removes figures that an earlier run of this notebook drew and this one did not, and lists
+        the modules that were really used, for make.
         """
+        for path in self.figures.glob(f"{self.notebook[:2]}_*"):
+            if path.stem not in self.drawn:
+                path.unlink()
         manifest = {
             "parameters": self.parameters.model_dump(),
             "inputs": self.inputs,
@@ -146,8 +153,11 @@ class Run:
             former.unlink(missing_ok=True)
         used = sorted(_module_files())
         (self.folder / f"{self.notebook}.modules").write_text("\n".join(used) + "\n")
-        print(f"{self.notebook}: finished, {len(manifest['products'])} products, "
-              f"figures in {self.figures.name}/")
+        root = FIGURES if self.figures.is_relative_to(FIGURES) else ARTIFACTS
+        print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
+        if self.folder != self.base and self.products.exists():
+            print("Its products stand alone: other notebooks read them only if the changed values come from a "
+                  "preset (a file in notebooks/presets).")
 
 
 def start(notebook: str, namespace: dict) -> Run:
@@ -165,11 +175,12 @@ def start(notebook: str, namespace: dict) -> Run:
     ParameterError
         For an unknown name, a value out of range, a preset or directory that is not there.
     """
-    p = read(notebook, {name: value for name, value in namespace.items() if name.isupper()})
-    preset = read_preset(p.PRESET)
+    values = {name: value for name, value in namespace.items() if name.isupper()}
+    preset = read_preset(values.get("PRESET", "default"))
+    p = read(notebook, values, preset)
     if notebook == TABLE:
         check_data_dir(p)
-    expected = read(notebook, preset | {n: getattr(p, n) for n in Parameters.model_fields})
+    expected = read(notebook, preset | {n: getattr(p, n) for n in Parameters.model_fields}, preset)
     overrides = {n: v for n, v in p.model_dump().items() if v != getattr(expected, n)}
     folder = base = base_folder(p)
     if overrides:
@@ -179,6 +190,7 @@ def start(notebook: str, namespace: dict) -> Run:
     manifest = folder / f"{notebook}.products"
     if manifest.exists():
         os.replace(manifest, manifest.with_suffix(".former"))
+    (folder / f"{notebook}.done").unlink(missing_ok=True)  # until it finishes, make has to run it again
     shutil.rmtree(run.products, ignore_errors=True)
     from embedllm import figures  # late, so that a wrong parameter is told before seaborn loads
 
@@ -235,7 +247,20 @@ def read_preset(name: str) -> dict:
     if not path.is_file():
         known = ", ".join(["default", *sorted(found.stem for found in PRESETS.glob("*.yaml"))])
         raise ParameterError(f"PRESET = {name!r}: no such file in notebooks/presets; known: {known}")
-    return yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text())
+    if not isinstance(values, dict) or values.get("PRESET") != name:
+        raise ParameterError(f"notebooks/presets/{name}.yaml must be a list of NAME: value with PRESET: {name}")
+    if shared := (values.keys() & Parameters.model_fields.keys()) - {"PRESET"}:
+        raise ParameterError(
+            f"notebooks/presets/{name}.yaml: {', '.join(sorted(shared))} cannot stand in a preset, since make "
+            "names the run by it; give it to make or to papermill -p"
+        )
+    return values
+
+
+def shown(path: Path) -> str:
+    """A path as make and a reader want it: relative to the repository where it lies inside."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _module_files() -> list[str]:
