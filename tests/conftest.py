@@ -47,14 +47,14 @@ def planted():
     return make_parts(logits, vectors), logits
 
 
-def write_directory(path, n_models, n_questions, graded=False, missing=0.0, seed=0):
+def write_directory(path, n_models, n_questions, graded=False, missing=0.0, n_benchmarks=3, seed=0):
     """Write outcomes.csv and questions.csv as the source `directory` reads them."""
     rng = np.random.default_rng(seed)
     topics = ["law", "maths", "food"]
     questions = pd.DataFrame({
         "question_id": np.arange(n_questions),
         "prompt": [f"Question {n} about {topics[n % 3]}: what is {rng.integers(1000)}?" for n in range(n_questions)],
-        "benchmark": [topics[n % 3] for n in range(n_questions)],
+        "benchmark": [topics[n % n_benchmarks] for n in range(n_questions)],
     })
     mean = 0.3 + 0.4 * np.arange(n_models)[:, None] / n_models
     mean = mean + 0.2 * (np.arange(n_questions) % 3 == np.arange(n_models)[:, None] % 3)

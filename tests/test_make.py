@@ -93,7 +93,8 @@ def test_a_killed_run_goes_on_where_it_was(copy):
     assert ran(copy, "-j2", *arguments) == [name for name in NOTEBOOKS if name != "01_data_preparation"]
 
 
-def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path):
-    write_directory(tmp_path, n_models=9, n_questions=240, graded=True, missing=0.1)
-    own = ["DATASET=directory", f"DATA_DIR={tmp_path}", "NAME=own"]
+@pytest.mark.parametrize(("n_models", "n_benchmarks"), [(9, 3), (4, 1)])
+def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path, n_models, n_benchmarks):
+    write_directory(tmp_path, n_models, n_questions=240, graded=True, missing=0.1, n_benchmarks=n_benchmarks)
+    own = ["DATASET=directory", f"DATA_DIR={tmp_path}", f"NAME=own-{n_models}"]
     assert ran(copy, "-j2", *TARGET, *own) == list(NOTEBOOKS)

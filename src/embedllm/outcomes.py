@@ -90,8 +90,10 @@ class OutcomeMatrix:
 
     @cached_property
     def model_means(self) -> np.ndarray:
-        """Mean observed score of each model: float64, shape (n_models,), in [0, 1]."""
-        return np.nanmean(self.scores, axis=1, dtype=np.float64)
+        """Mean observed score of each model: float64, shape (n_models,), in [0, 1]; NaN without any."""
+        asked = self.observed.sum(axis=1)
+        total = np.nansum(self.scores, axis=1, dtype=np.float64)
+        return np.divide(total, asked, out=np.full(len(asked), np.nan), where=asked > 0)
 
     @cached_property
     def fingerprint(self) -> str:
