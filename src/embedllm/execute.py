@@ -68,8 +68,6 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     values = {n: v for n, v in (read_preset(p.PRESET) | p.told).items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
     partial, failed = run / f"{name}.partial.ipynb", run / f"{name}.failed.ipynb"
-    # Waiting threads sleep: with make -j2, spinning ones would slow both notebooks tenfold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     began = time.perf_counter()
     try:
         papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,

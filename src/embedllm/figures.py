@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -255,13 +256,31 @@ def plot_points(
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=6,
                             ncols=3 if len(kinds) > 9 else 2, handletextpad=0.1, columnspacing=0.6)
         if names and len(table) <= 40:
-            for _, row in table.iterrows():
-                axes.annotate(row[names], (row[x], row[y]), (3, 2), textcoords="offset points", fontsize=5.5)
+            _name_points(axes, table[x], table[y], table[names])
         axes.set(title=title if wide else "", xlabel=labels[0])
         if not ticks:
             axes.set(xticks=[], yticks=[])
     grid[0][0].set_ylabel(labels[1])
     return figure
+
+
+def _name_points(axes, x, y, names) -> None:
+    """Write a name beside each point, on the first side where it covers no other name or point."""
+    sides = [(4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"), (0, 8, "center"), (0, -12, "center")]
+    axes.figure.canvas.draw()
+    renderer = axes.figure.canvas.get_renderer()
+    marks = axes.transData.transform(np.column_stack([x, y]))  # pixels
+    taken = [Bbox.from_bounds(left - 3, bottom - 3, 6, 6) for left, bottom in marks]
+    for at_x, at_y, name in zip(x, y, names, strict=True):
+        for right, up, side in sides:
+            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=5.5)
+            box = label.get_window_extent(renderer)
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:  # crowded on every side: better unnamed than unreadable
+            continue
+        taken.append(box)
 
 
 def plot_architecture(n_models: int, d_prompt: int, dim: int) -> Figure:
