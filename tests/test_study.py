@@ -13,6 +13,7 @@ from PIL import Image
 
 from embedllm import figures, memo, metrics, study
 from embedllm.factorization import Factorization
+from embedllm.memo import Memory
 from embedllm.parameters import NOTEBOOKS, ParameterError, read
 
 
@@ -176,16 +177,19 @@ def counted(table, scale, settings=None):
 def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
     CALLS.clear()
     table = make_table(np.ones((2, 3)))
-    first = memo.remember(tmp_path, counted, table, 2, settings={"k": [1]})
-    second = memo.remember(tmp_path, counted, table, 2, settings={"k": [1]})
+    first = Memory(tmp_path).remember(counted, table, 2, settings={"k": [1]})
+    second = Memory(tmp_path).remember(counted, table, 2, settings={"k": [1]})
     assert CALLS == [2]
     assert list(second) == ["b", "a"]
     pd.testing.assert_frame_equal(first["b"], second["b"])
     np.testing.assert_array_equal(first["a"], second["a"])
-    memo.remember(tmp_path, counted, make_table(np.zeros((2, 3))), 2, settings={"k": [1]})
-    memo.remember(tmp_path, counted, table, 2, settings={"k": [2]})
-    memo.remember(tmp_path, counted, table, 3, settings={"k": [1]})
+    Memory(tmp_path).remember(counted, make_table(np.zeros((2, 3))), 2, settings={"k": [1]})
+    Memory(tmp_path).remember(counted, table, 2, settings={"k": [2]})
+    Memory(tmp_path).remember(counted, table, 3, settings={"k": [1]})
     assert CALLS == [2, 2, 2, 3]
+    memory = Memory(tmp_path)
+    memory.remember(counted, table, 2, settings={"k": [1]})
+    assert memory.read_back == 1
 
 
 def test_code_that_computes_counts_and_code_that_draws_does_not(tmp_path, monkeypatch):
@@ -206,8 +210,8 @@ def test_a_trained_factorisation_is_remembered(tmp_path, planted):
     from embedllm import experiments
 
     settings = {"dim": 4, "epochs": 2, "seed": 0}
-    first = memo.remember(tmp_path, experiments.train, planted[0], **settings)
-    second = memo.remember(tmp_path, experiments.train, planted[0], **settings)
+    first = Memory(tmp_path).remember(experiments.train, planted[0], **settings)
+    second = Memory(tmp_path).remember(experiments.train, planted[0], **settings)
     assert isinstance(second, Factorization)
     np.testing.assert_array_equal(first.model_vectors, second.model_vectors)
 
@@ -217,7 +221,7 @@ def test_an_interrupted_computation_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        memo.remember(tmp_path, fails)
+        Memory(tmp_path).remember(fails)
     assert not list(tmp_path.iterdir())
 
 

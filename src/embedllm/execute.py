@@ -105,11 +105,15 @@ def clean(notebook: dict) -> dict:
 
 
 def summarise(run: Path, figures: Path) -> None:
-    """Write the gallery of a finished run and print what each notebook took."""
+    """Write the gallery of a finished run and print what each notebook took.
+
+    The times are kept only if every notebook computed everything: reading results back says nothing.
+    """
     seconds = pd.Series({name: float((run / f"{name}.seconds").read_text()) for name in NOTEBOOKS})
     write_gallery(figures)
-    seconds.rename_axis("notebook").rename("seconds").reset_index().to_csv(
-        figures / "timing_notebooks.csv", index=False)
+    if not any(int((run / f"{name}.read_back").read_text()) for name in NOTEBOOKS):
+        times = seconds.rename_axis("notebook").rename("seconds").reset_index()
+        times.to_csv(figures / "timing_notebooks.csv", index=False)
     for name, value in seconds.items():
         print(f"  {name:<28}{value:6.0f} s")
     print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {shown(figures)}/README.md   "
@@ -151,26 +155,24 @@ def publish(run: Path) -> None:
 
 def readme_tables() -> dict[str, str]:
     """The README's tables in Markdown, from the committed CSV files alone."""
-    rows, times = [], {}
+    results, times = [], []
     for folder in (FIGURES / "mmlu-pro", FIGURES / "simulated"):
-        scores = pd.read_csv(folder / "03_forecasters.csv")
-        for _, row in scores[scores["metric"].isin(["accuracy", "log-loss", "AUC"])].iterrows():
-            rows.append((folder.name, f"forecast {row['metric']}", row["forecaster"], _with_interval(row)))
-        routing = pd.read_csv(folder / "04_routing.csv")
-        for _, row in routing[routing["benchmark"] == "all"].iterrows():
-            rows.append((folder.name, "routing accuracy", row["policy"], _with_interval(row)))
+        forecasts = pd.read_csv(folder / "03_forecasters.csv").rename(columns={"forecaster": "method"})
+        forecasts["measure"] = "forecast " + forecasts["metric"].replace({"log_loss": "log-loss", "auc": "AUC"})
+        routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
+        routing = routing[routing["benchmark"] == "all"].assign(measure="routing accuracy")
+        both = pd.concat([forecasts, routing])
+        cells = both.apply(lambda row: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})", axis=1)
+        results.append(cells.set_axis(pd.MultiIndex.from_frame(both[["measure", "method"]])).rename(folder.name))
         seconds = pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
-        times[f"{folder.name}, s"] = seconds.round().astype(int)
-    table = pd.DataFrame(rows, columns=["data", "measure", "method", "value"])
-    results = table.pivot_table(index=["measure", "method"], columns="data", values="value", aggfunc="first",
-                                sort=False).fillna("").reset_index()
-    times = pd.DataFrame(times)
+        times.append(seconds.round().astype(int).rename(f"{folder.name}, s"))
+    rows = dict.fromkeys(key for column in results for key in column.index)  # in order of first mention
+    measures = list(dict.fromkeys(measure for measure, _ in rows))
+    rows = sorted(rows, key=lambda key: measures.index(key[0]))
+    table = pd.concat([column.reindex(rows) for column in results], axis=1).fillna("")
+    times = pd.concat(times, axis=1)
     times.loc["all notebooks"] = times.sum()
-    return {"results": _markdown(results), "times": _markdown(times.rename_axis("notebook").reset_index())}
-
-
-def _with_interval(row: pd.Series) -> str:
-    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    return {"results": _markdown(table.reset_index()), "times": _markdown(times.reset_index())}
 
 
 def _markdown(table: pd.DataFrame) -> str:

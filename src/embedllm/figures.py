@@ -199,6 +199,9 @@ def plot_intervals(
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.4, -1.5 if levels else -0.7)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(8 // len(panels) + 2, steps=[1, 2, 2.5, 5, 10]))
+        axes.ticklabel_format(axis="x", useOffset=False)
+        if np.ptp(axes.get_xlim()) < 1e-3:  # all but equal: do not magnify
+            axes.set_xlim(np.mean(axes.get_xlim()) + np.array([-0.01, 0.01]))
         axes.grid(axis="x", lw=0.3)
         axes.tick_params(axis="y", length=0)
         axes.set(title=title, xlabel=label if isinstance(label, str) else label[title])

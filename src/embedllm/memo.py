@@ -23,33 +23,45 @@ PRESENTATION = {
 }
 
 
-def remember(folder: Path, function, *args, **settings):
-    """``function(*args, **settings)``, computed once.
+class Memory:
+    """Results kept in a folder, one folder each.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
-        Where results are kept, one folder each.
-    function : callable
-        A function of this package that depends on nothing but its arguments. Returns a DataFrame, an
-        ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these.
-    *args, **settings
-        Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
+    read_back : int
+        How many results were not computed but found.
     """
-    key = _digest(function.__module__, function.__qualname__, _code(),
-                  *map(_fingerprint, args), *(k + _fingerprint(v) for k, v in sorted(settings.items())))
-    path = folder / f"{function.__name__}-{key[:16]}"
-    if not path.exists():
+
+    def __init__(self, folder: Path):
+        self.folder, self.read_back = folder, 0
+
+    def remember(self, function, *args, **settings):
+        """``function(*args, **settings)``, computed once.
+
+        Parameters
+        ----------
+        function : callable
+            A function of this package that depends on nothing but its arguments. Returns a DataFrame, an
+            ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these.
+        *args, **settings
+            Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
+        """
+        key = _digest(function.__module__, function.__qualname__, _code(), *map(_fingerprint, args),
+                      *(name + _fingerprint(value) for name, value in sorted(settings.items())))
+        path = self.folder / f"{function.__name__}-{key[:16]}"
+        if path.exists():
+            self.read_back += 1
+            return _read(path)
         result = function(*args, **settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
         _write(partial, result)
         try:
             os.replace(partial, path)  # never a half-written result under the final name
         except OSError:  # another process was first
             shutil.rmtree(partial)
         return result
-    return _read(path)
 
 
 def _code() -> str:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from embedllm import encoders, memo
+from embedllm import encoders
+from embedllm.memo import Memory
 from embedllm.outcomes import PARTS, OutcomeMatrix
 from embedllm.parameters import ParameterError, Parameters, read
 from embedllm.sources import directory
@@ -57,6 +58,7 @@ class Run:
     figures: Path
     inputs: dict[str, str] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
+    memory: Memory = field(default_factory=lambda: Memory(ARTIFACTS / "memo"))
 
     @property
     def products(self) -> Path:
@@ -112,7 +114,7 @@ class Run:
 
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, read back if nothing it depends on changed."""
-        return memo.remember(ARTIFACTS / "memo", function, *args, **settings)
+        return self.memory.remember(function, *args, **settings)
 
     def save_figure(self, figure, name: str, table: pd.DataFrame, caption: str) -> None:
         """Write a figure (PNG, SVG) and the table behind it (CSV)."""
@@ -153,6 +155,7 @@ class Run:
             former.unlink(missing_ok=True)
         used = sorted(_module_files())
         (self.folder / f"{self.notebook}.modules").write_text("\n".join(used) + "\n")
+        (self.folder / f"{self.notebook}.read_back").write_text(f"{self.memory.read_back}\n")
         root = FIGURES if self.figures.is_relative_to(FIGURES) else ARTIFACTS
         print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
         if self.folder != self.base and self.products.exists():
