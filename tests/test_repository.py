@@ -99,6 +99,9 @@ def test_the_readmes_links_and_files_exist():
 
 
 def test_the_readmes_tables_are_those_of_the_committed_figures():
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "figures"], cwd=ROOT)
+    if changed.returncode:
+        pytest.skip("figures/ is not as committed (times differ on every machine); `make publish` renews the tables")
     for mark, table in readme_tables().items():
         found = re.search(rf"<!-- {mark}:begin -->\n(.*?)\n<!-- {mark}:end -->", README, re.S)
         assert found, mark
