@@ -84,7 +84,9 @@ def benchmark_probes(
                                   facts["family"].reindex(part["model"]), benchmark, n_permutations=n_permutations)
             probes.append((probe or {"benchmark": benchmark, "r2_cv": np.nan, "p": np.nan, "p_family": np.nan})
                           | {"reliability": reliabilities[benchmark], "note": note})
-        tables.append(leave_one_out_table(probes).assign(predictors=name))
+        found = leave_one_out_table(probes)
+        found.insert(0, "predictors", name)
+        tables.append(found)
     return pd.concat(tables, ignore_index=True)
 
 

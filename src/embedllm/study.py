@@ -198,6 +198,7 @@ def start(notebook: str, namespace: dict) -> Run:
     from embedllm import figures  # late, so that a wrong parameter is told before seaborn loads
 
     figures.use_style()
+    pd.set_option("display.float_format", _number)
     return run
 
 
@@ -264,6 +265,13 @@ def read_preset(name: str) -> dict:
 def shown(path: Path) -> str:
     """A path as make and a reader want it: relative to the repository where it lies inside."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _number(value: float) -> str:
+    """A number as notebooks show it: four decimals, small p-values not as 0."""
+    if 0 < abs(value) < 0.001:
+        return f"{value:.2g}"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _module_files() -> list[str]:
