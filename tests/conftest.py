@@ -63,3 +63,18 @@ def write_directory(path, n_models, n_questions, graded=False, missing=0.0, n_be
     outcomes = outcomes.rename_axis("model").reset_index().melt("model", var_name="question_id", value_name="score")
     outcomes[rng.random(len(outcomes)) >= missing].to_csv(path / "outcomes.csv", index=False)
     questions.to_csv(path / "questions.csv", index=False)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20250101)
+
+
+@pytest.fixture
+def cells(rng):
+    """Forecasts with ties and binary scores with missing cells: 7 models, 40 questions."""
+    probabilities = rng.integers(0, 11, (7, 40)) / 10
+    scores = (rng.random((7, 40)) < 0.2 + 0.6 * probabilities).astype(float)
+    scores[rng.random((7, 40)) < 0.25] = np.nan
+    scores[0] = np.nan_to_num(scores[0])  # no question without any cell
+    return probabilities, scores

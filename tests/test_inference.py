@@ -9,24 +9,18 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from embedllm.inference import bootstrap_weights, compare, equivalence, holm, interval, paired_test, summarise
+from embedllm.inference import (
+    bootstrap_weights,
+    compare,
+    equivalence,
+    holm,
+    in_words,
+    interval,
+    paired_test,
+    pooled,
+    summarise,
+)
 from embedllm.metrics import auc, question_scores
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(20250101)
-
-
-@pytest.fixture
-def cells(rng):
-    """Forecasts with ties and binary scores with missing cells: 7 models, 40 questions."""
-    probabilities = rng.integers(0, 11, (7, 40)) / 10
-    scores = (rng.random((7, 40)) < 0.2 + 0.6 * probabilities).astype(float)
-    scores[rng.random((7, 40)) < 0.25] = np.nan
-    scores[0] = np.nan_to_num(scores[0])  # no question without any cell
-    return probabilities, scores
-
 
 # --- bootstrap ------------------------------------------------------------------------------------
 
@@ -253,3 +247,27 @@ def test_holm_adjusts_what_was_tested(rng):
     np.testing.assert_allclose(holm(holed)[tested], multipletests(holed[tested], method="holm")[1])
     assert np.isnan(holm(holed)[~tested]).all()
     assert holm(pd.Series([], dtype=object)).shape == (0,)
+
+
+def test_pooled_families_are_corrected_as_one(rng):
+    strata = np.zeros(200)
+    values = {"a": rng.random(200), "b": rng.random(200) + 0.1}
+    families = {key: compare(values, "a", strata, seed=key) for key in (1, 2, 3)}
+    table = pooled(families, "size")
+    assert table["size"].to_list() == [1, 2, 3]
+    np.testing.assert_allclose(table["p_holm"], multipletests(table["p"], method="holm")[1])
+    assert (table["mde"] > pd.concat(families)["mde"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("shift", "expected"), [
+    (0.3, "b has a higher score than a: +0.3"),
+    (-0.3, "b has a lower score than a: -0.3"),
+    (None, "No difference in score is shown between b and a"),
+    (0.0, "b and a have the same score"),
+])
+def test_sentences_say_what_the_test_says(rng, shift, expected):
+    first = rng.random(400)
+    noise = rng.standard_normal(400)
+    noise = (noise - noise.mean()) / 10
+    second = first + (noise if shift is None else shift + noise * (shift != 0))
+    assert in_words(compare({"a": first, "b": second}, "a", np.zeros(400)), "b", "score").startswith(expected)

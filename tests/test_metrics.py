@@ -8,21 +8,6 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from embedllm.metrics import auc, expected_calibration_error, question_scores
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(20250101)
-
-
-@pytest.fixture
-def cells(rng):
-    """Forecasts with ties and binary scores with missing cells: 7 models, 40 questions."""
-    probabilities = rng.integers(0, 11, (7, 40)) / 10
-    scores = (rng.random((7, 40)) < 0.2 + 0.6 * probabilities).astype(float)
-    scores[rng.random((7, 40)) < 0.25] = np.nan
-    scores[0] = np.nan_to_num(scores[0])  # no question without any cell
-    return probabilities, scores
-
-
 @pytest.mark.parametrize(
     ("metric", "reference"),
     [

@@ -1,0 +1,44 @@
+"""Comparisons of several trainings: what is averaged, drawn and tested."""
+
+import numpy as np
+import pandas as pd
+from conftest import make_table
+
+from embedllm import experiments
+
+LOSS = 0.6
+
+
+def losses(by_dim: dict[int, float], n=400, seed=0) -> pd.DataFrame:
+    """Per-question values of each length, as `dim_curve` gives them: paired, with small noise."""
+    rng = np.random.default_rng(seed)
+    base = LOSS + 0.1 * rng.standard_normal(n)
+    tables = [pd.DataFrame({"question": np.arange(n), "accuracy": 0.5, "log_loss": base + more, "dim": dim, "seed": 0})
+              for dim, more in by_dim.items()]
+    noise = pd.concat(tables, ignore_index=True)
+    return noise.assign(log_loss=noise["log_loss"] + 0.001 * rng.standard_normal(len(noise)))
+
+
+def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
+    """Length 2 is as good as the longest, but 4 is not: the sequence stops at 4."""
+    table = make_table(np.ones((2, 400)))
+    found = experiments.shorter_vectors(losses({2: 0.0, 4: 0.05, 8: 0.001, 16: 0.0}), table, margin=0.002)
+    assert found["dim"].to_list() == [8, 4, 2]
+    assert found["as_good"].to_list() == [True, False, False]
+    np.testing.assert_allclose(found["difference"], [0.001, 0.05, 0.0], atol=0.0003)
+
+
+def test_averages_are_over_seeds_and_questions():
+    table = make_table(np.ones((2, 400)))
+    values = pd.concat([losses({1: 0.0}).assign(seed=0), losses({1: 0.2}).assign(seed=1)])
+    row = experiments.averaged(values, ["dim"], table, 200).query("metric == 'log_loss'").iloc[0]
+    np.testing.assert_allclose(row["value"], values["log_loss"].mean())
+    np.testing.assert_allclose(row["seed_sd"], 0.2 / 2**0.5, rtol=0.01)
+    assert row["low"] < row["value"] < row["high"]
+
+
+def test_a_smaller_training_set_keeps_every_benchmark():
+    benchmarks = pd.Series(np.repeat(["a", "b", "c"], [100, 50, 3]))
+    rows = experiments._stratified_share(benchmarks, 0.1, seed=0)
+    assert benchmarks.iloc[rows].value_counts().to_dict() == {"a": 10, "b": 5, "c": 1}
+    assert not np.array_equal(rows, experiments._stratified_share(benchmarks, 0.1, seed=1))
