@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import event
 
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeError, OutcomeMatrix
 
 
 def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix:
@@ -63,6 +64,20 @@ def write_directory(path, n_models, n_questions, graded=False, missing=0.0, n_be
     outcomes = outcomes.rename_axis("model").reset_index().melt("model", var_name="question_id", value_name="score")
     outcomes[rng.random(len(outcomes)) >= missing].to_csv(path / "outcomes.csv", index=False)
     questions.to_csv(path / "questions.csv", index=False)
+
+
+def read_or_refuse(load, path) -> OutcomeMatrix | None:
+    """What a reader makes of whatever lies in a folder: a table, or None after one sentence that names the place."""
+    try:
+        table = load(path)
+    except OutcomeError as error:
+        message = str(error)
+        event("refused")
+    else:
+        event("read")
+        return table
+    assert str(path) in message and "\n" not in message
+    return None
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_cleaning_twice_changes_nothing_more():
     (["--seed", "one"], "SEED = 'one'"),
     (["--dataset", "directory"], "DATASET directory needs a NAME"),
     (["--dataset", "directory", "--name", "own", "--data-dir", "nowhere"], "DATA_DIR = 'nowhere': no such directory"),
-    (["--dataset", "mmlu-pro"], "DATA_DIR = '': no such directory"),
+    (["--dataset", "lm-eval", "--name", "own"], "read from a directory: say which with DATA_DIR=..."),
 ])
 def test_wrong_options_end_in_one_sentence(arguments, message, folder):
     done = execute(folder, "inputs", *arguments)
@@ -117,7 +117,7 @@ def test_a_failing_notebook_leaves_nothing_that_is_trusted(folder, tmp_path):
     first = execute(folder, "run", "01_data_preparation", *own)
     assert first.returncode == 1
     assert "1 score(s)" in first.stderr
-    assert "('a', '2'," in first.stderr
+    assert "data row 2 (model a, question 2, score 7)" in first.stderr
     run = folder / "artifacts" / "broken" / "smoke-hashing-s0"
     assert (run / "01_data_preparation.failed.ipynb").exists()
     assert not list(run.glob("*.products")) + list(run.glob("*.done"))

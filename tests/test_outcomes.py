@@ -1,3 +1,6 @@
+"""The table itself: its checks, its file, its split."""
+
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -11,72 +14,11 @@ from embedllm.outcomes import (
     PARTS,
     OutcomeError,
     OutcomeMatrix,
-    audit,
-    by_benchmark,
     check_size,
-    from_rows,
+    divide,
     model_facts,
     split,
 )
-
-OUTCOMES = pd.DataFrame({
-    "model": ["a", "a", "b", "b"], "question_id": [1, 2, 1, 2], "score": [1.0, 0.0, 0.5, 1.0],
-})
-QUESTIONS = pd.DataFrame({"question_id": [1, 2], "prompt": ["one?", "two?"], "benchmark": ["x", "x"]})
-
-
-def test_rows_become_a_matrix_model_first():
-    table = from_rows(OUTCOMES, QUESTIONS)
-    np.testing.assert_array_equal(table.scores, np.float32([[1, 0], [0.5, 1]]))
-    assert list(table.models.index) == ["a", "b"]
-    np.testing.assert_allclose(table.model_means, [0.5, 0.75])
-
-
-def test_a_missing_cell_stays_missing():
-    table = from_rows(OUTCOMES.iloc[:3], QUESTIONS)
-    assert table.observed.tolist() == [[True, True], [True, False]]
-    np.testing.assert_allclose(table.model_means, [0.5, 0.5])
-    np.testing.assert_allclose(by_benchmark(table)["x"], [0.5, 0.5])
-
-
-@pytest.mark.parametrize("column", ["model", "question_id", "score"])
-def test_a_missing_column_is_named(column):
-    with pytest.raises(OutcomeError, match=f"outcomes table lacks.*{column}"):
-        from_rows(OUTCOMES.drop(columns=column), QUESTIONS)
-
-
-@pytest.mark.parametrize("score", [2, -1, "yes", np.inf])
-def test_a_score_outside_the_range_is_named_with_its_row(score):
-    wrong = OUTCOMES.astype({"score": object})
-    wrong.loc[2, "score"] = score
-    with pytest.raises(OutcomeError, match=r"1 score\(s\).*rows 2: \('b', 1"):
-        from_rows(wrong, QUESTIONS)
-
-
-def test_an_unknown_question_is_named_with_its_row():
-    with pytest.raises(OutcomeError, match="of a question that the questions table does not hold; rows 0"):
-        from_rows(OUTCOMES.assign(question_id=[9, 2, 1, 2]), QUESTIONS)
-
-
-def test_repeated_rows_keep_the_first_and_are_counted():
-    again = pd.concat([OUTCOMES, OUTCOMES.iloc[:2].assign(score=[0.0, 0.0])])
-    table = from_rows(again, QUESTIONS)
-    assert table.scores[0].tolist() == [1, 0]
-    assert table.repairs["rows that repeat a (model, question) pair"] == 2
-    assert table.repairs["repeated pairs whose scores disagree"] == 1
-
-
-def test_a_model_without_answers_is_dropped_and_named():
-    models = pd.DataFrame({"model": ["a", "b", "silent"]})
-    table = from_rows(OUTCOMES, QUESTIONS, models)
-    assert list(table.models.index) == ["a", "b"]
-    assert table.repairs["models dropped, never asked"] == ["silent"]
-    assert "silent" in audit(table)["detail"].to_list()
-
-
-def test_names_that_occur_twice_are_refused():
-    with pytest.raises(OutcomeError, match="questions table names twice: 1"):
-        from_rows(OUTCOMES, QUESTIONS.assign(question_id=[1, 1]))
 
 
 def test_a_matrix_of_another_shape_is_refused():
@@ -85,14 +27,28 @@ def test_a_matrix_of_another_shape_is_refused():
         OutcomeMatrix(scores=np.ones((3, 3), np.float32), models=table.models, questions=table.questions)
 
 
-def test_saved_and_loaded_tables_are_equal(tmp_path):
-    scores = np.float32([[1, 0, np.nan], [0.25, 1, 1]])
-    table = make_table(scores, references={"true probability": np.full_like(scores, 0.5)})
-    table.save(tmp_path / "table")
-    loaded = OutcomeMatrix.load(tmp_path / "table")
+@pytest.mark.parametrize("values", [[1, 0, np.nan], [0.25, 1, 0], [0.1, np.nan, 0.9]])
+def test_saved_and_loaded_tables_are_equal(tmp_path, values):
+    scores = np.float32([values, [1, 1, 1]])
+    repeats = pd.DataFrame({"model": ["m1"] * 2, "question_id": ["q0"] * 2, "score": np.float32([1, 0])})
+    table = make_table(
+        scores, references={"true probability": np.full_like(scores, 0.3)}, repeats=repeats,
+        provenance={"source": "test"}, repairs={"rows lost": 3, "models lost": ["x"]},
+    )
+    table.save(tmp_path / "deep" / "table.zip")
+    loaded = OutcomeMatrix.load(tmp_path / "deep" / "table.zip")
     np.testing.assert_array_equal(loaded.scores, scores)
-    assert loaded.fingerprint == table.fingerprint
-    assert make_table(np.nan_to_num(scores)).fingerprint != table.fingerprint
+    assert loaded.fingerprint == table.fingerprint != make_table(scores).fingerprint
+    assert (loaded.provenance, loaded.repairs) == (table.provenance, table.repairs)
+    loaded.save(tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "deep" / "table.zip").read_bytes()
+
+
+def test_a_binary_table_takes_two_bits_a_cell(tmp_path):
+    scores = (np.arange(100 * 8000) % 3 == 0).reshape(100, 8000)
+    make_table(scores).save(tmp_path / "table.zip")
+    with zipfile.ZipFile(tmp_path / "table.zip") as archive:
+        assert archive.getinfo("scores.npy").file_size == pytest.approx(2 * scores.size / 8, rel=0.01)
 
 
 @settings(max_examples=40, deadline=None)
@@ -122,17 +78,22 @@ def test_the_split_is_80_10_10_stratified_and_seeded():
     assert not part.equals(split(table, seed=4))
 
 
+def test_a_published_split_stands_unless_another_is_drawn():
+    table = make_table(np.ones((3, 200)))
+    published = replace(table, questions=table.questions.assign(part=["test"] * 100 + ["val"] * 20 + ["train"] * 80))
+    assert divide(published).questions.equals(published.questions)
+    assert divide(published).provenance["split"] == "published"
+    drawn = divide(published, "drawn", seed=2)
+    assert drawn.questions["part"].equals(split(table, 2)) and drawn.provenance["split"] == "drawn, seed 2"
+    assert divide(table, seed=2).fingerprint == drawn.fingerprint
+    with pytest.raises(OutcomeError, match="too small"):
+        divide(published.at(np.arange(125)))
+
+
 def test_a_table_too_small_to_study_is_told_before_anything_heavy():
     table = make_table(np.ones((3, 30)))
     with pytest.raises(OutcomeError, match="too small: 3 models and 24 train, 3 val, 3 test"):
         check_size(replace(table, questions=table.questions.assign(part=["train"] * 24 + ["val"] * 3 + ["test"] * 3)))
-
-
-def test_numbers_as_names_become_text():
-    table = from_rows(OUTCOMES.assign(model=[1, 1, 2, 2]), QUESTIONS.assign(benchmark=7),
-                      pd.DataFrame({"model": [1, 2], "family": ["x", "y"]}))
-    assert list(table.models.index) == ["1", "2"]
-    assert list(by_benchmark(table).columns) == ["7"]
 
 
 def test_unknown_facts_stand_for_themselves():

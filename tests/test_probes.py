@@ -6,8 +6,9 @@ import pytest
 from conftest import make_table
 
 from embedllm import experiments, probes
-from embedllm.outcomes import from_rows, model_facts
+from embedllm.outcomes import model_facts
 from embedllm.probing import identified_distances, raw_distances
+from embedllm.sources._rows import from_rows
 
 SETTINGS = {"dim": 2, "epochs": 2, "seed": 0, "n_components": 2}
 

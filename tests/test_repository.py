@@ -82,6 +82,8 @@ def test_the_readmes_smallest_tables_are_read(tmp_path):
     table = directory.load(tmp_path)
     np.testing.assert_array_equal(table.scores, np.float32([[1, 0.5], [1, 0]]))
     assert list(table.models.index) == ["large-llm", "small-llm"]
+    (tmp_path / "outcomes.csv").write_text(code_block("csv", 2))
+    assert directory.load(tmp_path).fingerprint == table.fingerprint
 
 
 def test_the_readmes_library_example_runs(tmp_path):

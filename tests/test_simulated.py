@@ -284,6 +284,51 @@ def test_redrawn_benchmark_cannot_be_forecast_from_the_others():
     assert np.mean([correlation(seed, None) for seed in range(4)]) > 0.5
 
 
+# flaws of real tables, planted
+
+
+def test_graded_scores_have_the_true_probability_as_their_mean():
+    graded, plain = (simulate(n_models=24, n_questions=2000, graded=choice) for choice in (True, False))
+    truth = graded.references[TRUE].astype(np.float64)
+    np.testing.assert_array_equal(graded.references[TEXT], plain.references[TEXT])
+    assert ((graded.scores > 0) & (graded.scores < 1)).mean() > 0.9
+    z = (graded.scores - truth).sum() / np.sqrt((truth * (1 - truth) / 3).sum())
+    assert abs(z) < 4
+    assert ((graded.scores - truth) ** 2).sum() == pytest.approx((truth * (1 - truth) / 3).sum(), rel=0.03)
+
+
+def test_blocks_go_missing_where_models_do_badly():
+    whole, table = (simulate(n_models=40, n_questions=2000, missing=share) for share in (0.0, 0.3))
+    assert (whole.observed).all()
+    blocks = pd.DataFrame(table.observed.T).groupby(table.questions["benchmark"].to_numpy()).mean()
+    assert set(np.unique(blocks)) == {0.0, 1.0}, "whole benchmarks or nothing"
+    assert (blocks == 0).mean(axis=None) == pytest.approx(0.3, abs=0.005)
+    assert blocks.sum(axis=0).min() >= 2 and blocks.sum(axis=1).min() >= 2
+    truth = table.references[TRUE]
+    np.testing.assert_array_equal(truth, whole.references[TRUE])
+    assert truth[table.observed].mean() > truth[~table.observed].mean() + 0.1
+    np.testing.assert_array_equal(table.scores[table.observed], whole.scores[table.observed])
+
+
+def test_each_rule_for_repeated_cells_has_its_known_bias():
+    """A second draw disagrees at rate 2 pi (1 - pi); the maximum of both gains pi (1 - pi), other rules nothing."""
+    tables = {rule: simulate(n_models=40, n_questions=2000, repeated=0.5, duplicates=rule)
+              for rule in ("first", "mean", "max", "majority")}
+    first = tables["first"]
+    assert len(first.repeats) == 40 * 2000
+    pairs = first.repeats["score"].to_numpy().reshape(-1, 2)
+    row = first.models.index.get_indexer(first.repeats["model"][::2])
+    column = first.questions.index.get_indexer(first.repeats["question_id"][::2])
+    truth = first.references[TRUE].astype(np.float64)[row, column]
+    luck = truth * (1 - truth)
+    assert (pairs[:, 0] != pairs[:, 1]).mean() == pytest.approx(2 * luck.mean(), rel=0.02)
+    for rule, gain in {"first": 0, "mean": 0, "majority": 0, "max": luck.mean()}.items():
+        error = (tables[rule].scores[row, column] - truth).mean() - gain
+        assert abs(error) < 4 * np.sqrt(luck.mean() / len(truth)), rule
+    np.testing.assert_array_equal(first.scores, simulate(n_models=40, n_questions=2000).scores)
+    np.testing.assert_array_equal(first.scores, tables["majority"].scores)  # two runs: a tie goes to the first
+
+
 def test_settings_share_their_draws():
     plain, other = (simulate(n_models=24, n_questions=400, redrawn_benchmark=b) for b in (None, "logic"))
     kept = (plain.questions["benchmark"] != "logic").to_numpy()
@@ -300,6 +345,7 @@ def test_settings_share_their_draws():
         ({"kappa": float("nan")}, "kappa must not be negative, found nan"),
         ({"redrawn_benchmark": "chess"}, "'chess' is none of sums, "),
         ({"n_models": 3}, "at least 8 models"),
+        ({"missing": 1.0}, r"missing must lie in \[0, 1\)"),
     ],
 )
 def test_bad_parameters_are_named(parameters, message):

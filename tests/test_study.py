@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from embedllm.parameters import NOTEBOOKS, ParameterError, read
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
     ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
-    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*must be one of directory, mmlu-pro, simulated"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of alpaca-eval, directory, embedllm, lm-eval, mmlu-pro, simulated"),
 ])
 def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
     with pytest.raises(ParameterError, match=message):
@@ -43,6 +44,35 @@ def test_a_parameter_of_another_notebook_is_refused_unless_the_preset_says_the_s
     with pytest.raises(ParameterError, match="N_MODELS is a parameter of"):
         read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 30})
     assert not hasattr(read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 20}), "N_MODELS")
+
+
+def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(tmp_path, monkeypatch):
+    calls = []
+
+    def load(path, *, duplicates="first", metric=""):
+        calls.append(("load", path, duplicates, metric))
+
+    def download(folder, *, revision="main"):
+        calls.append(("download", folder, revision))
+
+    source = ModuleType("embedllm.sources.mmlu_pro")
+    source.load, source.download = load, download
+    monkeypatch.setitem(sys.modules, "embedllm.sources.mmlu_pro", source)
+    values = {"DATASET": "mmlu-pro", "DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
+    study.load_outcomes(read(study.TABLE, values))
+    home = study.ROOT / "data" / "mmlu-pro"
+    assert calls == [("download", home, "abc"), ("load", home, "mean", "acc")]
+    calls.clear()
+    study.load_outcomes(read(study.TABLE, {**values, "DATA_DIR": str(tmp_path)}))
+    assert calls == [("load", tmp_path, "mean", "acc")]
+
+
+def test_simulated_flaws_are_parameters():
+    values = {"N_MODELS": 16, "N_QUESTIONS": 200, "GRADED": "true", "MISSING": 0.2, "REPEATED": 0.1}
+    values["DUPLICATES"] = "max"
+    table = study.load_outcomes(read(study.TABLE, values))
+    assert not table.binary and not table.observed.all() and len(table.repeats)
+    assert table.provenance["rule for repeated rows"] == "max"
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -125,7 +155,7 @@ def test_an_earlier_notebook_must_have_finished(run):
         run(SEED=4).table()
     first = run("01_data_preparation", SEED=4)
     table = make_table(np.ones((2, 3)))
-    table.save(first.products)
+    table.save(first.path("table.zip"))
     with pytest.raises(study.StudyError):  # written, but not declared whole
         run(SEED=4).table()
     first.finish()
@@ -134,17 +164,17 @@ def test_an_earlier_notebook_must_have_finished(run):
 
 def test_starting_again_withdraws_trust_and_equal_products_keep_their_time(run):
     first = run("01_data_preparation")
-    make_table(np.ones((2, 3))).save(first.products)
+    make_table(np.ones((2, 3))).save(first.path("table.zip"))
     first.finish()
     manifest = first.folder / "01_data_preparation.products"
     before = manifest.stat().st_mtime_ns
     again = run("01_data_preparation")
     assert not manifest.exists()
-    make_table(np.ones((2, 3))).save(again.products)
+    make_table(np.ones((2, 3))).save(again.path("table.zip"))
     again.finish()
     assert manifest.stat().st_mtime_ns == before
     changed = run("01_data_preparation")
-    make_table(np.zeros((2, 3))).save(changed.products)
+    make_table(np.zeros((2, 3))).save(changed.path("table.zip"))
     changed.finish()
     assert manifest.stat().st_mtime_ns != before
 
@@ -239,7 +269,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 
 def test_provenance_names_parameters_inputs_and_products(run):
     first = run("01_data_preparation")
-    make_table(np.ones((2, 3))).save(first.products)
+    make_table(np.ones((2, 3))).save(first.path("table.zip"))
     first.finish()
     second = run()
     second.table()

@@ -49,7 +49,7 @@ def write_inputs(p: Parameters, run: Path) -> None:
     preset = PRESETS / f"{p.PRESET}.yaml"
     folder = data_dir(p)
     files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
-             for path in sorted(folder.rglob("*")) if path.is_file()]
+             for path in sorted(folder.rglob("*")) if path.is_file() and p.DATA_DIR]  # downloads are pinned
     text = preset.read_text() if preset.exists() else ""
     _write_if_changed(run / "inputs" / "parameters.sha", "\n".join([text, str(folder), *files]))
 
@@ -156,11 +156,12 @@ def publish(run: Path) -> None:
 def readme_tables() -> dict[str, str]:
     """The README's tables in Markdown, from the committed CSV files alone."""
     results, times = [], []
-    for folder in (FIGURES / "mmlu-pro", FIGURES / "simulated"):
+    for folder in (FIGURES / name for name in ("mmlu-pro", "alpaca-eval", "simulated")):
         forecasts = pd.read_csv(folder / "03_forecasters.csv").rename(columns={"forecaster": "method"})
-        forecasts["measure"] = "forecast " + forecasts["metric"].replace({"log_loss": "log-loss", "auc": "AUC"})
+        names = {"log_loss": "log-loss", "auc": "AUC", "brier": "Brier score"}
+        forecasts["measure"] = "forecast " + forecasts["metric"].replace(names)
         routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
-        routing = routing[routing["benchmark"] == "all"].assign(measure="routing accuracy")
+        routing = routing[routing["benchmark"] == "all"].assign(measure="routing score")
         both = pd.concat([forecasts, routing])
         cells = both.apply(lambda row: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})", axis=1)
         results.append(cells.set_axis(pd.MultiIndex.from_frame(both[["measure", "method"]])).rename(folder.name))

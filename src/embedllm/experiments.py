@@ -12,7 +12,7 @@ import pandas as pd
 from embedllm.baselines import Forecaster, KNearestNeighbours, ModelMean
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
-from embedllm.metrics import question_scores
+from embedllm.metrics import THRESHOLD, question_scores
 from embedllm.outcomes import OutcomeMatrix, prompt_groups
 
 Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
@@ -174,18 +174,31 @@ def per_question(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.nda
     return {name: wide[name].to_numpy() for name in wide}
 
 
-def targets(table: OutcomeMatrix) -> np.ndarray:
-    """What forecasts are scored against: the true probabilities where known, else the scores.
+def targets(table: OutcomeMatrix, metric: str) -> np.ndarray:
+    """What a metric compares forecasts with: float32, shape (n_models, n_questions), NaN where not asked.
 
-    On simulated data this takes the coin-flip of the label out of every comparison.
+    - accuracy: right (1) or wrong (0); a graded score is right from 0.5 on.
+    - auc, brier: the scores.
+    - log_loss, score (of a routed choice): the scores.
+
+    Where the true probabilities are known they take the place of binary labels in accuracy and of any
+    score in log_loss and score, which takes the coin-flip of the label out of every comparison.
+
+    Parameters
+    ----------
+    metric : {"accuracy", "log_loss", "brier", "auc", "score"}
     """
     truth = table.references.get("true probability")
-    return table.scores if truth is None else np.where(table.observed, truth, np.nan).astype(np.float32)
+    if truth is not None and (metric in ("log_loss", "score") or (metric == "accuracy" and table.binary)):
+        return np.where(table.observed, truth, np.nan).astype(np.float32)
+    if metric == "accuracy" and not table.binary:
+        return np.where(table.observed, table.scores >= THRESHOLD, np.nan).astype(np.float32)
+    return table.scores
 
 
 def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:
     """Per-question metrics: columns ``question`` (position), ``accuracy``, ``log_loss``."""
-    columns = {metric: question_scores(probabilities, targets(table), metric) for metric in METRICS}
+    columns = {metric: question_scores(probabilities, targets(table, metric), metric) for metric in METRICS}
     return pd.DataFrame({"question": np.arange(table.shape[1]), **columns})
 
 

@@ -259,7 +259,7 @@ def plot_points(
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=6,
                             ncols=3 if len(kinds) > 9 else 2, handletextpad=0.1, columnspacing=0.6)
         if names and len(table) <= 40:
-            _name_points(axes, table[x], table[y], table[names])
+            name_points(axes, table[x], table[y], table[names])
         axes.set(title=title if wide else "", xlabel=labels[0])
         if not ticks:
             axes.set(xticks=[], yticks=[])
@@ -267,7 +267,7 @@ def plot_points(
     return figure
 
 
-def _name_points(axes, x, y, names) -> None:
+def name_points(axes, x, y, names) -> None:
     """Write a name beside each point, on the first side where it covers no other name or point."""
     sides = [(4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"), (0, 8, "center"), (0, -12, "center")]
     axes.figure.canvas.draw()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-THRESHOLD = 0.5  # a forecast from here on says "correct"; a score from here on is a positive for AUC
+THRESHOLD = 0.5  # a forecast from here on says "correct"; a graded score from here on counts as correct
 CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
 
 

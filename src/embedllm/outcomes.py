@@ -6,9 +6,11 @@ Model first, question second, everywhere. A cell that was never observed is NaN 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pandas as pd
 
 PARTS = ("train", "val", "test")
 SHARES = (0.8, 0.1, 0.1)  # the paper's split
+REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
 FEWEST_MODELS, FEWEST_QUESTIONS = 3, 10  # in the table, in each part of it: below, nothing can be estimated
 
 
@@ -38,6 +41,11 @@ class OutcomeMatrix:
         Columns ``prompt`` (text) and ``benchmark`` (the group a question belongs to).
     references : mapping of str to ndarray, shape (n_models, n_questions), float32
         Known probabilities to compare with (the ceilings of simulated data); empty for real data.
+    repeats : DataFrame
+        Columns ``model``, ``question_id``, ``score``: every row of a pair that occurred more than once,
+        in the order of the file; ``scores`` holds what they were resolved to.
+    provenance : mapping of str to str
+        Where the table comes from: source, checksums of files, rules applied.
     repairs : mapping of str to int or list
         What had to be mended while the table was read; the audit reports it.
 
@@ -52,6 +60,8 @@ class OutcomeMatrix:
     models: pd.DataFrame
     questions: pd.DataFrame
     references: Mapping[str, np.ndarray] = field(default_factory=dict)
+    repeats: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=REPEATS))
+    provenance: Mapping[str, str] = field(default_factory=dict)
     repairs: Mapping[str, int | list[str]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -67,21 +77,26 @@ class OutcomeMatrix:
             raise OutcomeError(f"the questions table lacks the column(s) {sorted(missing)}")
         for name, index in {"model": self.models.index, "question": self.questions.index}.items():
             if index.has_duplicates:
-                raise OutcomeError(f"{name} name(s) that occur twice: {_some(index[index.duplicated()])}")
+                raise OutcomeError(f"{name} name(s) that occur twice: {some(index[index.duplicated()])}")
         outside = (self.scores < 0) | (self.scores > 1)  # NaN compares false
         if outside.any():
             rows = [f"({self.models.index[m]}, {self.questions.index[q]}, {self.scores[m, q]:g})"
                     for m, q in np.argwhere(outside)[:5]]
-            raise OutcomeError(f"{outside.sum()} score(s) outside [0, 1]: {_some(rows)}")
+            raise OutcomeError(f"{outside.sum()} score(s) outside [0, 1]: {some(rows)}")
         for name, axis, index in (("model", 1, self.models.index), ("question", 0, self.questions.index)):
             empty = ~self.observed.any(axis=axis)
             if empty.any():
-                raise OutcomeError(f"{name}(s) without any score: {_some(index[empty])}")
+                raise OutcomeError(f"{name}(s) without any score: {some(index[empty])}")
 
     @cached_property
     def observed(self) -> np.ndarray:
         """Which cells hold a score: bool, shape (n_models, n_questions)."""
         return ~np.isnan(self.scores)
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether every score is 0 or 1."""
+        return bool(np.isin(self.scores[self.observed], (0, 1)).all())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +114,7 @@ class OutcomeMatrix:
     def fingerprint(self) -> str:
         """A hash of everything in the table: equal content, equal fingerprint."""
         digest = hashlib.sha256(self.scores.tobytes())
-        for frame in (self.models, self.questions):
+        for frame in (self.models, self.questions, self.repeats):
             digest.update(frame.reset_index().to_csv(index=False).encode())
         for name, values in sorted(self.references.items()):
             digest.update(name.encode() + values.tobytes())
@@ -115,29 +130,62 @@ class OutcomeMatrix:
             models=self.models,
             questions=self.questions.iloc[questions],
             references={name: values[:, questions] for name, values in self.references.items()},
+            repeats=self.repeats,
+            provenance=self.provenance,
             repairs=self.repairs,
         )
 
     def save(self, path: Path) -> None:
-        """Write the table to the folder `path` (scores.npz, models.parquet, questions.parquet)."""
-        path.mkdir(parents=True, exist_ok=True)
-        self.models.to_parquet(path / "models.parquet")
-        self.questions.to_parquet(path / "questions.parquet")
-        (path / "repairs.json").write_text(json.dumps(dict(self.repairs), indent=1))
-        np.savez_compressed(path / "scores.npz", scores=self.scores, **self.references)
+        """Write everything to one file, a zip of parquet tables, matrices and ``manifest.json``.
+
+        Equal tables give equal bytes. No score is rounded: binary ones take two bits a cell (observed,
+        right), others the narrowest float that holds them all exactly.
+        """
+        manifest = {
+            "models": self.shape[0], "questions": self.shape[1], "observed cells": int(self.observed.sum()),
+            "provenance": dict(self.provenance), "repairs": dict(self.repairs), "references": list(self.references),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("manifest.json"), json.dumps(manifest, indent=1))
+            for name in ("models", "questions", "repeats"):
+                stream = io.BytesIO()
+                getattr(self, name).to_parquet(stream, compression="zstd")
+                archive.writestr(zipfile.ZipInfo(f"{name}.parquet"), stream.getvalue())
+            for name, values in {"scores": _packed(self.scores), **self.references}.items():
+                stream = io.BytesIO()
+                np.save(stream, values, allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> OutcomeMatrix:
         """Read what `save` wrote."""
-        with np.load(path / "scores.npz") as arrays:
-            values = dict(arrays)
-        return cls(
-            scores=values.pop("scores"),
-            models=pd.read_parquet(path / "models.parquet"),
-            questions=pd.read_parquet(path / "questions.parquet"),
-            references=values,
-            repairs=json.loads((path / "repairs.json").read_text()),
-        )
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+            frames = {name: pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet")))
+                      for name in ("models", "questions", "repeats")}
+            matrices = {name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+                        for name in ("scores", *manifest["references"])}
+        scores = _unpacked(matrices.pop("scores"), len(frames["questions"]))
+        return cls(scores=scores, references=matrices, provenance=manifest["provenance"],
+                   repairs=manifest["repairs"], **frames)
+
+
+def _packed(scores: np.ndarray) -> np.ndarray:
+    """The smallest array that holds the scores exactly; bits have a leading axis (observed, right)."""
+    observed = ~np.isnan(scores)
+    if np.isin(scores[observed], (0, 1)).all():
+        return np.packbits(np.stack([observed, scores == 1]), axis=-1)
+    half = scores.astype(np.float16)
+    return half if np.array_equal(half, scores, equal_nan=True) else scores
+
+
+def _unpacked(packed: np.ndarray, n_questions: int) -> np.ndarray:
+    """The scores as float32, (n_models, n_questions)."""
+    if packed.dtype != np.uint8:
+        return packed.astype(np.float32)
+    observed, right = np.unpackbits(packed, axis=-1, count=n_questions)
+    return np.where(observed, right.astype(np.float32), np.float32(np.nan))
 
 
 def _trusted(**fields) -> OutcomeMatrix:
@@ -146,86 +194,6 @@ def _trusted(**fields) -> OutcomeMatrix:
     for name, value in fields.items():
         object.__setattr__(table, name, value)
     return table
-
-
-def from_rows(
-    outcomes: pd.DataFrame, questions: pd.DataFrame, models: pd.DataFrame | None = None
-) -> OutcomeMatrix:
-    """Build the table from one row a (model, question) pair.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        Columns ``model``, ``question_id`` and ``score`` (in [0, 1]; NaN = not asked).
-    questions : DataFrame
-        Columns ``question_id``, ``prompt``, ``benchmark``; the order of its rows is kept.
-    models : DataFrame, optional
-        Column ``model`` and what is known about each.
-
-    Returns
-    -------
-    OutcomeMatrix
-        Repairs made and counted in ``repairs``: of rows that repeat a (model, question) pair the
-        first is kept; models and questions without any score are dropped.
-
-    Raises
-    ------
-    OutcomeError
-        If a column is missing, a score is no number in [0, 1], an outcome names an unknown
-        question, or nothing is left.
-    """
-    _need(outcomes, "outcomes", ["model", "question_id", "score"])
-    _need(questions, "questions", ["question_id", "prompt", "benchmark"])
-    if models is None:
-        models = pd.DataFrame({"model": sorted(outcomes["model"].astype(str).unique())})
-    _need(models, "models", ["model"])
-    # Names may be numbers in a file; here they are names.
-    outcomes, models = (frame.assign(model=frame["model"].astype(str)) for frame in (outcomes, models))
-    questions, models = questions.set_index("question_id"), models.set_index("model")
-    for name, index in {"models": models.index, "questions": questions.index}.items():
-        if index.has_duplicates:
-            raise OutcomeError(f"the {name} table names twice: {_some(index[index.duplicated()])}")
-    blank = questions["prompt"].isna() | questions["benchmark"].isna()
-    if blank.any():
-        raise OutcomeError(f"question(s) without a prompt or benchmark: {_some(questions.index[blank])}")
-
-    scores = pd.to_numeric(outcomes["score"], errors="coerce")
-    unread = scores.isna() & outcomes["score"].notna() | (scores < 0) | (scores > 1)
-    if unread.any():
-        raise OutcomeError(
-            f"{unread.sum()} score(s) that are no number in [0, 1]; rows {_some(_rows(outcomes[unread]))}"
-        )
-    outcomes = outcomes.assign(score=scores)[scores.notna()]
-    repeated = outcomes.duplicated(["model", "question_id"], keep=False)
-    disagreeing = outcomes[repeated].groupby(["model", "question_id"])["score"].nunique().gt(1)
-    questions = questions.assign(benchmark=questions["benchmark"].astype(str))
-    kept = outcomes.drop_duplicates(["model", "question_id"])
-
-    row = models.index.get_indexer(kept["model"])
-    column = questions.index.get_indexer(kept["question_id"])
-    for name, position in {"model": row, "question": column}.items():
-        if (position < 0).any():
-            raise OutcomeError(
-                f"{(position < 0).sum()} outcome(s) of a {name} that the {name}s table does not hold; "
-                f"rows {_some(_rows(kept[position < 0]))}"
-            )
-    matrix = np.full((len(models), len(questions)), np.nan, dtype=np.float32)
-    matrix[row, column] = kept["score"].to_numpy(np.float32)
-
-    asked_models, asked_questions = ~np.isnan(matrix).all(axis=1), ~np.isnan(matrix).all(axis=0)
-    if not asked_models.any():
-        raise OutcomeError("the outcomes table holds no score at all")
-    return OutcomeMatrix(
-        scores=matrix[asked_models][:, asked_questions],
-        models=models[asked_models],
-        questions=questions[asked_questions],
-        repairs={
-            "rows that repeat a (model, question) pair": int(len(outcomes) - len(kept)),
-            "repeated pairs whose scores disagree": int(disagreeing.sum()),
-            "models dropped, never asked": [str(m) for m in models.index[~asked_models]],
-            "questions dropped, never answered": int((~asked_questions).sum()),
-        },
-    )
 
 
 def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARES) -> pd.Series:
@@ -256,6 +224,31 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
         for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):
             part_of_group.update(dict.fromkeys(chunk.tolist(), part))
     return group.map(part_of_group).rename("part")
+
+
+def divide(table: OutcomeMatrix, how: str = "published", seed: int = 0) -> OutcomeMatrix:
+    """The table with a column ``part`` (train, val, test) among its questions, as `check_size` wants it.
+
+    Parameters
+    ----------
+    how : {"published", "drawn"}
+        "published" keeps the column that the table has; without one, or with "drawn", `split` draws it.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    OutcomeError
+        If a part is too small for anything to be estimated.
+    """
+    published = how == "published" and "part" in table.questions
+    part = table.questions["part"] if published else split(table, seed)
+    divided = replace(
+        table, questions=table.questions.assign(part=part),
+        provenance={**table.provenance, "split": "published" if published else f"drawn, seed {seed}"},
+    )
+    check_size(divided)
+    return divided
 
 
 def check_size(table: OutcomeMatrix) -> None:
@@ -311,58 +304,6 @@ def prompt_groups(table: OutcomeMatrix) -> pd.Series:
     return pd.Series(pd.factorize(text)[0], index=table.questions.index)
 
 
-def audit(table: OutcomeMatrix) -> pd.DataFrame:
-    """What a reader should know about the table before believing a result.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``check``, ``value`` (str), ``detail`` (str).
-    """
-    prompts = table.questions["prompt"]
-    answered = table.observed.sum(axis=0)
-    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
-    sizes = table.questions["benchmark"].value_counts()
-    alone = list(sizes.index[sizes < len(SHARES)])
-    graded = np.isin(table.scores[table.observed], (0, 1)).mean()
-    constant = np.nanstd(table.scores, axis=1) == 0
-    rows = [
-        ("models", table.shape[0], ""),
-        ("questions", table.shape[1], f"{len(sizes)} benchmarks"),
-        ("observed cells", int(table.observed.sum()), f"{table.observed.mean():.2%} of the table"),
-        ("fewest questions asked of a model", int(table.observed.sum(axis=1).min()),
-         str(table.models.index[table.observed.sum(axis=1).argmin()])),
-        ("fewest models asked a question", int(answered.min()), ""),
-        ("mean score", f"{np.nanmean(table.scores):.3f}",
-         f"models from {table.model_means.min():.3f} to {table.model_means.max():.3f}"),
-        ("binary cells", f"{graded:.1%}", "the rest are graded" if graded < 1 else ""),
-        ("prompts that repeat another", int(prompts.duplicated().sum()), "kept on one side of the split"),
-        ("questions every model gets right", int((lowest == 1).sum()), ""),
-        ("questions no model gets right", int((highest == 0).sum()), ""),
-        ("models with one and the same score everywhere", int(constant.sum()),
-         _some(table.models.index[constant]) if constant.any() else ""),
-        ("benchmarks too small to split", len(alone), _some(alone) if alone else ""),
-    ]
-    for name, value in table.repairs.items():
-        count = value if isinstance(value, int) else len(value)
-        rows.append((name, count, "" if isinstance(value, int) or not value else _some(value)))
-    return pd.DataFrame(rows, columns=["check", "value", "detail"]).astype({"value": str})
-
-
-def _need(frame: pd.DataFrame, name: str, columns: list[str]) -> None:
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise OutcomeError(
-            f"the {name} table lacks the column(s) {missing}; it has {[str(c) for c in frame.columns][:12]}"
-        )
-
-
-def _rows(frame: pd.DataFrame) -> list[str]:
-    """Rows of a table as a reader can find them: position in the file and content."""
-    head = frame.head(5)[["model", "question_id", "score"]]
-    return [f"{position}: {tuple(values)}" for position, *values in head.itertuples()]
-
-
-def _some(values, limit: int = 5) -> str:
+def some(values, limit: int = 5) -> str:
     values = [str(value) for value in values]
     return ", ".join(values[:limit]) + (f" and {len(values) - limit} more" if len(values) > limit else "")

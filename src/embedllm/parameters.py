@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embedllm import sources
 from embedllm.encoders import ENCODERS
+from embedllm.sources import embedllm as embedllm_files
+from embedllm.sources._rows import DUPLICATES as RULES
 
 
 class ParameterError(ValueError):
@@ -43,8 +45,10 @@ DATASETS = sorted(
     for module in pkgutil.iter_modules(sources.__path__)
     if not module.name.startswith("_")
 )
+OWN = ("directory", "lm-eval")  # datasets that are the reader's, so that only the reader can name them
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
+SPLITS = ("published", "drawn")
 Encoder = Annotated[str, _one_of(ENCODERS)]
 
 
@@ -54,16 +58,16 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     DATASET: Annotated[str, _one_of(DATASETS)] = Field("simulated", description="source of outcomes")
-    DATA_DIR: str = Field("", description="folder the data is read from; not used by simulated")
-    NAME: str = Field("", description="label of your own data (DATASET directory)", pattern=r"^(\w[\w.-]*)?$")
+    DATA_DIR: str = Field("", description="folder the data is read from; blank downloads what is public")
+    NAME: str = Field("", description="label of your own data, for its folders", pattern=r"^(\w[\w.-]*)?$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
     PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
     SEED: int = Field(0, description="training only: initialisation, order, noise", ge=0)
 
     @model_validator(mode="after")
     def _check_name(self):
-        if self.DATASET == "directory" and not self.NAME:
-            raise ValueError("DATASET directory needs a NAME for your data: it names the folders of its runs")
+        if self.DATASET in OWN and not self.NAME:
+            raise ValueError(f"DATASET {self.DATASET} needs a NAME for your data: it names the folders of its runs")
         if self.NAME in {*DATASETS, "memo", "vectors", "inputs"} - {self.DATASET}:
             raise ValueError(f"NAME = {self.NAME!r} is taken by the study itself; choose another")
         return self
@@ -100,10 +104,25 @@ class Fitting(Parameters):
 
 class DataPreparation(Parameters):
     DATA_SEED: int = Field(0, description="draws the simulated pool", ge=0)
+    SPLIT: Annotated[str, _one_of(SPLITS)] = Field(
+        "published", description="train, validation and test questions as published, where they are, or drawn"
+    )
     SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
+    DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
+        "first", description="score of a (model, question) pair that has several"
+    )
+    METRIC: str = Field("", description="score taken from lm-eval logs, as exact_match,strict-match; blank finds it")
+    REVISION: str = Field(embedllm_files.REVISION, description="commit of the EmbedLLM files on the Hugging Face Hub")
     N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)
     N_QUESTIONS: int = Field(6000, description="questions of the simulated pool", ge=100)
     KAPPA: float = Field(1.0, description="strength of specialisation in the simulated pool", ge=0)
+    GRADED: bool = Field(False, description="simulated scores are graded, not only right or wrong")
+    MISSING: Annotated[float, Interval(ge=0, lt=1)] = Field(
+        0.0, description="share of simulated (model, benchmark) blocks never run"
+    )
+    REPEATED: Annotated[float, Interval(ge=0, le=1)] = Field(
+        0.0, description="share of simulated cells run twice, with outcomes that may disagree"
+    )
 
 
 class Training(Fitting):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -88,7 +90,7 @@ class Run:
 
     def table(self) -> OutcomeMatrix:
         """The outcome table that notebook 01 prepared; its questions carry the column ``part``."""
-        return OutcomeMatrix.load(self.find(TABLE))
+        return OutcomeMatrix.load(self.find(TABLE) / "table.zip")
 
     def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
         """Prompt vectors, (n_prompts, d_prompt) float32, from the cache or freshly encoded."""
@@ -198,7 +200,7 @@ def start(notebook: str, namespace: dict) -> Run:
     from embedllm import figures  # late, so that a wrong parameter is told before seaborn loads
 
     figures.use_style()
-    pd.set_option("display.float_format", _number)
+    pd.set_option("display.float_format", _number, "display.max_colwidth", None, "display.max_rows", 100)
     return run
 
 
@@ -215,32 +217,48 @@ def figure_folder(p: Parameters) -> Path:
 
 def check_data_dir(p: Parameters) -> None:
     """Raise ParameterError if the dataset is read from a directory and that is not there."""
-    if p.DATASET != "simulated" and not data_dir(p).is_dir():
+    if p.DATASET == "simulated" or data_dir(p).is_dir():
+        return
+    if p.DATA_DIR:
         raise ParameterError(
-            f"DATA_DIR = {p.DATA_DIR!r}: no such directory; DATASET {p.DATASET} is read from one "
-            "(relative paths start at the repository root)"
+            f"DATA_DIR = {p.DATA_DIR!r}: no such directory (relative paths start at the repository root)"
         )
+    if not hasattr(_source(p), "download"):
+        raise ParameterError(f"DATASET {p.DATASET} is read from a directory: say which with DATA_DIR=...")
 
 
 def data_dir(p: Parameters) -> Path:
-    """DATA_DIR as a path; relative ones start at the repository root, wherever the kernel runs."""
-    return (ROOT / Path(p.DATA_DIR).expanduser()).resolve() if p.DATA_DIR else Path("/nonexistent")
+    """DATA_DIR as a path (relative ones start at the repository root), or where downloads of the dataset go."""
+    return (ROOT / (Path(p.DATA_DIR).expanduser() if p.DATA_DIR else Path("data") / p.DATASET)).resolve()
 
 
 def load_outcomes(p) -> OutcomeMatrix:
-    """Read the table that DATASET names.
+    """Read the table that DATASET names, from DATA_DIR or, where that is blank, downloaded to ``data/<dataset>``.
 
     Raises
     ------
     OutcomeError
-        If the table cannot be used; the message names the rows.
+        If the table cannot be used, with the rows, or if it cannot be downloaded.
     """
-    source = importlib.import_module(f"embedllm.sources.{p.DATASET.replace('-', '_')}")
+    source = _source(p)
     if p.DATASET == "simulated":
         return source.simulate(
-            n_models=p.N_MODELS, n_questions=p.N_QUESTIONS, kappa=p.KAPPA, data_seed=p.DATA_SEED
+            n_models=p.N_MODELS, n_questions=p.N_QUESTIONS, data_seed=p.DATA_SEED, kappa=p.KAPPA,
+            graded=p.GRADED, missing=p.MISSING, repeated=p.REPEATED, duplicates=p.DUPLICATES,
         )
-    return source.load(data_dir(p))
+    if not p.DATA_DIR and hasattr(source, "download"):
+        source.download(data_dir(p), **_options(source.download, p))
+    return source.load(data_dir(p), **_options(source.load, p))
+
+
+def _source(p: Parameters) -> ModuleType:
+    return importlib.import_module(f"embedllm.sources.{p.DATASET.replace('-', '_')}")
+
+
+def _options(function, p: Parameters) -> dict:
+    """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
+    names = inspect.getfullargspec(function).kwonlyargs
+    return {name: getattr(p, name.upper()) for name in names}
 
 
 def read_preset(name: str) -> dict:

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pyarrow.lib import ArrowException
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix, from_rows
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, some
+from embedllm.sources._files import checksum, need, numbers, read_table, sentence, text
+from embedllm.sources._rows import from_rows, known_models
 
 SCORE = ("score", "label")  # accepted names of a column, the first one found is taken
 BENCHMARK = ("benchmark", "category", "task")
 FACTS = ("parameters_b", "active_parameters_b", "cost")  # what is known about models in numbers
-BLANK = ("", "na", "n/a", "nan", "null", "none")  # a number that is not there, in any case
+TABLES = ("outcomes", "questions", "models")
 
 
-def load(path: Path, models: pd.DataFrame | None = None) -> OutcomeMatrix:
-    """Read a folder of outcomes in long form.
+def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "first") -> OutcomeMatrix:
+    """Read a folder of outcomes.
 
     Parameters
     ----------
     path : Path
-        Folder with ``outcomes.csv`` or ``outcomes.parquet`` (columns ``model``, ``question_id``, and
-        ``score`` or ``label``: a number in [0, 1], true or false; blank = not asked) and
-        ``questions.csv`` or ``questions.parquet`` (columns ``question_id``, ``prompt``, and
-        ``benchmark``, ``category`` or ``task``; further columns are kept). A file ``models.csv`` or
+        Folder with ``questions.csv`` or ``questions.parquet`` (columns ``question_id``, ``prompt``, and
+        ``benchmark``, ``category`` or ``task``; further columns are kept, ``part`` is a published split)
+        and ``outcomes.csv`` or ``outcomes.parquet`` in one of two forms: long (columns ``model``,
+        ``question_id``, and ``score`` or ``label``) or wide (``question_id`` and one column for each
+        model). A score is a number in [0, 1], true or false; blank = not asked. A file ``models.csv`` or
         ``models.parquet`` (column ``model`` and facts) is optional. CSV files are UTF-8.
-    models : DataFrame, optional
-        Taken in place of the models file.
+    facts : DataFrame, optional
+        Column ``model`` and facts, taken in place of the models file.
+    duplicates : str
+        Rule for repeated (model, question) rows, see `from_rows`.
 
     Returns
     -------
@@ -50,23 +52,30 @@ def load(path: Path, models: pd.DataFrame | None = None) -> OutcomeMatrix:
             f"{path} is no directory; expected a folder with outcomes.csv or outcomes.parquet and "
             "questions.csv or questions.parquet"
         )
-    outcomes = _named(_read(path, "outcomes"), "score", SCORE)
-    questions = _named(_read(path, "questions"), "benchmark", BENCHMARK)
-    if models is None and _files(path, "models"):
-        models = _read(path, "models")
+    files = {stem: file for stem in TABLES if (file := _file(path, stem))}
+    if facts is not None:
+        files.pop("models", None)
+    outcomes = _long(_named(_read(path, files, "outcomes"), "score", SCORE), files["outcomes"])
+    questions = _named(_read(path, files, "questions"), "benchmark", BENCHMARK)
     if "score" in outcomes:
-        outcomes["score"] = _numbers(outcomes["score"])
-    unknown: list[str] = []
-    if models is not None and "model" in models and "model" in outcomes:
-        models = models.assign(**{fact: _facts(path, models, fact) for fact in FACTS if fact in models})
-        unknown = sorted(set(outcomes["model"]) - set(models["model"]))
-        if unknown:
-            models = pd.concat([models, pd.DataFrame({"model": unknown})], ignore_index=True)
+        outcomes["score"] = numbers(outcomes["score"])
+    models, repairs = None, {}
+    if "models" in files:
+        facts = _read(path, files, "models")
+        need(facts, files["models"], ["model"])
+        facts = facts.assign(**{fact: _facts(files["models"], facts, fact) for fact in FACTS if fact in facts})
+    if facts is not None and "model" in outcomes:
+        models, repairs["models without a row of facts"] = known_models(outcomes["model"], facts)
+    if "models" in files and models is not None:
+        repairs["models with facts and no outcomes, left out"] = sorted(set(facts["model"]) - set(models["model"]))
     try:
-        table = from_rows(outcomes, questions, models)
+        return from_rows(
+            outcomes, questions, models, duplicates=duplicates,
+            provenance={"source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}},
+            repairs=repairs,
+        )
     except OutcomeError as error:
         raise OutcomeError(f"{path}: {error}") from None
-    return dataclasses.replace(table, repairs={**table.repairs, "models without a row of facts": unknown})
 
 
 def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | None:
@@ -100,53 +109,51 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
             ids, vectors = arrays["question_id"], arrays["vectors"]
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise OutcomeError(
-            f"{file} cannot be read ({_sentence(error)}); expected arrays question_id and vectors"
+            f"{file} cannot be read ({sentence(error)}); expected arrays question_id and vectors"
         ) from None
     if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
         raise OutcomeError(
             f"{file}: expected question_id (n,) and vectors (n, d), found {ids.shape} and {vectors.shape}"
         )
-    held = pd.Index(_text(pd.Series(ids)))
+    held = pd.Index(text(pd.Series(ids)))
     if held.has_duplicates:
         raise OutcomeError(f"{file}: question id(s) that occur twice: {list(held[held.duplicated()])[:5]}")
-    rows = held.get_indexer(_text(table.questions.index.to_series()))
+    rows = held.get_indexer(text(table.questions.index.to_series()))
     return None if (rows < 0).any() else vectors[rows].astype(np.float32)
 
 
-def _files(path: Path, stem: str) -> list[Path]:
-    """The files that hold a table."""
-    return [file for suffix in ("csv", "parquet") if (file := path / f"{stem}.{suffix}").exists()]
-
-
-def _read(path: Path, stem: str) -> pd.DataFrame:
-    """A table of the folder, names of models and questions as text, other columns as they are."""
-    files = _files(path, stem)
-    if not files:
-        raise OutcomeError(f"{path} lacks {stem}.csv or {stem}.parquet")
+def _file(path: Path, stem: str) -> Path | None:
+    """The file that holds a table, if there is one."""
+    files = [file for suffix in ("csv", "parquet") if (file := path / f"{stem}.{suffix}").exists()]
     if len(files) > 1:
         raise OutcomeError(f"{path} holds {stem}.csv and {stem}.parquet; keep the one that is meant")
-    try:
-        frame = _read_csv(files[0]) if files[0].suffix == ".csv" else pd.read_parquet(files[0])
-    except UnicodeDecodeError:
-        raise OutcomeError(f"{files[0]} is not UTF-8 text; save it as UTF-8") from None
-    except (ValueError, OSError, ArrowException, pd.errors.ParserWarning) as error:
-        raise OutcomeError(f"{files[0]} cannot be read: {_sentence(error)}") from None
+    return files[0] if files else None
+
+
+def _read(path: Path, files: dict[str, Path], stem: str) -> pd.DataFrame:
+    """A table of the folder, names of models and questions as text, other columns as they are."""
+    if stem not in files:
+        raise OutcomeError(f"{path} lacks {stem}.csv or {stem}.parquet")
+    frame = read_table(files[stem])
     for column in {"model", "question_id"} & set(frame.columns):
-        frame[column] = _text(frame[column])
+        frame[column] = text(frame[column])
         blank = np.flatnonzero(frame[column].isna() | (frame[column] == ""))
         if len(blank):
-            raise OutcomeError(f"{files[0]}: {len(blank)} row(s) without a {column}, first row {blank[0]}")
+            raise OutcomeError(f"{files[stem]}: {len(blank)} row(s) without a {column}, first data row {blank[0] + 1}")
     return frame
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
-    """All cells as text, so that an id 007 and a prompt "None" survive; an empty cell is missing."""
-    with warnings.catch_warnings():
-        # Rows longer than the header (an unquoted comma in a prompt) would be cut, or shift the columns.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            file, dtype=str, keep_default_na=False, na_values=[""], index_col=False, encoding="utf-8-sig"
+def _long(outcomes: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Outcomes with one row an answer; in the wide form every column but the question id is a model."""
+    if "question_id" not in outcomes or {"model", "score"} & set(outcomes.columns):
+        return outcomes
+    questions = [name for name in ("prompt", *BENCHMARK, "part") if name in outcomes]
+    if questions:
+        raise OutcomeError(
+            f"{file} has neither a column model nor model, question by question: {some(questions)} belongs in the "
+            "questions table, since in the wide form every column beside question_id is a model"
         )
+    return outcomes.melt("question_id", var_name="model", value_name="score", ignore_index=False)
 
 
 def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.DataFrame:
@@ -155,33 +162,12 @@ def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.Data
     return frame.rename(columns={found[0]: name}) if found else frame
 
 
-def _text(values: pd.Series) -> pd.Series:
-    """Ids as text: 1, 1.0 (an integer column with gaps) and "1" are the same."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return values.astype("string").astype(object)
-
-
-def _numbers(values: pd.Series) -> pd.Series:
-    """Scores as `from_rows` takes them: true and false are 1 and 0, words for "nothing" are missing."""
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        return values
-    words = values.astype("string").str.strip().str.lower()
-    words = words.replace({"true": "1", "false": "0"}).mask(words.isin(BLANK))
-    return words.astype(object)
-
-
-def _facts(path: Path, models: pd.DataFrame, fact: str) -> pd.Series:
+def _facts(file: Path, models: pd.DataFrame, fact: str) -> pd.Series:
     """A column of numbers about models, float64, NaN where blank."""
-    words = _numbers(models[fact])
-    numbers = pd.to_numeric(words, errors="coerce")
-    wrong = numbers.isna() & words.notna()
+    words = numbers(models[fact])
+    found = pd.to_numeric(words, errors="coerce")
+    wrong = found.isna() & words.notna()
     if wrong.any():
         model, value = models.loc[wrong, ["model", fact]].iloc[0]
-        raise OutcomeError(f"{path}: {fact} of model {model} is no number but {value!r}")
-    return numbers.astype("float64")
-
-
-def _sentence(error: Exception) -> str:
-    """The first line of an error, for one sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise OutcomeError(f"{file}: {fact} of model {model} is no number but {value!r}")
+    return found.astype("float64")

@@ -17,6 +17,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.sources._rows import resolved
+from embedllm.sources._simulated_flaws import blocks_never_run, cells_run_twice
 from embedllm.sources._simulated_text import BENCHMARKS, N_CUES, N_SUBTOPICS, draw_hints, posterior, write
 from embedllm.sources._simulated_world import (
     SKILLS,
@@ -31,11 +33,13 @@ from embedllm.sources._simulated_world import (
 
 CUE_EFFECT = (np.arange(N_CUES) - 2) / np.sqrt(2)  # x_l: mean 0, variance 1 over the five cues
 COMMON_VOICE = "general-knowledge"  # every prompt sounds like this one where the benchmark is hidden
+GRADES = 2.0  # concentration of graded scores around pi: variance pi (1 - pi) / 3, a third of the binary one's
 TINY = float(np.finfo(np.float32).eps)  # keeps float32 probabilities inside (0, 1)
 
 
 def simulate(
-    *, n_models: int = 112, n_questions: int = 6000, data_seed: int = 0, **planted
+    *, n_models: int = 112, n_questions: int = 6000, data_seed: int = 0, graded: bool = False,
+    missing: float = 0.0, repeated: float = 0.0, duplicates: str = "first", **planted,
 ) -> OutcomeMatrix:
     """Draw a pool of models, a set of questions with prompts, and who answers what correctly.
 
@@ -46,14 +50,23 @@ def simulate(
     data_seed : int
         Equal seed and parameters give a bit-identical table. The same seed with other parameters
         keeps the underlying draws, so that two settings differ by the setting alone.
+    graded : bool
+        Scores are draws from Beta(2 pi, 2 (1 - pi)) in place of correct or not; their mean is pi as well.
+    missing : float
+        Share of (model, benchmark) blocks never run, in [0, 1), most of them where the model does badly;
+        see `blocks_never_run`.
+    repeated : float
+        Share of cells run a second time, in [0, 1]: another draw from the same pi, which may disagree.
+    duplicates : str
+        Rule for them, see `resolved`.
     **planted
         Fields of `Planted`, as ``kappa=0.5``.
 
     Returns
     -------
     OutcomeMatrix
-        Binary scores without gaps. ``models``: family, base_model, parameters_b, kind, cost (dollars
-        per million tokens). ``questions``: prompt, benchmark, subtopic (1 to 8), difficulty_cue (1 to
+        Binary scores without gaps unless told otherwise. ``models``: family, base_model, parameters_b, kind,
+        cost (dollars per million tokens). ``questions``: prompt, benchmark, subtopic (1 to 8), difficulty_cue (1 to
         5). ``references``: "true probability" (pi), "text ceiling" (the best forecast from the
         prompt, E[pi | text]) and "additive text ceiling" (the same from ability and difficulty alone).
 
@@ -66,9 +79,11 @@ def simulate(
     """
     if n_models < 8 or n_questions < 10:
         raise ValueError(f"need at least 8 models and 10 questions, found {n_models} and {n_questions}")
+    if not (0 <= missing < 1 and 0 <= repeated <= 1):
+        raise ValueError(f"missing must lie in [0, 1) and repeated in [0, 1], found {missing} and {repeated}")
     setting = Planted(**planted)
-    roster_rng, trait_rng, landscape_rng, question_rng, text_rng, outcome_rng = (
-        np.random.default_rng(data_seed).spawn(6)
+    roster_rng, trait_rng, landscape_rng, question_rng, text_rng, outcome_rng, flaw_rng = (
+        np.random.default_rng(data_seed).spawn(7)
     )
     models = draw_models(n_models, roster_rng)
     traits = draw_traits(models, setting, trait_rng)
@@ -95,13 +110,24 @@ def simulate(
         for with_topic in (False, True)
     )
     references = {"true probability": truth, "text ceiling": full, "additive text ceiling": additive}
+    scores = _draw(truth, graded, outcome_rng)
+    scores[blocks_never_run(truth, benchmark, missing, flaw_rng)] = np.nan
+    twice = cells_run_twice(~np.isnan(scores), repeated, flaw_rng)
+    runs = np.stack([scores.flat[twice], _draw(truth.flat[twice], graded, flaw_rng)], axis=1)
+    scores.flat[twice] = resolved(twice.repeat(2), runs.ravel(), duplicates).to_numpy()
     return OutcomeMatrix(
-        scores=(outcome_rng.random(truth.shape) < truth).astype(np.float32),
+        scores=scores,
         models=models,
         questions=questions,
         references={
             name: np.clip(values, TINY, 1 - TINY).astype(np.float32) for name, values in references.items()
         },
+        repeats=pd.DataFrame({
+            "model": models.index[twice.repeat(2) // n_questions].to_numpy(object),
+            "question_id": questions.index[twice.repeat(2) % n_questions].to_numpy(object),
+            "score": runs.ravel(),
+        }),
+        provenance={"source": f"simulated, seed {data_seed}", "rule for repeated rows": duplicates},
     )
 
 
@@ -165,6 +191,13 @@ def _true_probabilities(
         here = benchmark == b
         logit[:, here] += setting.kappa / np.sqrt(axes) * traits.taste[:, b] @ topic[here].T
     return _guess_and_fail(expit(logit), landscape.guess[benchmark], traits.failure)
+
+
+def _draw(chance: np.ndarray, graded: bool, rng: np.random.Generator) -> np.ndarray:
+    """Scores with a given mean: float32, of the same shape."""
+    if graded:
+        return rng.beta(GRADES * chance, GRADES * (1 - chance)).astype(np.float32)
+    return (rng.random(chance.shape) < chance).astype(np.float32)
 
 
 def _guess_and_fail(solved: np.ndarray, guess: np.ndarray, failure: np.ndarray) -> np.ndarray:

@@ -1,16 +1,19 @@
-"""Sources that read a folder: known tables, the forms they may take, and files that are wrong."""
+"""The reader's own folder: known tables, the forms they may take, and files that are wrong."""
 
-import os
+import csv
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import read_or_refuse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources import directory, mmlu_pro
+from embedllm.sources import directory
 
-DATA = Path(os.environ.get("EMBEDLLM_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 N = np.nan
 
 OUTCOMES = pd.DataFrame({
@@ -141,6 +144,31 @@ def test_byte_order_mark_of_spreadsheets(folder, tmp_path):
     np.testing.assert_array_equal(directory.load(tmp_path).scores, SCORES)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_wide_form_equals_long_form(folder, suffix):
+    wide = pd.DataFrame({"question_id": [10, 1, 2], "b": [0.25, 1, 0], "a": [0.5, N, 1]})
+    table = directory.load(folder(suffix, outcomes=wide))
+    np.testing.assert_array_equal(table.scores, SCORES)
+    assert list(table.models.index) == ["a", "b"]
+    opposite = wide.assign(a=1 - wide["a"], b=1 - wide["b"])
+    again = directory.load(folder(suffix, outcomes=pd.concat([wide, opposite])), duplicates="mean")
+    np.testing.assert_array_equal(again.scores, np.where(np.isnan(SCORES), N, 0.5))
+    assert len(again.repeats) == 10
+
+
+def test_wide_form_names_the_row_and_the_model_of_a_wrong_score(folder):
+    wide = pd.DataFrame({"question_id": [1, 2], "a": ["1", "0"], "b": ["0.5", "yes"]})
+    assert "data row 2 (model b, question 2, score yes)" in refusal(folder(outcomes=wide))
+    wide = wide.assign(b="1", prompt="What?")
+    assert "prompt belongs in the questions table" in refusal(folder(outcomes=wide))
+
+
+def test_a_published_split_of_ones_own(folder):
+    table = directory.load(folder(questions=QUESTIONS.assign(part=["val", "train", "test"])))
+    assert table.questions["part"].tolist() == ["val", "train", "test"]
+    assert "column part" in refusal(folder(questions=QUESTIONS.assign(part=["val", "train", None])))
+
+
 # what it refuses, in one sentence that names the file
 
 
@@ -196,10 +224,10 @@ def test_an_unquoted_comma_does_not_shift_columns(folder, tmp_path):
 @pytest.mark.parametrize(
     ("table", "change", "message"),
     [
-        ("outcomes", {"score": [1, 0, 1, 2, 0, 0]}, "1 score(s) that are no number in [0, 1]; rows 3"),
-        ("outcomes", {"score": [1, 0, "yes", 1, 0, 0]}, "('b', '10', 'yes')"),
+        ("outcomes", {"score": [1, 0, 1, 2, 0, 0]}, "1 score(s) that are no number in [0, 1], in outcomes: data row 4"),
+        ("outcomes", {"score": [1, 0, "yes", 1, 0, 0]}, "data row 3 (model b, question 10, score yes)"),
         ("outcomes", {"question_id": [1, 2, 10, 1, 2, 99]}, "the questions table does not hold"),
-        ("outcomes", {"model": ["b", None, "b", "a", "a", "a"]}, "1 row(s) without a model, first row 1"),
+        ("outcomes", {"model": ["b", None, "b", "a", "a", "a"]}, "1 row(s) without a model, first data row 2"),
         ("questions", {"question_id": [1, 1, 2]}, "names twice: 1"),
         ("questions", {"prompt": ["p", None, "q"]}, "without a prompt or benchmark: 1"),
         ("models", {"parameters_b": ["seven", "8"]}, "parameters_b of model a is no number but 'seven'"),
@@ -220,7 +248,91 @@ def test_wrong_content(folder, suffix, table, change, message):
 def test_lacking_columns(folder, table, column):
     frames = {"outcomes": OUTCOMES, "questions": QUESTIONS, "models": MODELS}
     frames[table] = frames[table].drop(columns=column)
-    assert f"the {table} table lacks the column(s) ['{column}']" in refusal(folder(**frames))
+    message = refusal(folder(**frames))
+    assert table in message and f"lacks the column(s) {column};" in message
+
+
+# whatever a file holds: the table that a few plain lines make of it, or a sentence
+
+GOOD = ["0", "1", "0.5", "1.0", "true", "FALSE", "", "nan", " 1 ", "1e-1"]
+BAD = ["2", "-1", "yes", "inf", "0x1", "1,0", "1_0", "\u0661", '"']
+NAMES = ["a", "A", "b ", "caf\u00e9", "\U0001f916", "x" * 300, "1", "01", "None"]
+
+
+def plain(cell: str) -> float | None:
+    """The score of a cell; None where it is blank; ValueError where it is none."""
+    word = cell.strip().lower()
+    if "_" in word or not word.isascii():
+        raise ValueError(cell)
+    if word in ("", "nan"):
+        return None
+    value = {"true": 1.0, "false": 0.0}.get(word)
+    value = float(word) if value is None else value
+    if not 0 <= value <= 1:
+        raise ValueError(cell)
+    return value
+
+
+def answers(words: list[str]):
+    """Rows of model, question and score."""
+    row = st.tuples(st.sampled_from(NAMES), st.sampled_from(["7", "07", "8", "\u00fc"]), st.sampled_from(words))
+    return st.lists(row, min_size=1, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=answers(GOOD) | answers(GOOD * 3 + BAD), wide=st.booleans(), ending=st.sampled_from(["\n", "\r\n"]),
+       bom=st.booleans())
+def test_any_cells_give_what_plain_python_gives_or_an_error(rows, wide, ending, bom):
+    if wide:  # one row a question, all models; the last score given for a cell stands
+        cells = {(model, question): word for model, question, word in rows}
+        names, ids = (sorted({key[side] for key in cells}) for side in (0, 1))
+        lines = [["question_id", *names], *([q, *(cells.get((m, q), "") for m in names)] for q in ids)]
+        rows = [(m, q, cells.get((m, q), "")) for q in ids for m in names]
+    else:
+        lines = [["model", "question_id", "score"], *rows]
+    questions = [["question_id", "prompt", "benchmark"], *([q, f"what, {q}?", "b"] for q in ("7", "07", "8", "\u00fc"))]
+    expected: dict | None = {}
+    try:
+        for model, question, word in rows:
+            if (score := plain(word)) is not None:
+                expected.setdefault((model, question), np.float32(score))
+    except ValueError:
+        expected = None
+    with tempfile.TemporaryDirectory() as folder:
+        for stem, content in {"outcomes": lines, "questions": questions}.items():
+            with open(f"{folder}/{stem}.csv", "w", newline="", encoding="utf-8-sig" if bom else "utf-8") as stream:
+                csv.writer(stream, lineterminator=ending).writerows(content)
+        table = read_or_refuse(directory.load, Path(folder))
+    if not expected:
+        assert table is None
+        return
+    found = {(m, q): table.scores[i, j] for i, m in enumerate(table.models.index)
+             for j, q in enumerate(table.questions.index) if table.observed[i, j]}
+    assert found == expected
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data(), suffix=st.sampled_from(["csv", "parquet"]),
+       stem=st.sampled_from(["outcomes", "questions", "models"]))
+def test_damaged_files_give_a_table_or_a_sentence(data, suffix, stem):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{stem}.{suffix}"
+        for name, frame in {"outcomes": OUTCOMES, "questions": QUESTIONS, "models": MODELS}.items():
+            put(frame, Path(folder) / f"{name}.{suffix}")
+        content = bytearray(file.read_bytes())
+        flip = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
+        for place, byte in data.draw(st.lists(flip, max_size=4)):
+            content[place] = byte
+        file.write_bytes(content[: data.draw(st.sampled_from([len(content)] * 3 + [len(content) // 2, 3, 0]))])
+        table = read_or_refuse(directory.load, Path(folder))
+        assert table is None or table.observed.sum() <= len(OUTCOMES)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_very_long_and_odd_prompts_survive(folder, suffix):
+    prompts = ["x" * 200_000, "\u0000\u202e\U0001f600 \ufeff", '"']
+    table = directory.load(folder(suffix, questions=QUESTIONS.assign(prompt=prompts)))
+    assert table.questions["prompt"].tolist() == prompts
 
 
 # ready-made vectors
@@ -276,76 +388,3 @@ def test_vectors_cut_short(table, tmp_path, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(OutcomeError, match=r"minilm\.npz cannot be read"):
         directory.vectors_of(tmp_path, "minilm", table)
-
-
-# mmlu-pro
-
-
-def test_facts_are_consistent():
-    facts = mmlu_pro.facts().set_index("model")
-    assert len(facts) == 29
-    assert facts.index.is_unique
-    assert set(facts["kind"]) == {"base", "chat", "code", "math"}
-    unpublished = facts.index[facts["parameters_b"].isna()]
-    assert list(unpublished) == ["gemini-1.5-flash-002", "gemini-1.5-pro-002"]
-    mixtures = facts.index[facts["active_parameters_b"] < facts["parameters_b"]]
-    assert set(mixtures) == {
-        "DeepSeek-Coder-V2", "Mixtral-8x7B-Instruct-v0.1", "Mixtral-8x7B-v0.1", "jamba-1.5-large"
-    }
-    assert not (facts["active_parameters_b"] > facts["parameters_b"]).any()
-    assert (facts["base_model"][facts["kind"] == "base"] == facts.index[facts["kind"] == "base"]).all()
-    assert facts.groupby("base_model")["family"].nunique().eq(1).all()
-    together = facts.index.to_series().groupby(facts["base_model"]).apply(set)
-    assert [group for group in together if len(group) > 1] == [
-        {"Meta-Llama-3_1-70B", "Meta-Llama-3_1-70B-Instruct"},
-        {"Meta-Llama-3_1-8B", "Meta-Llama-3_1-8B-Instruct"},
-        {"Mistral-7B-v0.1", "Mistral-7B-Instruct-v0.1", "mathstral-7B"},
-        {"Mistral-7B-v0.2-hf", "Mistral-7B-Instruct-v0.2"},
-        {"Mixtral-8x7B-v0.1", "Mixtral-8x7B-Instruct-v0.1"},
-        {"Yi-6B", "Yi-6b-Chat"},
-    ]
-
-
-def test_mmlu_pro_from_a_small_folder(folder):
-    outcomes = OUTCOMES.assign(model=["Yi-6B"] * 3 + ["gemma-7b"] * 3).rename(columns={"score": "label"})
-    questions = QUESTIONS.rename(columns={"benchmark": "category", "origin": "src"})
-    table = mmlu_pro.load(folder("parquet", outcomes=outcomes, questions=questions, models=MODELS))
-    assert list(table.models.index) == ["Yi-6B", "gemma-7b"]
-    np.testing.assert_array_equal(table.scores, SCORES[::-1])
-    assert list(table.questions["benchmark"]) == ["x", "x", "y"]
-    assert list(table.questions["src"]) == ["o1", "o2", "o3"]
-    assert table.models.loc["Yi-6B", "family"] == "yi"
-
-
-def real(name: str) -> Path:
-    if not (DATA / name).exists():
-        pytest.skip(f"no real data in {DATA / name} (set EMBEDLLM_TEST_DATA)")
-    return DATA / name
-
-
-def test_mmlu_pro_itself():
-    path = real("mmlu-pro")
-    table = mmlu_pro.load(path)
-    assert table.shape == (29, 12_032)
-    assert table.observed.sum() == 347_215
-    assert round(float(np.nanmean(table.scores)), 2) == 0.40
-    assert table.questions["benchmark"].nunique() == 14
-    assert table.questions["src"].str.startswith(("ori_mmlu", "stemez", "theoremQA", "scibench")).all()
-    raw = pd.read_parquet(path / "outcomes.parquet").groupby("model")["label"].mean()
-    np.testing.assert_allclose(table.model_means, raw[table.models.index])
-    assert [name for name, value in table.repairs.items() if value] == []
-
-    given = pd.read_csv(path / "models.csv", index_col="model").loc[table.models.index]
-    pd.testing.assert_frame_equal(table.models[list(given)], given, check_dtype=False, check_index_type=False)
-
-    vectors = directory.vectors_of(path, "minilm", table)
-    assert (vectors.shape, vectors.dtype) == ((12_032, 384), np.float32)
-
-
-def test_graded_scores_of_alpaca_eval():
-    table = directory.load(real("alpaca-eval"))
-    assert table.shape == (58, 805)
-    assert table.observed.sum() == 46_680
-    assert np.nanstd(table.scores) > 0.2
-    assert ((table.scores > 0) & (table.scores < 1)).sum() > 20_000
-    assert (table.scores[table.models.index == "gpt4_1106_preview"] == 0.5).all()

@@ -1,0 +1,303 @@
+"""What is wrong with a table of outcomes, in words and in numbers to draw: to be read before any result.
+
+Nothing here changes the outcomes, and nothing is dropped: the reader decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from embedllm.irregularities import (
+    FEWEST,
+    SHARED,
+    missing_difference,
+    model_fit,
+    model_pairs,
+    repeated_cells,
+    repeated_rows,
+)
+from embedllm.leakage import leakage
+from embedllm.outcomes import PARTS, OutcomeMatrix, by_benchmark, prompt_groups, some
+from embedllm.signal import benchmark_numbers, label_entropy, variance_components
+
+LONG = 20_000  # characters; a longer prompt is no ordinary question
+STRUCTURE = 0.1  # share of variance from which missing cells count as following a pattern
+WORDS = {"model": "by model", "benchmark": "by benchmark", "question within benchmark": "by question",
+         "model x benchmark": "by model and benchmark", "rest": "scattered at random"}
+SHOWN = 20  # benchmarks in the heatmap; of more, those with the lowest coverage
+MEAN_BINS, SIMILARITY_BINS = 10, 20  # few for means: of 29 models they can only be multiples of 1/29
+COMPLETE = 0.95  # of every benchmark for every model: then a sentence says more than a heatmap
+
+
+def audit(table: OutcomeMatrix) -> pd.DataFrame:
+    """What a reader should know about the table before believing a result.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``topic``, ``check``, ``value`` (str), ``detail`` (str), about 40 rows; a row whose detail
+        is empty found nothing to explain.
+    """
+    topics = {
+        "size": _size, "missing cells": _missing, "repeated rows": _repeated, "questions": _questions,
+        "models": _models, "leakage": _leaks, "what can be forecast": _forecastable, "origin": _origin,
+    }
+    rows = [(topic, *row) for topic, find in topics.items() for row in find(table)]
+    return pd.DataFrame(rows, columns=["topic", "check", "value", "detail"]).astype({"value": str})
+
+
+def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
+    """Everything that `plot_audit` draws, as one tidy table.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``panel``, ``name``, ``group``, ``x``, ``y`` (float64). By panel:
+
+        - coverage: model, benchmark, position of the model, share of its questions asked; where that is at
+          least 95 % everywhere only one row "all" with the lowest of them and the share of all cells;
+        - variance: component, -, variance of one cell, share of their sum;
+        - entropy: what is known, -, position, bits a cell;
+        - questions: -, "varies" or "constant", left end of a bin of mean scores, number of questions;
+        - models: model, finding of `audit.model_fit`, correlation with the others, mean score (a model
+          without a correlation has x = NaN);
+        - similarity: -, "test", left end of a bin of similarities, number of test questions; absent
+          without a split.
+    """
+    shares = by_benchmark(table, table.observed.astype(np.float64))
+    shares = shares[shares.mean().sort_values(kind="stable").index[:SHOWN]]
+    if shares.min(axis=None) >= COMPLETE:
+        coverage = pd.DataFrame({"name": ["all"], "x": [shares.min(axis=None)], "y": [table.observed.mean()]})
+    else:
+        coverage = shares.assign(x=np.arange(len(shares))).rename_axis(index="name").reset_index()
+        coverage = coverage.melt(["name", "x"], var_name="group", value_name="y")
+    components = variance_components(table).rename(columns={"component": "name", "variance": "x", "share": "y"})
+    ladder = label_entropy(table).rename(columns={"knowing": "name", "bits": "y"}).assign(x=lambda rows: rows.index)
+
+    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
+    constant = (lowest == highest) & (table.observed.sum(axis=0) > 1)
+    mean = np.nanmean(table.scores, axis=0, dtype=np.float64)
+    questions = pd.concat([
+        _histogram(mean[chosen], group, MEAN_BINS) for group, chosen in (("varies", ~constant), ("constant", constant))
+    ])
+    fit = model_fit(table).rename(columns={"finding": "group", "correlation": "x", "mean": "y"})
+    fit = fit[["group", "x", "y"]].rename_axis(index="name").reset_index()
+    panels = {"coverage": coverage, "variance": components, "entropy": ladder, "questions": questions, "models": fit}
+    if "part" in table.questions:
+        leaks = leakage(table)
+        panels["similarity"] = _histogram(leaks.loc[leaks["part"] == "test", "similarity"], "test", SIMILARITY_BINS)
+    tidy = pd.concat({name: rows.reindex(columns=["name", "group", "x", "y"]) for name, rows in panels.items()},
+                     names=["panel"]).reset_index("panel").reset_index(drop=True)
+    return tidy.astype({"x": float, "y": float}).fillna({"name": "", "group": ""})
+
+
+def _size(table):
+    """How big the table is and what its scores look like."""
+    sizes = table.questions["benchmark"].value_counts()
+    means, names = table.model_means, table.models.index
+    binary = _binary(table.scores[table.observed]).mean()
+    asked = int(table.observed.sum())
+    return [
+        ("models", table.shape[0], ""),
+        ("questions", f"{table.shape[1]:,}", ""),
+        ("benchmarks", len(sizes), f"from {sizes.iloc[-1]} questions ({sizes.index[-1]}) to {sizes.iloc[0]} "
+                                   f"({sizes.index[0]})" if len(sizes) > 1 else str(sizes.index[0])),
+        ("observed cells", f"{asked:,}", f"{asked / table.scores.size:.2%} of the table"),
+        ("mean score", f"{table.scores[table.observed].mean(dtype=np.float64):.3f}",
+         f"models from {means.min():.3f} ({names[means.argmin()]}) to {means.max():.3f} ({names[means.argmax()]})"),
+        ("binary cells", f"{binary:.1%}", "" if binary == 1 else "the rest are graded, strictly between 0 and 1"),
+    ]
+
+
+def _missing(table):
+    """Who was not asked what, in which pattern, and whether it matters."""
+    missing = ~table.observed
+    total = int(missing.sum())
+    if not total:
+        return [("pattern of missing cells", "none", "every model was asked every question")]
+    by_model, by_question = table.observed.mean(axis=1), table.observed.sum(axis=0)
+    benchmark, _ = benchmark_numbers(table)
+    labels = table.questions["benchmark"].drop_duplicates().to_numpy()
+    sizes = np.bincount(benchmark)
+    counts = np.array([np.bincount(benchmark, weights=row) for row in table.observed])  # models x benchmarks
+    coverage = counts.sum(axis=0) / (sizes * len(counts))
+    blocks = np.argwhere((counts == 0) & (sizes > 1))
+    in_blocks = sizes[blocks[:, 1]].sum() / total
+    word, shares = _pattern(table, in_blocks)
+    share_worst = missing[by_model.argmin()].sum() / total
+    difference, error = missing_difference(table)
+    clear = abs(difference) > 2 * error
+    return [
+        ("models with the fewest answers", f"{by_model.min():.1%}",
+         f"{table.models.index[by_model.argmin()]}, which accounts for {share_worst:.0%} of all missing cells; "
+         f"{int((by_model == 1).sum())} models were asked everything"),
+        ("benchmark with the lowest coverage", f"{coverage.min():.1%}", str(labels[coverage.argmin()])),
+        ("fewest models asked a question", int(by_question.min()),
+         f"{int((by_question < len(missing)).sum()):,} questions were not put to every model"),
+        ("pattern of missing cells", word, f"variance of who was asked what: {shares}"),
+        ("missing cells in whole blocks never run", f"{in_blocks:.0%}",
+         some((f"{table.models.index[m]} on {labels[b]}" for m, b in blocks), 3)),
+        ("missing questions are easier (+) or harder (-)",
+         "not estimable" if np.isnan(difference) else f"{difference:+.3f}",
+         "" if np.isnan(difference) else f"standard error {error:.3f}; mean score of the other models on what a model "
+         "lacks minus what it has" + ("; means over observed cells do not compare" if clear else "")),
+    ]
+
+
+def _pattern(table, in_blocks: float) -> tuple[str, str]:
+    """A word for how missing cells lie, and the shares of variance behind it."""
+    shares = variance_components(table, table.observed.astype(np.float64)).set_index("component")["share"].fillna(0)
+    structure = shares.drop("rest")
+    if (~table.observed).sum() < SHARED:
+        word = "too few to say"
+    elif in_blocks >= 0.5 and shares["rest"] < 0.5:  # small benchmarks are missed as a whole by chance as well
+        word = "by block"
+    else:
+        word = WORDS[structure.idxmax() if structure.max() >= STRUCTURE else "rest"]
+    return word, ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
+
+
+def _repeated(table):
+    """Repeated rows: how many, do they agree, and does the rule matter?"""
+    cells, scores = repeated_cells(table)
+    if not len(cells):
+        return [("pairs with several rows", 0, "")]
+    spread = pd.Series(scores).groupby(cells).agg(["min", "max", "size"])
+    disagree = int((spread["min"] < spread["max"]).sum())
+    used = table.provenance.get("rule for repeated rows", "not recorded")
+    rules = repeated_rows(table)
+    return [
+        ("pairs with several rows", f"{len(spread):,}",
+         f"{len(cells):,} rows, at most {spread['size'].max()} of one pair"),
+        ("of these, pairs whose rows disagree", f"{disagree:,}", f"rule in use: {used}"),
+        *((f"rule {row.rule}, against the mean", f"{row.cells:,} cells",
+           f"overall mean {row.change:+.4f}; {row.model} most, {row.largest:+.4f}")
+          for row in rules[rules["rule"] != "mean"].itertuples() if disagree),
+    ]
+
+
+def _questions(table):
+    """Questions that tell nothing, and odd ones."""
+    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
+    several = table.observed.sum(axis=0) > 1
+    constant = (lowest == highest) & several
+    share = f"of {table.shape[1]:,}; such a question tells no two models apart"
+    sizes = table.questions["benchmark"].value_counts()
+    small = sorted(map(str, sizes.index[sizes < len(PARTS)]))
+    length = table.questions["prompt"].str.len()
+    between = int((constant & (lowest > 0) & (lowest < 1)).sum())
+    return [
+        ("questions every model gets right", f"{(constant & (lowest == 1)).sum():,}", share),
+        ("questions no model gets right", f"{(constant & (highest == 0)).sum():,}", share),
+        *([("questions with one graded score for all", f"{between:,}", share)] if between else []),
+        ("benchmarks too small to split", len(small), some(small)),
+        (f"prompts above {LONG:,} characters", int((length > LONG).sum()), f"the longest has {length.max():,}"),
+    ]
+
+
+def _models(table):
+    """Models that are constant, copies, or unlike the rest."""
+    fit, pairs, names = model_fit(table), model_pairs(table), table.models.index
+    constant = fit.loc[fit["finding"] == "constant", "mean"]
+    constant = [f"{name} ({mean:.2f} everywhere)" for name, mean in constant.items()]
+    copies = pairs[pairs["identical"]]
+    alike = pairs[~pairs["identical"] & pairs["correlation"].notna()].head(1)
+    folded = pd.Series(names.astype(str), index=names).str.casefold()
+    twice = list(names[folded.duplicated(keep=False)])
+    odd = fit[~fit["finding"].isin(["", "constant"])].sort_values("distance")
+    meaning = {
+        "weak": "low correlation with a low mean: what guessing looks like",
+        "strong": "low correlation with a HIGH mean: what an attack on the scoring looks like, or a judge won by style",
+        "middling": "low correlation with a middling mean: look at its answers",
+    }
+    middle = fit["correlation"].median()
+    judged = fit["correlation"].notna().sum() >= FEWEST
+    rows = [
+        ("models with one score everywhere", len(constant), some(constant)),
+        ("pairs of models with identical scores", len(copies), some(f"{p.a} = {p.b}" for p in copies.itertuples())),
+        *(("most alike among the others", f"correlation {p.correlation:.2f}",
+           f"{p.a} and {p.b}, on {p.shared:,} questions, relative to the question's mean" +
+           ("; nearly one and the same model" if p.correlation >= 0.95 else "")) for p in alike.itertuples()),
+        ("names that differ in case only", len(twice), some(twice)),
+        ("models unlike the rest", len(odd) if judged else "not judged",
+         f"by the correlation of their scores with the other models' mean (median {middle:.2f})" if judged
+         else f"fewer than {FEWEST} models have a correlation with the others"),
+    ]
+    for kind, text in meaning.items():
+        found = [f"{row.Index} (correlation {row.correlation:.2f}, mean {row.mean:.2f})"
+                 for row in odd[odd["finding"] == kind].itertuples()]
+        if found:
+            rows.append((f"unlike the rest, {kind}", len(found), f"{text}: {some(found)}"))
+    return rows
+
+
+def _leaks(table):
+    """Repeated prompts, and twins across the parts of the split."""
+    groups = prompt_groups(table)
+    exact = ("prompts that repeat another", f"{groups.duplicated().sum():,}", "case and white space aside")
+    if "part" not in table.questions:
+        return [exact, ("twins across the split", "not looked for", "the questions are not split yet")]
+    leaks = leakage(table)
+    rows = [exact]
+    for part, name in (("val", "validation"), ("test", "test")):
+        here = leaks[leaks["part"] == part]
+        twins, same = here[here["twins"] > 0], int((here["similarity"] == 1).sum())
+        detail = f"{len(twins) / max(len(here), 1):.1%} of {len(here):,}; {same} with similarity 1"
+        closest = twins.sort_values("similarity", ascending=False, kind="stable").head(3)
+        shown = "".join(f"; {question} ~ {nearest}" for question, nearest in closest["nearest"].items())
+        rows.append((f"{name} questions with a twin in training", f"{len(twins):,}", detail + shown))
+    return rows
+
+
+def _forecastable(table):
+    """Variance components and the ladder of label entropies."""
+    meaning = {
+        "model": "some models are better everywhere",
+        "benchmark": "some benchmarks are easier for all",
+        "question within benchmark": "some questions are easier for all",
+        "model x benchmark": "models have strong subjects",
+        "rest": "a model's luck and taste in single questions",
+    }
+    rows = []
+    for row in variance_components(table).itertuples():
+        value = "not estimable" if np.isnan(row.share) else f"{row.share:.1%}"
+        note = "; estimate below zero: take it as none" if row.variance < 0 else ""
+        rows.append((f"share of variance: {row.component}", value, meaning[row.component] + note))
+    ladder = label_entropy(table)
+    for row in ladder.itertuples():
+        saved = 1 - row.bits / ladder["bits"][0] if ladder["bits"][0] > 0 else 0.0
+        rows.append((f"bits a cell, knowing {row.knowing}", f"{row.bits:.3f}",
+                     f"{_percent(saved)} less than knowing the overall mean" if row.Index else ""))
+    return rows
+
+
+def _origin(table):
+    """What was mended, and where everything comes from."""
+    mended, clean = [], []
+    for name, value in table.repairs.items():
+        count = value if isinstance(value, int) else len(value)
+        if count:
+            mended.append((f"mended: {name}", f"{count:,}", "" if isinstance(value, int) else some(value)))
+        else:
+            clean.append(name)
+    origin = [(f"from: {name}", value, "") for name, value in table.provenance.items()]
+    if len(origin) > 6:
+        origin = [*origin[:5], ("from: and further entries", len(origin) - 5, some(list(table.provenance)[5:], 3))]
+    return [*mended, *([("nothing to mend", len(clean), "none of: " + "; ".join(clean))] if clean else []), *origin]
+
+
+def _binary(scores: np.ndarray) -> np.ndarray:
+    """Which scores are exactly 0 or 1."""
+    return (scores == 0) | (scores == 1)
+
+
+def _percent(share: float) -> str:
+    """A share as whole per cent without a minus in front of a zero."""
+    return f"{round(100 * share) + 0}%"
+
+
+def _histogram(values, group: str, bins: int) -> pd.DataFrame:
+    """Counts of values in [0, 1] in equal bins, by their left ends."""
+    counts, edges = np.histogram(values, bins=bins, range=(0, 1))
+    return pd.DataFrame({"group": group, "x": edges[:-1], "y": counts})

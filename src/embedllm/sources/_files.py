@@ -1,0 +1,145 @@
+"""What the readers of files share: tables as text cells, checksums, errors that name the file and the row."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from embedllm.outcomes import OutcomeError
+
+BLOCK = 1 << 24  # bytes of a CSV file read at a time; the longest row must fit
+BLANK = ("", "na", "n/a", "nan", "null", "none")  # a number that is not there, in any case
+
+
+def checksum(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd.DataFrame:
+    """Read a CSV or parquet file.
+
+    Parameters
+    ----------
+    file : Path
+        Its suffix says which.
+    types : mapping of str to pyarrow.DataType, optional
+        The columns to read of a CSV file, and as what; default all, as text.
+
+    Returns
+    -------
+    DataFrame
+        Rows numbered from 0. Of a CSV file every cell is text (an id 007 and a prompt "None" survive) and
+        an empty cell is missing; a parquet file keeps its types.
+
+    Raises
+    ------
+    OutcomeError
+        If the file cannot be read: not UTF-8, a row with more or fewer cells than the header, a column
+        named twice, a quoted cell that never ends, or no table at all.
+    """
+    if file.suffix == ".parquet":
+        try:
+            return pa.parquet.read_table(file).to_pandas().reset_index(drop=True)
+        except (pa.ArrowException, ValueError, OSError, TypeError, KeyError) as error:
+            raise OutcomeError(f"{file} cannot be read as parquet: {sentence(error)}") from None
+    types = _types(file, types)
+    try:
+        return pa.csv.read_csv(file, *_csv_options(types)).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _explained(file, types, error) from None
+
+
+def read_batches(file: Path, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    """The rows of a CSV file piece by piece, for columns too large to hold; raises as `read_table`."""
+    types = _types(file, types)
+    try:
+        with pa.csv.open_csv(file, *_csv_options(types)) as reader:
+            yield from reader
+    except (pa.ArrowException, OSError) as error:
+        raise _explained(file, types, error) from None
+
+
+def need(frame: pd.DataFrame, name: object, columns: Sequence[str]) -> None:
+    """Raise OutcomeError if a table lacks columns."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        held = ", ".join(f"{str(column)[:40]!r}" for column in frame.columns[:12])
+        raise OutcomeError(f"{name} lacks the column(s) {', '.join(missing)}; it has {held or 'none'}")
+
+
+def text(values: pd.Series) -> pd.Series:
+    """Ids as text: 1, 1.0 (an integer column with gaps) and "1" are the same."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return values.astype("string").astype(object)
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """Cells as numbers or, where they are none, as they stand: true and false are 1 and 0, blanks NaN."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values
+    words = values.astype("string").str.strip().str.lower()
+    words = words.replace({"true": "1", "false": "0"}).mask(words.isin(BLANK))
+    return words.astype(object)
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of an error, for one sentence; a cell that it quotes may be very long."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 200 else f"{line[:200]}..."
+
+
+def _types(file: Path, types: Mapping[str, pa.DataType] | None) -> dict[str, pa.DataType]:
+    """Check the header and the quotes of a CSV file, which pyarrow would take as they come."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except UnicodeDecodeError:
+        raise OutcomeError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise OutcomeError(f"{file} cannot be read: {sentence(error)}") from None
+    if not any(name.strip() for name in header):
+        raise OutcomeError(f"{file} is empty or lacks its first line, the names of the columns")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise OutcomeError(f"{file} has several columns named {', '.join(map(repr, repeated))}")
+    need(pd.DataFrame(columns=header), file, list(types or ()))
+    with file.open("rb") as stream:
+        if sum(block.count(b'"') for block in iter(lambda: stream.read(BLOCK), b"")) % 2:
+            raise OutcomeError(
+                f"{file} is cut short or misquoted: it has an odd number of quotation marks, so a quoted cell never "
+                'ends (a quotation mark inside a quoted cell is written "")'
+            )
+    return dict(types or dict.fromkeys(header, pa.string()))
+
+
+def _csv_options(types: Mapping[str, pa.DataType], threads: bool = True) -> tuple:
+    return (
+        pa.csv.ReadOptions(block_size=BLOCK, use_threads=threads),
+        pa.csv.ParseOptions(newlines_in_values=True),
+        pa.csv.ConvertOptions(
+            column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+
+
+def _explained(file: Path, types: Mapping[str, pa.DataType], error: Exception) -> OutcomeError:
+    """An error with the number of the row, which pyarrow knows only when it reads with one thread."""
+    if "invalid UTF8" in str(error):
+        return OutcomeError(f"{file} is not UTF-8 text; save it as UTF-8")
+    try:
+        for _ in pa.csv.open_csv(file, *_csv_options(types, threads=False)):
+            pass
+    except (pa.ArrowException, OSError) as again:
+        error = again
+    return OutcomeError(f"{file} cannot be read: {sentence(error)} (row 1 is the line of column names)")

@@ -1,0 +1,398 @@
+"""Logs of the lm-evaluation-harness: written by the harness itself, by hand for each rule, and damaged at random."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedllm.outcomes import OutcomeError, OutcomeMatrix
+from embedllm.sources import lm_eval
+
+TASKS = Path(__file__).parent / "lm_eval_tasks"
+OLD, NEW = "2024-05-01T10-00-00.123456", "2024-05-02T09-00-00"
+N = np.nan
+
+
+def sample(doc_id=0, score=1.0, **changes) -> dict:
+    """A line as the harness writes it; a key changed to ... is left out."""
+    line = {
+        "doc_id": doc_id, "doc": {"q": f"what is {doc_id}?"}, "target": "1",
+        "arguments": {"gen_args_0": {"arg_0": f"Q: {doc_id}\nA:", "arg_1": " yes"},
+                      "gen_args_1": {"arg_0": f"Q: {doc_id}\nA:", "arg_1": " no"}},
+        "resps": [[["-1.5", "False"]]], "filtered_resps": [["-1.5", "False"]], "filter": "none", "metrics": ["acc"],
+        "doc_hash": f"hash of {doc_id}", "prompt_hash": "p", "target_hash": "t", "acc": score, **changes,
+    }
+    return {key: value for key, value in line.items() if value is not ...}
+
+
+def put(folder: Path, lines, task="quiz", time=NEW, results=None, suffix="jsonl", stem="results") -> Path:
+    """Write a file of samples (objects, or lines as they are) and, if given, the results beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join((line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)) + "\n" for line in lines)
+    file = folder / f"samples_{task}{time and f'_{time}'}.{suffix}"
+    file.write_text(text, encoding="utf-8")
+    if results is not None:
+        (folder / f"{stem}_{time}.json").write_text(json.dumps(results), encoding="utf-8")
+    return file
+
+
+def cells(table: OutcomeMatrix) -> dict:
+    """{(model, question): score} of the observed cells."""
+    return {(table.models.index[m], table.questions.index[q]): float(table.scores[m, q])
+            for m, q in np.argwhere(table.observed)}
+
+
+# what the harness itself writes
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """Logs of two models, one of them run twice, by the harness in a process of its own and without a network."""
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    folder = tmp_path_factory.mktemp("harness")
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "harness.py", str(folder / "logs")], cwd=TASKS, env=os.environ | offline, capture_output=True,
+        text=True, timeout=300, check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "logs"
+
+
+def newest_results(logs: Path, folder: str) -> dict:
+    return json.loads(max(logs.glob(f"{folder}/results_*.json")).read_text(encoding="utf-8"))
+
+
+def test_harness_models_questions_and_groups(written):
+    table = lm_eval.load(written)
+    assert list(table.models.index) == ["owner/large", "owner/small"]
+    counts = table.questions.groupby(["benchmark", "sub_benchmark"]).size().to_dict()
+    assert counts == {("echo", "echo"): 8, ("living", "birds"): 8, ("living", "fish"): 6, ("living", "trees"): 7,
+                      ("planets", "planets"): 9}
+    prompt = table.questions.loc["planets/1", "prompt"]
+    assert prompt == "Question: Is the planet Jupiter larger than \u201cSaturn\u201d?\nAnswer:"
+    assert len(table.repairs["older runs of a task, not read"]) == 5
+    assert table.repairs["files with several filters, the first taken"] == 2
+    assert not len(table.repeats)
+
+
+@pytest.mark.parametrize(("metric", "of_choice", "of_text"), [
+    ("", "acc,none", "exact_match,whole"),
+    ("acc_norm", "acc_norm,none", "exact_match,whole"),
+    ("exact_match,ending", "acc,none", "exact_match,ending"),
+])
+def test_harness_scores(written, metric, of_choice, of_text):
+    """Every mean is what the harness reports, and every cell what its newest file of samples says."""
+    table = lm_eval.load(written, metric=metric)
+    expected = {}
+    for model, folder in {"owner/large": "owner__large", "owner/small": "owner__small"}.items():
+        results = newest_results(written, folder)["results"]
+        row = table.scores[table.models.index.get_loc(model)]
+        for task in ("planets", "birds", "fish", "trees", "echo"):
+            name, kept = (of_text if task == "echo" else of_choice).split(",")
+            mean = np.nanmean(row[(table.questions["sub_benchmark"] == task).to_numpy()])
+            assert mean == pytest.approx(results[task][f"{name},{kept}"], abs=1e-6)
+            for line in max((written / folder).glob(f"samples_{task}_*")).read_text(encoding="utf-8").splitlines():
+                said = json.loads(line)
+                if said["filter"] == kept:
+                    expected[model, f"{task}/{said['doc_id']}"] = said[name]
+        if metric == "":
+            mean = np.nanmean(row[(table.questions["benchmark"] == "living").to_numpy()])
+            assert mean == pytest.approx(results["living"]["acc,none"], abs=1e-6)
+    assert cells(table) == expected
+    assert len(expected) == 38 + 25, "the newest run of one model was limited to five documents a task"
+
+
+def test_harness_logs_without_hashes(written, tmp_path):
+    """Early versions wrote no hashes, filters and metrics, and arguments as lists: the documents are the same ones."""
+    for file in written.glob("*/samples_*"):
+        target = tmp_path / file.relative_to(written)
+        target.parent.mkdir(exist_ok=True)
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if file.parent.name == "owner__large":
+            for line in lines:
+                for key in ("doc_hash", "filter", "metrics", "prompt_hash", "target_hash"):
+                    del line[key]
+                line["arguments"] = [list(request.values()) for request in line["arguments"].values()]
+        target.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    table, early = lm_eval.load(written), lm_eval.load(tmp_path)
+    assert cells(early) == cells(table)
+    assert early.questions["prompt"].equals(table.questions["prompt"])
+
+
+# each rule, by hand
+
+
+def test_order_gaps_and_checksums(tmp_path):
+    put(tmp_path / "b", [sample(10, 0), sample(2, 0.25), sample("x", True)])
+    file = put(tmp_path / "a", [sample(2, 1)], suffix="json")
+    table = lm_eval.load(tmp_path)
+    assert list(table.questions.index) == ["quiz/2", "quiz/10", "quiz/x"]
+    np.testing.assert_array_equal(table.scores, np.array([[1, N, N], [0.25, 0, 1]], np.float32))
+    assert table.provenance["source"] == "lm-eval"
+    assert table.provenance[f"a/{file.name}"].startswith("sha256 ")
+    assert table.provenance["tasks scored by acc,none"] == "quiz"
+
+
+@pytest.mark.parametrize(("lines", "metric", "expected"), [
+    ([sample(metrics=["acc_norm", "acc"], acc=0, acc_norm=1)], "", 0),
+    ([sample(metrics=["acc_norm", "acc"], acc=0, acc_norm=1)], "acc_norm", 1),
+    ([sample(metrics=["f1", "exact_match"], acc=..., f1=1, exact_match=0.5)], "", 0.5),
+    ([sample(metrics=["ppl", "words", "f1"], acc=..., ppl=[-3.0, 4], words=17, f1=0.25)], "", 0.25),
+    ([sample(metrics=..., filter=..., score=..., acc=..., doc_hash=..., mcc=0.75)], "", 0.75),
+    ([sample(filter="strict"), sample(filter="loose", score=0)], "", 1),
+    ([sample(filter="strict"), sample(filter="loose", score=0)], "acc", 1),
+    ([sample(filter="strict"), sample(filter="loose", score=0)], "acc,loose", 0),
+    ([sample(filter="strict"), sample(filter="loose", score=0)], " acc, loose ", 0),
+])
+def test_metric_and_filter(tmp_path, lines, metric, expected):
+    put(tmp_path / "a", [{key: value for key, value in line.items() if key != "score"} for line in lines])
+    table = lm_eval.load(tmp_path, metric=metric)
+    assert table.scores.tolist() == [[expected]]
+    several = len(lines) > 1 and "loose" not in metric
+    assert table.repairs["files with several filters, the first taken"] == several
+
+
+def test_named_metric_only_where_logged(tmp_path):
+    put(tmp_path / "a", [sample(acc=0, acc_norm=1, metrics=["acc", "acc_norm"])], task="arc")
+    put(tmp_path / "a", [sample(acc=..., exact_match=0.5, metrics=["exact_match"])], task="sums")
+    table = lm_eval.load(tmp_path, metric="acc_norm")
+    assert cells(table) == {("a", "arc/0"): 1, ("a", "sums/0"): 0.5}
+    assert table.provenance["tasks scored by exact_match,none"] == "sums"
+    for metric in ("acc_nrom", "acc_norm,strict"):
+        with pytest.raises(OutcomeError) as error:
+            lm_eval.load(tmp_path, metric=metric)
+        assert str(error.value) == (
+            f"no log holds the metric {metric}; they hold acc,none, acc_norm,none, exact_match,none"
+        )
+
+
+def test_metric_left_out_of_a_document(tmp_path):
+    put(tmp_path / "a", [sample(0), sample(1, ...)])
+    put(tmp_path / "b", [sample(0), sample(1)])
+    table = lm_eval.load(tmp_path)
+    np.testing.assert_array_equal(table.scores, [[1, N], [1, 1]])
+    assert table.repairs["samples without the metric, taken as never asked"] == 1
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    (sample(metrics=["f1", "em"], acc=..., f1=1, em=0), r"none of acc, exact_match; metrics that could .*: f1, em"),
+    (sample(metrics=["ppl"], acc=..., ppl=[-3.0, 4]), r"none of its metrics \(ppl\) is a number in \[0, 1\]"),
+    (sample(metrics=["acc", "f1"], acc=[1, 2], f1=0), r"acc is \[1, 2\], no number in \[0, 1\]; .*name one: f1"),
+])
+def test_no_metric_to_choose(tmp_path, line, message):
+    file = put(tmp_path / "a", [line])
+    with pytest.raises(OutcomeError, match=message) as error:
+        lm_eval.load(tmp_path)
+    assert f"{file}, line 1" in str(error.value)
+
+
+def test_logs_of_a_task_must_agree(tmp_path):
+    put(tmp_path / "a", [sample(filter="strict")])
+    put(tmp_path / "b", [sample(filter="loose")])
+    put(tmp_path / "c", [sample(filter=...)])  # an early version, which named no filter
+    with pytest.raises(OutcomeError, match=r"quiz would be acc,strict in .*a/samples_quiz.* but acc,loose in .*b/"):
+        lm_eval.load(tmp_path)
+    with pytest.raises(OutcomeError, match="names no filter"):
+        lm_eval.load(tmp_path, metric="acc,strict")
+    put(tmp_path / "b", [sample(filter="strict", score=0)])
+    assert lm_eval.load(tmp_path).scores.tolist() == [[1], [0], [1]]
+
+
+def test_newest_run_and_repeated_rows(tmp_path):
+    put(tmp_path / "x" / "org__a", ["damaged"], time="")
+    put(tmp_path / "x" / "org__a", [sample(0, 1), sample(0, 0), sample(0, 0)], time=NEW)
+    put(tmp_path / "y" / "org__a", ["damaged"], time=OLD)
+    table = lm_eval.load(tmp_path)
+    assert cells(table) == {("org/a", "quiz/0"): 1}
+    assert table.repeats["score"].tolist() == [1, 0, 0]
+    assert table.repairs["older runs of a task, not read"] == [
+        "x/org__a/samples_quiz.jsonl", f"y/org__a/samples_quiz_{OLD}.jsonl"
+    ]
+    assert lm_eval.load(tmp_path, duplicates="majority").scores.tolist() == [[0]]
+
+
+@pytest.mark.parametrize(("folder", "results", "name"), [
+    ("org__model", None, "org/model"),
+    ("org/model", None, "org/model"),
+    ("runs/org__model", None, "org/model"),
+    ("org__a:b", None, "org/a:b"),
+    ("org__a__b", {"model_name": "org/a:b"}, "org/a:b"),
+    ("runs/org/model", {"model_name": "org/model"}, "org/model"),
+    ("a hot copy", {"model_name": "org/model"}, "a hot copy"),
+    ("org__model", {"model_name": 7, "group_subtasks": [], "groups": None}, "org/model"),
+    (".", {"model_name": "org/model"}, "org/model"),
+])
+def test_model_name(tmp_path, folder, results, name):
+    put(tmp_path / folder, [sample()], results=results)
+    assert list(lm_eval.load(tmp_path).models.index) == [name]
+
+
+def test_several_models_in_one_folder(tmp_path):
+    """As --output_path out/<name>.json leaves them."""
+    put(tmp_path / "out", [sample(0, 0)], time=OLD, results={"model_name": "org/a"}, stem="a")
+    put(tmp_path / "out", [sample(0, 1)], time=NEW, results={"model_name": "org/b"}, stem="b")
+    assert cells(lm_eval.load(tmp_path)) == {("org/a", "quiz/0"): 0, ("org/b", "quiz/0"): 1}
+
+
+def test_names_that_differ_in_case(tmp_path):
+    for name in ("Zephyr", "zephyr", "other"):
+        put(tmp_path / name, [sample()])
+    table = lm_eval.load(tmp_path)
+    assert list(table.models.index) == ["Zephyr", "other", "zephyr"]
+    assert table.repairs["model names that differ in case only"] == ["Zephyr", "zephyr"]
+
+
+@pytest.mark.parametrize(("several", "expected"), [
+    ([{"group_subtasks": {"mmlu": ["stem"], "stem": ["maths"], "law": []}}], ("mmlu", "law")),
+    ([{"group_subtasks": {"stem": ["maths"]}}, {"group_subtasks": {"mmlu": ["stem"]}}], ("mmlu", "law")),
+    ([{"group_subtasks": {"openllm": ["mmlu", "law"], "mmlu": ["maths"]}}], ("mmlu", "law")),
+    ([{"group_subtasks": {"mine": ["mmlu", "law"], "mmlu": ["maths"]}, "groups": {"mmlu": {}}}], ("mmlu", "mine")),
+    ([{"group_subtasks": {"b": ["maths"], "a": ["maths", "b"]}}], ("a", "law")),
+    ([{"group_subtasks": {"a": ["b"], "b": ["a", "maths"], "law": ["law"]}}], ("a", "law")),
+    ([{"group_subtasks": {"a": "maths", "b": [["law"], None, 3]}}], ("maths", "law")),
+    ([{}], ("maths", "law")),
+])
+def test_groups(tmp_path, several, expected):
+    for number, results in enumerate(several):
+        for task in ("maths", "law"):
+            put(tmp_path / f"m{number}", [sample()], task=task, results=results)
+    questions = lm_eval.load(tmp_path).questions
+    assert questions.loc[["maths/0", "law/0"], "benchmark"].tolist() == list(expected)
+    assert questions.loc[["maths/0", "law/0"], "sub_benchmark"].tolist() == ["maths", "law"]
+
+
+def test_different_document_is_another_question(tmp_path):
+    put(tmp_path / "a", [sample(0, 1, doc_hash="revised"), sample(1, 1)])
+    put(tmp_path / "b", [sample(0, 0), sample(1, 1)])
+    put(tmp_path / "c", [sample(0, 0), sample(1, 0)])
+    table = lm_eval.load(tmp_path)
+    first, second, third = table.questions.index
+    assert (first, third) == ("quiz/0", "quiz/1") and second.startswith("quiz/0 (document ")
+    np.testing.assert_array_equal(table.scores, [[N, 1, 1], [0, N, 1], [0, N, 0]])
+    assert table.repairs["document numbers with different documents, taken as different questions"] == 1
+
+
+def test_commonest_prompt(tmp_path):
+    def chat(text):
+        return {"arguments": [[text, {"until": []}]]}
+
+    put(tmp_path / "a", [sample(0, **chat("<user> 0")), sample(1, **chat("<user> 1"))])
+    put(tmp_path / "b", [sample(0, **chat("0")), sample(1, **chat("1"))])
+    put(tmp_path / "c", [sample(0, **chat("0"))])
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].tolist() == ["0", "<user> 1"], "the first model by name where as many"
+    assert table.repairs["questions with different prompts, the commonest kept"] == 2
+
+
+@pytest.mark.parametrize(("arguments", "prompt", "bare"), [
+    ({"gen_args_0": {"arg_0": "x" * 200_000 + "\u2028\u00e9\u0000\U0001f98a", "arg_1": {}}}, None, 0),
+    ([["None", " a"], ["other", " b"]], "None", 0),
+    ({"gen_args_0": {"arg_0": ['[{"role": "user"}]'], "arg_1": {}}}, '[{"role": "user"}]', 0),
+    ({"gen_args_0": {"arg_0": [{"role": "user"}, {"role": "system"}]}}, '[{"role": "user"}, {"role": "system"}]', 0),
+    ([["", "cats purr"], ["", "cats bark"]], "cats purr\ncats bark", 1),
+])
+def test_prompt(tmp_path, arguments, prompt, bare):
+    put(tmp_path / "a", ["", sample(3, arguments=arguments), " \r"])
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].item() == (prompt or arguments["gen_args_0"]["arg_0"])
+    assert table.repairs["questions without a context, their options taken as prompt"] == bare
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    *((sample(score=score), r"acc is .*, no number in \[0, 1\]; none of its metrics")
+      for score in (2, -1, N, np.inf, "1", None, [1.0], {})),
+    *((sample(doc_id), "has no doc_id") for doc_id in (..., None, True, 1.5, [], " ", "\ud800")),
+    *((sample(arguments=arguments), "no arguments that begin with the text")
+      for arguments in (..., None, [], {}, [[]], "x", [[5]], [["\ud800", "y"]], [["", " "]])),
+    (sample(doc=..., doc_hash=...), "neither doc_hash nor doc"),
+    ("[1, 2]", "must hold a JSON object, found list"),
+    ("Error: out of memory", "is cut short or no JSON"),
+    ("[" * 100_000, "is cut short or no JSON"),
+    (json.dumps(sample())[:-9], "is cut short or no JSON"),
+])
+def test_wrong_line(tmp_path, line, message):
+    file = put(tmp_path / "a", [sample(5)])
+    with file.open("a") as stream:
+        stream.write(line if isinstance(line, str) else json.dumps(line))
+    with pytest.raises(OutcomeError, match=message) as error:
+        lm_eval.load(tmp_path)
+    assert str(error.value).startswith(f"{file}, line 2")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_wrong_files(tmp_path):
+    for folder, message in ((tmp_path, "holds no file samples_"), (tmp_path / "none", "is no directory")):
+        with pytest.raises(OutcomeError, match=message):
+            lm_eval.load(folder)
+    file = put(tmp_path / "a", [])
+    with pytest.raises(OutcomeError, match="holds no sample"):
+        lm_eval.load(tmp_path)
+    file.write_bytes(json.dumps(sample()).encode("utf-16"))
+    with pytest.raises(OutcomeError, match="line 1 is not UTF-8 text"):
+        lm_eval.load(tmp_path)
+    put(tmp_path / "a", [sample()], results=[])
+    with pytest.raises(OutcomeError, match=r"results_.* must hold a JSON object"):
+        lm_eval.load(tmp_path)
+
+
+# damaged at random
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=3) | st.sampled_from(["acc", "gen_args_0", "arg_0"]), inner, max_size=3),
+    max_leaves=6,
+)
+GOOD = [sample(number, number % 2, filter=kept) for kept in ("strict", "loose") for number in range(3)]
+
+
+def valid_or_refused(folder: Path, **options) -> None:
+    """A folder either gives a table that can be saved and read, or an OutcomeError; anything else fails."""
+    try:
+        table = lm_eval.load(folder, **options)
+    except OutcomeError:
+        return
+    assert set(table.questions.columns) >= {"prompt", "benchmark", "sub_benchmark"}
+    table.save(folder / "table.zip")
+    assert OutcomeMatrix.load(folder / "table.zip").fingerprint == table.fingerprint
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 5), st.sampled_from([*GOOD[0], "new"]), JSON, st.sampled_from(["", "acc", "acc,loose"]))
+def test_any_value_in_any_field(line, key, value, metric):
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [dict(sample) for sample in GOOD]
+        lines[line][key] = value
+        put(Path(folder) / "a", map(json.dumps, lines))
+        put(Path(folder) / "b", GOOD)
+        valid_or_refused(Path(folder), metric=metric)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_byte_anywhere(data):
+    with tempfile.TemporaryDirectory() as folder:
+        file = put(Path(folder) / "a", GOOD, results={"model_name": "a", "group_subtasks": {"g": ["quiz"]}})
+        file = data.draw(st.sampled_from([file, file.with_name(f"results_{NEW}.json")]))
+        content = bytearray(file.read_bytes())
+        for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+            content[place] = data.draw(st.integers(0, 255))
+        file.write_bytes(content[:data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+        valid_or_refused(Path(folder))
+
+
+@settings(max_examples=60, deadline=None)
+@given(JSON, JSON, JSON)
+def test_any_results(name, members, scored):
+    with tempfile.TemporaryDirectory() as folder:
+        put(Path(folder) / "a", GOOD)
+        results = {"model_name": name, "group_subtasks": members, "groups": scored}
+        (Path(folder) / "a" / f"results_{NEW}.json").write_text(json.dumps(results))
+        valid_or_refused(Path(folder))
