@@ -120,9 +120,20 @@ def test_published_settings_make_the_published_number_of_updates(planted, monkey
     steps = []
     step = torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a: (steps.append(1), step(self, *a))[1])
-    Factorization(epochs=2, batch_cells=2048, patience=0, dim=4).fit(*parts["train"], *parts["val"])
     n_models, n_train = parts["train"][0].shape
-    assert len(steps) == 2 * -(-n_train // (2048 // n_models))
+    Factorization(epochs=2, batch_cells=768, patience=0, dim=4).fit(*parts["train"], *parts["val"])
+    assert len(steps) == 2 * -(-n_train // (768 // n_models))
+
+
+def test_a_small_table_is_trained_to_the_end_whatever_the_length_of_the_vectors(planted):
+    """With one update an epoch, short vectors would stay worse than the mean of each model."""
+    parts = planted[0]
+    table, vectors = parts["train"]
+    small = parts | {"train": (table.at(np.arange(200)), vectors[:200])}
+    mean = ModelMean().fit(*small["train"], *small["val"])
+    for dim in (2, 16):
+        fitted = Factorization(dim=dim, batch_cells=16_384).fit(*small["train"], *small["val"])
+        assert log_loss(fitted, parts, "val") < log_loss(mean, parts, "val") - 0.02, dim
 
 
 def test_saved_and_loaded_factorisations_predict_the_same(planted, tmp_path):

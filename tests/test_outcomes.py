@@ -18,6 +18,7 @@ from embedllm.outcomes import (
     divide,
     model_facts,
     split,
+    without,
 )
 
 
@@ -76,6 +77,17 @@ def test_the_split_is_80_10_10_stratified_and_seeded():
     assert abs(counts.loc["b", "val"] - 50) <= 1
     assert part.equals(split(table, seed=3))
     assert not part.equals(split(table, seed=4))
+
+
+def test_models_can_be_left_out():
+    table = make_table([[1, 0, np.nan], [1, np.nan, 0], [0, 1, np.nan]], references={"r": np.eye(3, dtype=np.float32)})
+    left = without(table, ["m1"])
+    np.testing.assert_array_equal(left.scores, [[1, 0], [0, 1]])
+    np.testing.assert_array_equal(left.references["r"], [[1, 0], [0, 0]])
+    assert list(left.questions.index) == ["q0", "q1"] and left.provenance["models left out"] == "m1"
+    assert without(table, []) is table
+    with pytest.raises(OutcomeError, match="no model is called m12; did you mean m1"):
+        without(table, ["m12"])
 
 
 def test_a_published_split_stands_unless_another_is_drawn():

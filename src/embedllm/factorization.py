@@ -23,6 +23,8 @@ from embedllm.outcomes import OutcomeMatrix
 
 WEIGHTS = ("model_vectors", "projection", "offset", "output", "constant")
 HISTORY = ["epoch", "train", "val"]
+UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
+
 
 @dataclass
 class Factorization:
@@ -40,7 +42,7 @@ class Factorization:
         At most so many passes over the training questions.
     batch_cells : int
         (model, question) cells an update, rounded to whole questions: at 112 models 2,048 cells are
-        18 questions.
+        18 questions. Fewer on a small table, so that an epoch has at least 16 updates.
     patience : int
         Stop after so many epochs without a better validation log-loss, and go back to the best.
         0 trains all epochs and keeps the last.
@@ -76,7 +78,7 @@ class Factorization:
         adam = torch.optim.Adam(
             weights.values(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
-        batch = max(1, self.batch_cells // len(train.models))
+        batch = max(1, min(self.batch_cells // len(train.models), len(vectors) // UPDATES))
         best, stale, history = np.inf, 0, []
         for epoch in range(1, self.epochs + 1):
             losses, sizes = [], []

@@ -5,11 +5,12 @@ Model first, question second, everywhere. A cell that was never observed is NaN 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -224,6 +225,32 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
         for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):
             part_of_group.update(dict.fromkeys(chunk.tolist(), part))
     return group.map(part_of_group).rename("part")
+
+
+def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
+    """The table without some models, and without questions that nobody else answered.
+
+    Raises
+    ------
+    OutcomeError
+        If the table holds no model of such a name.
+    """
+    unknown = [name for name in models if name not in table.models.index]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], table.models.index, n=3)
+        raise OutcomeError(
+            f"no model is called {', '.join(unknown)}" + (f"; did you mean {', '.join(close)}?" if close else "")
+        )
+    if not len(models):
+        return table
+    kept = ~table.models.index.isin(models)
+    answered = table.observed[kept].any(axis=0)
+    return replace(
+        table, scores=table.scores[kept][:, answered], models=table.models[kept], questions=table.questions[answered],
+        references={name: values[kept][:, answered] for name, values in table.references.items()},
+        repeats=table.repeats[~table.repeats["model"].isin(models)],
+        provenance={**table.provenance, "models left out": ", ".join(models)},
+    )
 
 
 def divide(table: OutcomeMatrix, how: str = "published", seed: int = 0) -> OutcomeMatrix:

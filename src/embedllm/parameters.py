@@ -111,6 +111,7 @@ class DataPreparation(Parameters):
     DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
         "first", description="score of a (model, question) pair that has several"
     )
+    EXCLUDE: Annotated[list[str], AfterValidator(_distinct)] = Field([], description="models to leave out, by name")
     METRIC: str = Field("", description="score taken from lm-eval logs, as exact_match,strict-match; blank finds it")
     REVISION: str = Field(embedllm_files.REVISION, description="commit of the EmbedLLM files on the Hugging Face Hub")
     N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)
