@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import write_directory
 
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import NOTEBOOKS
 from embedllm.study import ROOT
 
@@ -98,3 +99,14 @@ def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path, n_
     write_directory(tmp_path, n_models, n_questions=240, graded=True, missing=0.1, n_benchmarks=n_benchmarks)
     own = ["DATASET=directory", f"DATA_DIR={tmp_path}", f"NAME=own-{n_models}"]
     assert ran(copy, "-j2", *TARGET, *own) == list(NOTEBOOKS)
+
+
+def test_all_notebooks_run_on_a_pool_with_every_flaw(copy):
+    smoke = (copy / "notebooks" / "presets" / "smoke.yaml").read_text()
+    flawed = smoke.replace("PRESET: smoke", "PRESET: flawed") + "GRADED: true\nMISSING: 0.4\nREPEATED: 0.2\n"
+    (copy / "notebooks" / "presets" / "flawed.yaml").write_text(flawed)
+    assert ran(copy, "-j2", "PRESET=flawed", "ENCODER=hashing") == list(NOTEBOOKS)
+    table = OutcomeMatrix.load(
+        copy / "artifacts" / "simulated" / "flawed-hashing-s0" / "01_data_preparation" / "table.zip"
+    )
+    assert not table.binary and len(table.repeats) and table.observed.mean() < 0.7

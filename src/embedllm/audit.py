@@ -131,7 +131,7 @@ def _missing(table):
     return [
         ("models with the fewest answers", f"{by_model.min():.1%}",
          f"{table.models.index[by_model.argmin()]}, which accounts for {share_worst:.0%} of all missing cells; "
-         f"{int((by_model == 1).sum())} models were asked everything"),
+         f"models that were asked everything: {int((by_model == 1).sum())}"),
         ("benchmark with the lowest coverage", f"{coverage.min():.1%}", str(labels[coverage.argmin()])),
         ("fewest models asked a question", int(by_question.min()),
          f"{int((by_question < len(missing)).sum()):,} questions were not put to every model"),

@@ -81,7 +81,6 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
     rows["question"] = rows.groupby(["place", "document"], sort=False).ngroup()
     questions, repairs = _questions(logs, rows)
     group = _groups({log.task for log in logs}, [content for _, content in results])
-    alike = pd.Series(names).str.casefold().duplicated(keep=False)
     return from_rows(
         pd.DataFrame({
             "model": np.array(names, dtype=object)[rows["model"]],
@@ -101,7 +100,6 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
             "files with several filters, the first taken": sum(found.first_of_several for found in samples),
             "samples without the metric, taken as never asked": int(rows["score"].isna().sum()),
             **repairs,
-            "model names that differ in case only": [name for name, twin in zip(names, alike, strict=True) if twin],
         },
     )
 
