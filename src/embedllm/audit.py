@@ -281,7 +281,8 @@ def _origin(table):
             mended.append((f"mended: {name}", f"{count:,}", "" if isinstance(value, int) else some(value)))
         else:
             clean.append(name)
-    origin = [(f"from: {name}", value, "") for name, value in table.provenance.items()]
+    origin = [(f"from: {name}", *(value.split(" ", 1) if value.startswith("sha256 ") else (value, "")))
+              for name, value in table.provenance.items()]
     if len(origin) > 6:
         origin = [*origin[:5], ("from: and further entries", len(origin) - 5, some(list(table.provenance)[5:], 3))]
     return [*mended, *([("nothing to mend", len(clean), "none of: " + "; ".join(clean))] if clean else []), *origin]

@@ -128,6 +128,7 @@ class Run:
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
+        self.drawn.add(name)
         self.figures.mkdir(parents=True, exist_ok=True)
         table.to_csv(self.figures / f"{name}.csv", index=False, float_format="%.6g")
 

@@ -48,7 +48,9 @@ def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd
     """
     if file.suffix == ".parquet":
         try:
-            return pa.parquet.read_table(file).to_pandas().reset_index(drop=True)
+            table = pa.parquet.read_table(file)
+            table.validate(full=True)  # damaged text is found here, not wherever it is used first
+            return table.to_pandas().reset_index(drop=True)
         except (pa.ArrowException, ValueError, OSError, TypeError, KeyError) as error:
             raise OutcomeError(f"{file} cannot be read as parquet: {sentence(error)}") from None
     types = _types(file, types)
