@@ -156,6 +156,31 @@ def test_known_lists(tmp_path):
     assert alpaca_eval.load(tmp_path).provenance["files"] != table.provenance["files"]
 
 
+MENDED = "records that write a question or its set in another way, matched all the same"
+
+
+def test_one_question_however_it_is_written(tmp_path):
+    put(tmp_path,
+        a=[record("Caf\u00e9?", 1), record("Sing.", 1.5), record("Sing.", 1.25, dataset="oasst")],
+        b=[record("Cafe\u0301?", 2), record(" Sing.\n", 1.75, dataset="Koala "), record("Dance.", 1, dataset="KOALA")],
+        c=[record("sing.", 2), record("Sing .", 2)])
+    table = alpaca_eval.load(tmp_path)
+    assert list(table.questions["prompt"]) == ["Caf\u00e9?", "Sing.", "Sing.", "Dance.", "sing.", "Sing ."]
+    assert list(table.questions["benchmark"]) == ["koala", "koala", "oasst", "koala", "koala", "koala"]
+    np.testing.assert_array_equal(table.scores, [
+        [0, 0.5, 0.25, N, N, N], [1, 0.75, N, 0, N, N], [N, N, N, N, 1, 1]])
+    assert table.repairs[MENDED] == 3, "b's three records"
+    assert table.repairs["records repeated in a file"] == 0
+
+
+def test_two_spellings_in_one_file_are_a_repeated_record(tmp_path):
+    put(tmp_path, a=[record("Sing.", 1), record("Sing. ", 2)])
+    table = alpaca_eval.load(tmp_path, duplicates="mean")
+    assert table.scores.item() == 0.5
+    assert table.questions["prompt"].item() == "Sing."
+    assert table.repairs["records repeated in a file"] == table.repairs[MENDED] == 1
+
+
 def test_repeated_records_follow_the_rule(tmp_path):
     put(tmp_path, a=[record("q", 1), record("q", 2)])
     assert alpaca_eval.load(tmp_path).scores.item() == 0
@@ -192,7 +217,7 @@ def test_wrong_fields(tmp_path, field, value, found):
     assert found in message
     lacking = record()
     del lacking[field]
-    assert "entry 1: the field " in refusal(put(tmp_path, a=[lacking]))
+    assert f"entry 1: the field {field} is missing" in refusal(put(tmp_path, a=[lacking]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The audit: planted faults must be found, a clean pool must pass, and estimates must equal known answers."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from conftest import make_table
 
 from embedllm.audit import audit, audit_panels
 from embedllm.audit_figure import plot_audit
-from embedllm.irregularities import missing_difference, model_fit, model_pairs, repeated_rows
-from embedllm.leakage import effect_of_leakage, leakage
+from embedllm.gaps import missing_difference
+from embedllm.irregularities import model_fit, model_pairs, names_alike, repeated_rows
+from embedllm.leakage import leakage
 from embedllm.outcomes import OutcomeError, split
 from embedllm.signal import label_entropy, variance_components
 from embedllm.sources import mmlu_pro
@@ -141,8 +143,9 @@ def clean():
 
 def test_nothing_is_held_against_a_clean_pool(clean):
     found = said(clean)
-    for check in ("models unlike the rest", "models with one score everywhere", "names that differ in case only",
-                  "pairs of models with identical scores", "pairs with several rows", "benchmarks too small to split",
+    for check in ("models unlike the rest", "models with one score everywhere", "pairs with several rows",
+                  "names that differ in case, blanks or Unicode form only", "pairs of models with identical scores",
+                  "prompts alike in their first 200 words", "benchmarks too small to split",
                   "prompts above 20,000 characters"):
         assert found.loc[check, "value"] == "0", check
     assert found.loc["pattern of missing cells", "value"] == "none"
@@ -175,7 +178,16 @@ def test_attack_guesser_constant_and_copy_are_told_apart():
     assert "guessing" in found.loc["unlike the rest, weak", "detail"]
     assert found.loc["models with one score everywhere", "detail"] == "m2 (0.50 everywhere)"
     assert found.loc["pairs of models with identical scores", "detail"] == "m3 = m4"
-    assert found.loc["names that differ in case only", "detail"] == "M6, m6"
+    assert found.loc["names that differ in case, blanks or Unicode form only", "detail"] == "'M6', 'm6'"
+
+
+@pytest.mark.parametrize(("a", "b", "alike"), [
+    ("gpt", "gpt ", True), ("gpt 4", "gpt\u00a0 4", True), ("caf\u00e9", "cafe\u0301", True), ("Yi-6B", "yi-6b", True),
+    ("gpt", "g\u200bpt", True), ("STRASSE", "stra\u00dfe", True), ("\uff27\uff30\uff34", "gpt", True),
+    ("Yi-6B", "Yi-6b-Chat", False), ("llama-3.1", "llama-31", False), ("cafe", "caf\u00e9", False),
+])
+def test_names_that_readers_take_for_one(a, b, alike):
+    assert names_alike([a, "other", b]) == ([a, b] if alike else [])
 
 
 def test_correlation_with_the_rest_by_hand():
@@ -219,17 +231,22 @@ def hide(kind):
         hidden[3] = rng.random(400) < 0.8
     elif kind == "by question":
         hidden[:-1, rng.choice(400, 80, replace=False)] = True
-    elif kind == "by model and benchmark":
+    elif kind == "by model-benchmark pair":
         hidden[2, :90] = hidden[7, 200:280] = True
-    elif kind == "scattered at random":
+    elif kind == "by question and by model":
+        hidden[3] = rng.random(400) < 0.8
+        hidden[:, rng.choice(400, 30, replace=False)] = True
+        hidden[5] = False
+    elif kind == "no pattern by model, benchmark or question":
         hidden = rng.random(scores.shape) < 0.2
     elif kind == "too few to say":
         hidden[0, :5] = True
     return make_table(np.where(hidden, N, scores), benchmarks)
 
 
-@pytest.mark.parametrize("kind", ["none", "by block", "by model", "by question", "by model and benchmark",
-                                  "scattered at random", "too few to say"])
+@pytest.mark.parametrize("kind", ["none", "by block", "by model", "by question", "by model-benchmark pair",
+                                  "by question and by model", "no pattern by model, benchmark or question",
+                                  "too few to say"])
 def test_the_pattern_of_missing_cells_has_a_name(kind):
     found = said(hide(kind))
     assert found.loc["pattern of missing cells", "value"] == kind
@@ -237,26 +254,106 @@ def test_the_pattern_of_missing_cells_has_a_name(kind):
         assert found.loc["missing cells in whole blocks never run", "value"] == "100%"
         assert "m2 on a" in found.loc["missing cells in whole blocks never run", "detail"]
         assert found.loc["benchmark with the lowest coverage", "detail"] == "c"
+    shares = [int(share) for share in re.findall(r"(\d+)%", found.loc["pattern of missing cells", "detail"])]
+    assert kind == "none" or 98 <= sum(shares) <= 102  # no share of variance below zero or above the whole
     if kind == "by model":
         assert "m3, which accounts for 100%" in found.loc["models with the fewest answers", "detail"]
 
 
-def test_missing_hard_questions_are_noticed_and_random_ones_are_not():
+def test_missing_hard_questions_are_noticed():
     probabilities = rasch()
     scores, hard = answers(probabilities), probabilities.mean(axis=0) < 0.3
     biased = scores.copy()
     biased[2, hard] = N
-    difference, error = missing_difference(make_table(biased))
+    found = missing_difference(make_table(biased))
+    assert found["model"].to_list() == ["", "m2"] and (found["missing"] == hard.sum()).all()
     others = np.delete(biased, 2, axis=0).mean(axis=0)  # complete: the offsets of own means cancel
-    assert difference == pytest.approx(others[hard].mean() - others[~hard].mean(), abs=1e-6)
-    assert difference < -5 * error
-    z = []
-    for seed in range(40):
-        random = np.where(np.random.default_rng(seed).random(scores.shape) < 0.1, N, scores)
-        difference, error = missing_difference(make_table(random))
-        z.append(difference / error)
-    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.4  # the standard error is of the right size
-    assert np.isnan(missing_difference(make_table(scores))[0])
+    np.testing.assert_allclose(found["difference"], others[hard].mean() - others[~hard].mean(), atol=1e-6)
+    assert (found["difference"] < -5 * found["error"]).all() and (found["p"] < 1e-6).all()
+    words = said(make_table(biased))
+    assert "means over observed cells do not compare" in words.loc[BIAS, "detail"]
+    assert "m2, standard error" in words.loc[CLEAREST, "detail"]
+    shift = biased[2][~hard].mean() - scores[2].mean()  # by how much the gaps flatter the model in truth
+    told = float(re.search(r"lies about ([+-][.0-9]+)", words.loc[CLEAREST, "detail"])[1])
+    assert told == pytest.approx(shift, abs=0.04)
+    assert missing_difference(make_table(scores)).empty
+
+
+BIAS = "missing questions are easier (+) or harder (-)"
+CLEAREST = "the same for the model where it is clearest"
+
+
+def test_errors_of_missing_questions_by_hand():
+    rows = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 1, 0, 0]], float)
+    rows = np.vstack([[1, 0, N, N], rows])  # the first lacks the benchmark b: one draw between benchmarks
+    others = np.mean(rows[1:] - rows[1:].mean(axis=1, keepdims=True), axis=0)
+    a, b = others[:2].mean(), others[2:].mean()
+    found = missing_difference(make_table(rows, list("aabb"))).loc[1]
+    assert found["difference"] == pytest.approx(b - a)
+    # Weights -1 and +1 on two means whose variance is (b - a)^2 / 2; nothing within, as blocks are whole.
+    assert (found["error"], found["benchmark_share"]) == pytest.approx((abs(b - a), 1))
+    assert np.isnan(found["p"])  # two benchmarks
+
+    rows[0] = [1, N, 0, 1]
+    found = missing_difference(make_table(rows)).loc[1]  # one benchmark: all within
+    weight = np.array([-1, 3, -1, -1]) / 3
+    assert found["benchmark_share"] == 0
+    assert found["error"] == pytest.approx(np.sqrt(np.sum((weight * (others - others.mean())) ** 2)))
+
+
+def pools(kind, n_benchmarks, seeds=80):
+    """First rows of `missing_difference` of pools with benchmarks of unequal size and difficulty, gaps by chance."""
+    rows = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        benchmark = np.repeat(np.arange(n_benchmarks), rng.integers(10, 80, n_benchmarks))
+        easy = rng.normal(0, 0.8, n_benchmarks)[benchmark] + rng.normal(0, 1, len(benchmark))
+        logit = rng.normal(0, 1, (20, 1)) + easy
+        scores = answers(1 / (1 + np.exp(-logit)), seed)
+        if kind != "blocks":
+            scores[rng.random(scores.shape) < 0.15] = N
+        if kind != "cells":
+            scores[benchmark == rng.integers(n_benchmarks, size=(20, 1))] = N
+        rows.append(missing_difference(make_table(scores, benchmark.astype(str))))
+    return [row.iloc[0] for row in rows], [row.iloc[1:] for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["cells", "blocks", "both"])
+@pytest.mark.parametrize("n_benchmarks", [6, 20])
+def test_gaps_by_chance_are_seldom_called_a_bias(kind, n_benchmarks):
+    together, models = pools(kind, n_benchmarks)
+    z = np.array([row["difference"] / row["error"] for row in together])
+    assert np.mean(np.abs(z) > 2) <= 0.1
+    assert 0.7 < np.sqrt(np.mean(z**2)) < 1.3  # neither too small an error nor too large a one
+    assert np.mean([row["p"] < 0.05 for row in together]) <= 0.1
+    assert np.mean([row["p"].min() * len(row) < 0.05 for row in models]) <= 0.1  # the clearest of all models
+    assert (np.median([row["benchmark_share"] for row in together]) > 0.5) == (kind != "cells")
+
+
+def test_whole_blocks_of_few_benchmarks_are_not_judged():
+    words = said(hide("by block"))
+    assert words.loc[BIAS, "value"] == words.loc[CLEAREST, "value"] == "not judged"
+    assert "do not compare" not in words.loc[BIAS, "detail"] + words.loc[CLEAREST, "detail"]
+    assert "not judged" not in said(hide("by model")).loc[BIAS, "value"]  # scattered cells of as many can be
+
+
+def test_biases_that_cancel_are_told_model_by_model():
+    probabilities = rasch(20, 400)
+    scores, hard = answers(probabilities), probabilities.mean(axis=0) < 0.5
+    scores[0, hard], scores[1, ~hard] = N, N
+    found = missing_difference(make_table(scores)).set_index("model")["difference"]
+    assert abs(found[""]) < 0.1 and found["m0"] < -0.3 and found["m1"] > 0.3
+    assert "beyond chance for 2 of 2 models" in said(make_table(scores)).loc[CLEAREST, "detail"]
+
+
+def test_cells_missing_for_their_answer_are_not_called_random():
+    scores = answers(rasch())
+    scores[(scores == 0) & (np.random.default_rng(0).random(scores.shape) < 0.1)] = N
+    found = said(make_table(scores, np.repeat(list("abcdefgh"), 50)))
+    assert found.loc["pattern of missing cells", "value"] == "no pattern by model, benchmark or question"
+    assert "because of the answer itself look the same" in found.loc["pattern of missing cells", "detail"]
+    assert float(found.loc[BIAS, "value"]) < 0
+    assert "means over observed cells do not compare" in found.loc[BIAS, "detail"]
 
 
 # ---------------------------------------------------------------- repeated rows
@@ -278,6 +375,13 @@ def test_what_each_rule_for_repeated_rows_changes():
     disagree = words.loc["of these, pairs whose rows disagree"]
     assert (disagree["value"], disagree["detail"]) == ("2", "rule in use: first")
     assert words.loc["rule max, against the mean", "value"] == "2 cells"
+    agree = from_rows(pd.DataFrame([("a", 1, 0.4)] * 3 + [("b", 1, 0.7)], columns=["model", "question_id", "score"]),
+                      pd.DataFrame({"question_id": [1], "prompt": ["x"], "benchmark": "one"}), duplicates="majority")
+    words = said(agree)  # rows that agree: every rule is shown to change nothing, graded scores too
+    assert agree.scores[0, 0] == np.float32(0.4)
+    assert words.loc["of these, pairs whose rows disagree", "value"] == "0"
+    for rule in ("first", "max", "majority"):
+        assert words.loc[f"rule {rule}, against the mean", "value"] == "0 cells"
     assert len(repeated_rows(table.at([1, 2]))) == 4  # rows of questions that were cut away do not count
     assert repeated_rows(table.at([1, 2]))["cells"].max() == 1
 
@@ -299,6 +403,16 @@ def test_questions_that_tell_nothing():
     assert found.loc["binary cells", "value"] == "94.8%"
 
 
+def test_prompts_that_an_encoder_cannot_tell_apart():
+    long = " ".join(f"w{n}" for n in range(200))
+    prompts = [long + " and so on", long.upper() + "  or  not", long, "w1 w2", "w1 w2 w3",
+               "x " + long + " this", "x " + long + "  This",  # one prompt but for case and white space
+               " ".join(long.split()[:199]) + " other"]  # the 200th word differs
+    found = said(make_table(np.tile([1, 0], (3, 4)), prompts=prompts)).loc["prompts alike in their first 200 words"]
+    assert found["value"] == "3"
+    assert "as q0 and q1:" in found["detail"]
+
+
 # ---------------------------------------------------------------- leakage
 
 PROMPTS = [
@@ -317,13 +431,14 @@ def test_twins_across_the_split_by_hand():
     table = parted(make_table(np.tile([1, 0, 1], (3, 3)), prompts=PROMPTS), parts)
     found = leakage(table)
     assert found["part"].to_list() == parts[4:]
-    assert found["nearest"].to_list() == ["q0", "q0", None, None, "q3"]
+    assert found["nearest"].fillna("none").to_list() == ["q0", "q0", "none", "none", "q3"]
     # 14 words and signs give 12 triples; "full" breaks two of them and adds three.
     np.testing.assert_allclose(found["similarity"], [1, 10 / 15, 0, 0, 1])
     assert found["twins"].to_list() == [1, 0, 0, 0, 1]
-    assert leakage(table, threshold=0.6)["twins"].to_list() == [1, 1, 0, 0, 1]
+    assert leakage(table, threshold=0.6)["twins"].to_list() == [1, 2, 0, 0, 1]  # the other in validation
     words = said(table)
-    assert words.loc["test questions with a twin in training", "value"] == "1"
+    assert words.loc["test questions with a twin in training or validation", "value"] == "1"
+    assert words.loc["validation questions with a twin in training", "value"] == "1"
     assert words.loc["prompts that repeat another", "value"] == "2"
     with pytest.raises(OutcomeError, match="no column part"):
         leakage(make_table(np.eye(3)))
@@ -334,9 +449,10 @@ def test_similarity_equals_brute_force(rng):
     prompts = [" ".join(rng.choice(words, rng.integers(3, 12))) for _ in range(60)]
     table = parted(make_table(np.tile([1, 0], (3, 30)), prompts=prompts), ["train"] * 40 + ["val"] * 10 + ["test"] * 10)
     triples = [set(zip(p.split(), p.split()[1:], p.split()[2:], strict=False)) for p in prompts]
-    frequent = {t for t in set().union(*triples) if sum(t in s for s in triples) > 20}
+    frequent = {t for t in set().union(*triples) if sum(t in s for s in triples) > 15}  # a quarter
     triples = [s - frequent for s in triples]
-    best = [max(len(a & b) / max(len(a | b), 1) for b in triples[:40]) for a in triples[40:]]
+    best = [max(len(a & b) / max(len(a | b), 1) for b in triples[: 40 if n < 50 else 50])
+            for n, a in enumerate(triples) if n >= 40]
     np.testing.assert_allclose(leakage(table)["similarity"], best, atol=1e-9)
 
 
@@ -346,30 +462,6 @@ def test_a_shared_preamble_is_no_similarity():
     prompts = [preamble + " ".join(f"w{n}" for n in rng.integers(0, 500, 4)) for _ in range(60)]
     found = leakage(parted(make_table(np.tile([1, 0], (3, 30)), prompts=prompts), ["train"] * 40 + ["test"] * 20))
     assert found["similarity"].max() < 0.5
-
-
-def test_removing_twins_lowers_what_knn_remembers(rng):
-    family = np.r_[np.repeat(np.arange(30), 8), 30 + np.arange(60)]  # 30 prompts eight times, 60 once
-    prompts = np.array([" ".join(f"w{word}" for word in rng.integers(0, 5000, 12)) for _ in range(90)])[family]
-    vectors = rng.standard_normal((90, 24)).astype(np.float32)[family]
-    scores = np.tile((rng.random(90) < 0.5)[family], (12, 1))  # all models alike: a twin tells everything
-    part = np.r_[np.tile(["train"] * 6 + ["val", "test"], 30), ["train"] * 50, ["test"] * 10]
-    table = parted(make_table(scores, prompts=prompts), part)
-    assert (leakage(table)["twins"] == [6] * 60 + [0] * 10).all()
-    found = effect_of_leakage(table, vectors).set_index(["test_questions", "metric"])
-    assert (found["removed"] == 180).all()
-    assert found.loc["with a twin", "n_questions"].to_list() == [30, 30]
-    assert found.loc["all", "n_questions"].to_list() == [40, 40]
-    row = found.loc[("with a twin", "log_loss")]
-    assert row["difference"] == pytest.approx(row["with_twins"] - row["without_twins"])
-    assert row["low"] < row["difference"] < row["high"] < 0 and row["p"] < 0.05
-    assert found.loc[("with a twin", "accuracy"), "difference"] > 0.2
-
-    alone = family >= 30
-    assert effect_of_leakage(parted(table.at(alone), part[alone]), vectors[alone]).empty
-    held = np.where(alone & (part == "train"), "val", part)  # all that is left in training has twins
-    with pytest.raises(OutcomeError, match="nothing is left to train on"):
-        effect_of_leakage(parted(table, held), vectors)
 
 
 # ---------------------------------------------------------------- origin, figure, odd and real tables
@@ -417,6 +509,43 @@ def test_the_figure_names_odd_models_and_shows_gaps():
     written = {text.get_text() for text in figure.findobj(plt.Text)}
     assert {"m0", "m5"} <= written
     assert figure.get_size_inches()[0] == 7
+    plt.close(figure)
+
+
+def many_benchmarks(n_benchmarks):
+    """100 models; benchmarks with a few cells missing each, but of the last one model saw nothing."""
+    rng = np.random.default_rng(0)
+    benchmark = np.repeat([f"b{n:02d}" for n in range(n_benchmarks)], 50)
+    scores = rng.integers(0, 2, (100, len(benchmark))).astype(np.float32)
+    scores[:, np.arange(len(benchmark)) % 50 == 0] = np.where(rng.random((100, n_benchmarks)) < 0.5, N, 1)
+    scores[:, benchmark == f"b{n_benchmarks - 1:02d}"] = 0  # the fullest of all but for one model
+    scores[0, benchmark == f"b{n_benchmarks - 1:02d}"] = N
+    return make_table(scores, benchmark)
+
+
+@pytest.mark.parametrize(("n_benchmarks", "title"), [
+    (30, "Coverage: the 20 of 30 benchmarks with the largest gap by model"), (20, "Coverage: benchmarks by model"),
+])
+def test_a_gap_in_one_of_many_benchmarks_is_shown(n_benchmarks, title):
+    panels = audit_panels(many_benchmarks(n_benchmarks))
+    coverage = panels[panels["panel"] == "coverage"]
+    assert len(coverage) == 100 * 20
+    assert coverage.iloc[0][["name", "group", "y"]].to_list() == ["m0", f"b{n_benchmarks - 1:02d}", 0]
+    figure = plot_audit(panels)
+    assert title in {text.get_text() for text in figure.findobj(plt.Text)}
+    plt.close(figure)
+
+
+def test_the_sentence_on_coverage_is_true():
+    scores = many_benchmarks(30).scores.copy()
+    scores[0, -50:] = [N, N] + [1] * 48  # now the lowest of all: 96 %
+    table = replace(many_benchmarks(30), scores=scores, models=many_benchmarks(30).models.rename({"m3": "all"}))
+    coverage = audit_panels(table).set_index("panel").loc["coverage"]
+    assert (coverage["name"], coverage["group"]) == ("all", "")
+    assert (coverage["x"], coverage["y"]) == pytest.approx((0.96, table.observed.mean()))
+    figure = plot_audit(audit_panels(table))
+    written = " ".join(text.get_text() for text in figure.findobj(plt.Text))
+    assert "at least 96.0% of every benchmark for every model" in written
     plt.close(figure)
 
 

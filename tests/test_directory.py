@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,15 +159,33 @@ def test_wide_form_equals_long_form(folder, suffix):
 
 def test_wide_form_names_the_row_and_the_model_of_a_wrong_score(folder):
     wide = pd.DataFrame({"question_id": [1, 2], "a": ["1", "0"], "b": ["0.5", "yes"]})
-    assert "data row 2 (model b, question 2, score yes)" in refusal(folder(outcomes=wide))
+    assert "row 3 (model 'b', question_id '2', score 'yes')" in refusal(folder(outcomes=wide))
     wide = wide.assign(b="1", prompt="What?")
     assert "prompt belongs in the questions table" in refusal(folder(outcomes=wide))
+
+
+def test_wide_form_needs_names_and_says_what_it_took_for_models(folder):
+    wide = pd.DataFrame({"question_id": [1, 2], "a": [1, 0], "difficulty": [0.5, 1]})
+    table = directory.load(folder(outcomes=wide))
+    assert table.provenance["columns taken as models"] == "2: a, difficulty"
+    assert "a column without a name" in refusal(folder(outcomes=wide.rename(columns={"difficulty": ""})))
+
+
+def test_columns_separated_by_something_else_are_told(folder, tmp_path):
+    put(OUTCOMES, folder(outcomes=None) / "outcomes.csv", sep=";")
+    assert "outcomes.csv separates its columns by ';'" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("prompt", [[1, 2, 3], [b"a", b"b", b"c"], [[{"role": "user", "content": "hi"}]] * 3])
+def test_prompts_of_parquet_files_are_text(folder, prompt):
+    assert "questions.parquet: prompt that is blank or no text: row 1" in refusal(
+        folder("parquet", questions=QUESTIONS.assign(prompt=prompt)))
 
 
 def test_a_published_split_of_ones_own(folder):
     table = directory.load(folder(questions=QUESTIONS.assign(part=["val", "train", "test"])))
     assert table.questions["part"].tolist() == ["val", "train", "test"]
-    assert "column part" in refusal(folder(questions=QUESTIONS.assign(part=["val", "train", None])))
+    assert "part that is none of" in refusal(folder(questions=QUESTIONS.assign(part=["val", "train", None])))
 
 
 # what it refuses, in one sentence that names the file
@@ -211,7 +230,7 @@ def test_truncated_parquet(folder):
 
 def test_wrong_encoding(folder, tmp_path):
     put(QUESTIONS, folder(questions=None) / "questions.csv", encoding="latin-1")
-    assert "questions.csv is not UTF-8 text; save it as UTF-8" in refusal(tmp_path)
+    assert "questions.csv, line 5, is not UTF-8 text" in refusal(tmp_path)
 
 
 def test_an_unquoted_comma_does_not_shift_columns(folder, tmp_path):
@@ -224,13 +243,14 @@ def test_an_unquoted_comma_does_not_shift_columns(folder, tmp_path):
 @pytest.mark.parametrize(
     ("table", "change", "message"),
     [
-        ("outcomes", {"score": [1, 0, 1, 2, 0, 0]}, "1 score(s) that are no number in [0, 1], in outcomes: data row 4"),
-        ("outcomes", {"score": [1, 0, "yes", 1, 0, 0]}, "data row 3 (model b, question 10, score yes)"),
-        ("outcomes", {"question_id": [1, 2, 10, 1, 2, 99]}, "the questions table does not hold"),
-        ("outcomes", {"model": ["b", None, "b", "a", "a", "a"]}, "1 row(s) without a model, first data row 2"),
-        ("questions", {"question_id": [1, 1, 2]}, "names twice: 1"),
-        ("questions", {"prompt": ["p", None, "q"]}, "without a prompt or benchmark: 1"),
-        ("models", {"parameters_b": ["seven", "8"]}, "parameters_b of model a is no number but 'seven'"),
+        ("outcomes", {"score": [1, 0, 1, 2, 0, 0]}, "[0, 1]: row {3} (model 'a', question_id '1', score '2"),
+        ("outcomes", {"score": [1, 0, "yes", 1, 0, 0]}, "row {2} (model 'b', question_id '10', score 'yes')"),
+        ("outcomes", {"question_id": [1, 2, 10, 1, 2, 99]}, "does not hold: row {5} (model 'a', question_id '99'"),
+        ("outcomes", {"model": ["b", None, "b", "a", "a", "a"]}, ", row {1}: no model (1 such row(s))"),
+        ("questions", {"question_id": [1, 1, 2]}, "stands in an earlier row as well: row {1} (question_id '1')"),
+        ("questions", {"prompt": ["p", None, "q"]}, "prompt that is blank or no text: row {1}"),
+        ("models", {"parameters_b": ["seven", "8"]}, ", row {0}: parameters_b of model a must be a number above 0"),
+        ("models", {"parameters_b": ["7", "-8"]}, ", row {1}: parameters_b of model b must be a number above 0"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -238,7 +258,9 @@ def test_wrong_content(folder, suffix, table, change, message):
     frames = {"outcomes": OUTCOMES, "questions": QUESTIONS, "models": MODELS}
     if table == "outcomes" and "score" in change and suffix == "parquet":
         change = {"score": [str(value) for value in change["score"]]}
-    assert message in refusal(folder(suffix, **{**frames, table: frames[table].assign(**change)}))
+    rows = range(2 if suffix == "csv" else 1, 10)  # as a reader finds them in the file
+    told = refusal(folder(suffix, **{**frames, table: frames[table].assign(**change)}))
+    assert f"{table}.{suffix}" in told and message.format(*rows) in told
 
 
 @pytest.mark.parametrize(
@@ -273,6 +295,12 @@ def plain(cell: str) -> float | None:
     return value
 
 
+def cells_of(table) -> dict:
+    """Score of each observed model and question."""
+    return {(model, question): table.scores[i, j] for i, model in enumerate(table.models.index)
+            for j, question in enumerate(table.questions.index) if table.observed[i, j]}
+
+
 def answers(words: list[str]):
     """Rows of model, question and score."""
     row = st.tuples(st.sampled_from(NAMES), st.sampled_from(["7", "07", "8", "\u00fc"]), st.sampled_from(words))
@@ -284,7 +312,7 @@ def answers(words: list[str]):
        bom=st.booleans())
 def test_any_cells_give_what_plain_python_gives_or_an_error(rows, wide, ending, bom):
     if wide:  # one row a question, all models; the last score given for a cell stands
-        cells = {(model, question): word for model, question, word in rows}
+        cells = {(model.strip(), question): word for model, question, word in rows}
         names, ids = (sorted({key[side] for key in cells}) for side in (0, 1))
         lines = [["question_id", *names], *([q, *(cells.get((m, q), "") for m in names)] for q in ids)]
         rows = [(m, q, cells.get((m, q), "")) for q in ids for m in names]
@@ -295,7 +323,7 @@ def test_any_cells_give_what_plain_python_gives_or_an_error(rows, wide, ending, 
     try:
         for model, question, word in rows:
             if (score := plain(word)) is not None:
-                expected.setdefault((model, question), np.float32(score))
+                expected.setdefault((model.strip(), question), np.float32(score))
     except ValueError:
         expected = None
     with tempfile.TemporaryDirectory() as folder:
@@ -306,9 +334,7 @@ def test_any_cells_give_what_plain_python_gives_or_an_error(rows, wide, ending, 
     if not expected:
         assert table is None
         return
-    found = {(m, q): table.scores[i, j] for i, m in enumerate(table.models.index)
-             for j, q in enumerate(table.questions.index) if table.observed[i, j]}
-    assert found == expected
+    assert cells_of(table) == expected
 
 
 @settings(max_examples=250, deadline=None)
@@ -325,7 +351,17 @@ def test_damaged_files_give_a_table_or_a_sentence(data, suffix, stem):
             content[place] = byte
         file.write_bytes(content[: data.draw(st.sampled_from([len(content)] * 3 + [len(content) // 2, 3, 0]))])
         table = read_or_refuse(directory.load, Path(folder))
-        assert table is None or table.observed.sum() <= len(OUTCOMES)
+        if table is None:
+            return
+        read = partial(pd.read_csv, dtype=str, keep_default_na=False) if suffix == "csv" else pd.read_parquet
+        outcomes, questions = (read(Path(folder) / f"{name}.{suffix}") for name in ("outcomes", "questions"))
+    prompts = {str(row.question_id).strip(): row.prompt for row in questions.itertuples()}
+    assert table.questions["prompt"].to_dict() == {question: prompts[question] for question in table.questions.index}
+    outcomes["score"] = pd.to_numeric(outcomes["score"].astype(str).str.strip(), errors="coerce")
+    known = outcomes[outcomes["score"].notna()]
+    known = known.drop_duplicates(["model", "question_id"])
+    assert cells_of(table) == {(str(model).strip(), str(question).strip()): np.float32(score)
+                               for model, question, score in known[["model", "question_id", "score"]].to_numpy()}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -107,9 +107,9 @@ def test_variants_of_one_benchmark_are_repeats_and_counted(tmp_path):
 
 
 def test_columns_in_any_order_extra_ones_and_ids_as_text(tmp_path):
-    frame = rows().assign(prompt_id=lambda f: "00" + f["prompt_id"], more="NA")
+    frame = rows().assign(prompt_id=lambda f: "12345678901234567890" + f["prompt_id"], more="NA")
     table = embedllm.load(write(tmp_path, frame[frame.columns[::-1]].drop(columns="category_id")))
-    assert list(table.questions.index) == [f"00{q}" for q in range(6)]
+    assert list(table.questions.index) == [f"12345678901234567890{q}" for q in range(6)]
     assert table.shape == (3, 6)
 
 
@@ -132,6 +132,10 @@ WRONG = {
     "label -1": (lambda f: more(f, 5, label="-1"), r"test\.csv, row 5: .*found '-1'"),
     "label half": (lambda f: more(f, 5, label="0.5"), r"test\.csv, row 5: .*found '0\.5'"),
     "no prompt_id": (lambda f: more(f, 0, prompt_id=""), r"train\.csv, row 14: the prompt_id is blank"),
+    **{f"{column} {cell!r}": (lambda f, column=column, cell=cell: more(f, 4, **{column: cell}),
+                              rf"val\.csv, row 5: the {column} must be a whole number in plain digits, found '")
+       for column in ("prompt_id", "model_id")
+       for cell in (" 4", "4 ", "4\n", "4.0", "04", "-4", "+4", "4e0", "1_0", "four", "\u0664", "\uff14", "NaN")},
     "blank name": (lambda f: more(f, 0, model_name="  "), r"train\.csv, row 14: the model_name is blank"),
     "blank prompt": (lambda f: more(f, 0, prompt="\n"), r"train\.csv, row 14: the prompt is blank"),
     "two prompts": (lambda f: more(f, 4, prompt="other"), r"val\.csv, row 5: prompt_id '4' has another prompt"),

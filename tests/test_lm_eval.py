@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import lm_eval
+from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE
 
 TASKS = Path(__file__).parent / "lm_eval_tasks"
 OLD, NEW = "2024-05-01T10-00-00.123456", "2024-05-02T09-00-00"
@@ -127,7 +128,59 @@ def test_harness_logs_without_hashes(written, tmp_path):
     assert early.questions["prompt"].equals(table.questions["prompt"])
 
 
+def test_harness_worked_examples_are_cut(written):
+    """Two shots, cut, leave the prompts without any; planets and lakes draw them anew, rivers has the same for all."""
+    none, two = (lm_eval.load(written.with_name(f"{written.name}-{shots}")) for shots in (0, 2))
+    assert not any(none.repairs[kind] for kind in (CUT, BEGINNING, WHOLE))
+    assert (two.repairs[CUT], two.repairs[BEGINNING], two.repairs[WHOLE]) == (9 + 7 + 7, 0, 7)
+    expected, prompts = none.questions["prompt"], two.questions["prompt"]
+    for task in ("planets", "lakes"):
+        here = two.questions["sub_benchmark"] == task
+        assert prompts[here].equals(expected[here])
+    for question in expected.index[two.questions["sub_benchmark"] == "rivers"]:  # its description is a template
+        assert expected[question] == "Read about rivers and answer.\n\n" + prompts[question]
+    whole = prompts[two.questions["sub_benchmark"] == "brooks"]  # blank lines in the questions, no common first word
+    assert (whole.str.count("miles[?]") == 3).all()
+
+
+def test_harness_worked_examples_without_results(written, tmp_path):
+    folder = written.with_name(f"{written.name}-2")
+    for file in folder.glob("*/samples_*"):
+        (tmp_path / file.parent.name).mkdir(exist_ok=True)
+        (tmp_path / file.parent.name / file.name).write_bytes(file.read_bytes())
+    table, known = lm_eval.load(tmp_path), lm_eval.load(folder)
+    rivers = table.questions["sub_benchmark"] == "rivers"
+    assert table.questions["prompt"][rivers].equals(known.questions["prompt"][rivers])
+    assert table.repairs[CUT] == 0 and table.repairs[BEGINNING] >= 7
+
+
 # each rule, by hand
+
+
+def shot(number, n=2, blank=False):
+    examples = [f"Q: old {n * number + place}?\nA: yes" for place in range(n)]
+    return "\n\n".join([*examples, f"Q: new {number}?" + "\n\nmore" * blank + "\nA:"])
+
+
+@pytest.mark.parametrize(("prompts", "results", "kept"), [
+    ([shot(n) for n in range(3)], {"n-shot": {"quiz": 2}}, ["Q: new 0?\nA:", "Q: new 1?\nA:", "Q: new 2?\nA:"]),
+    ([shot(n) for n in range(3)], {"n-shot": {"quiz": 0}}, None),
+    ([shot(n) for n in range(3)], {"n-shot": {"quiz": 2}, "chat_template": "x", "fewshot_as_multiturn": True}, None),
+    ([shot(n, blank=True) for n in range(4)], {"n-shot": {"quiz": 2}}, None),  # too few to see what they share
+    ([shot(n, blank=True) for n in range(5)], {"n-shot": {"quiz": 2}}, [f"Q: new {n}?\n\nmore\nA:" for n in range(5)]),
+    ([f"same\n\nQ {n}" for n in range(5)], None, [f"Q {n}" for n in range(5)]),
+    ([f"same\n\nQ {n}" for n in range(4)], None, None),
+    ([json.dumps([{"role": role, "content": f"{role} {n} {turn}"}
+                  for turn, role in enumerate(["system", "user", "assistant", "user"])]) for n in range(2)],
+     {"n-shot": {"quiz": 1}},
+     [json.dumps([{"role": "system", "content": f"system {n} 0"}, {"role": "user", "content": f"user {n} 3"}])
+      for n in range(2)]),
+])
+def test_worked_examples(tmp_path, prompts, results, kept):
+    put(tmp_path / "a", [sample(n, arguments=[[text, " yes"]]) for n, text in enumerate(prompts)], results=results)
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].tolist() == (kept or prompts)
+    assert table.repairs[CUT] + table.repairs[BEGINNING] == len(kept or [])
 
 
 def test_order_gaps_and_checksums(tmp_path):

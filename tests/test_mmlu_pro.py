@@ -145,6 +145,8 @@ def test_raw_files_give_the_prepared_table(prepared):
     assert {name: value for name, value in table.repairs.items() if value} == {
         "entries that are no records, left out": 43,
         "records without an extracted answer, scored 0": 2_143,
+        "records whose extracted answer is no letter of their options, scored 0": 43,
+        "records whose answer_index is not that of their key, the key followed": 1,
         "questions that a model lacks": ["DeepSeek-Coder-V2 (1,681)", "gemini-1.5-flash-002 (20)"],
         "questions whose text differs between files, the first file followed": 17,
         "questions whose options or key differ between files, each model judged by its own": 42,
@@ -183,6 +185,23 @@ def test_known_lists(tmp_path):
     }
     assert mmlu_pro.load(tmp_path, duplicates="mean").scores[1, 0] == 0.5
     assert list(table.repeats["score"]) == [0, 1]
+
+
+def test_what_is_no_letter_of_the_options_scores_0_and_is_counted(tmp_path):
+    extracted = ["B", "b", "(B)", "B ", "", "AB", "C", None, "A"]
+    put(tmp_path, a=[record(number, pred=pred) for number, pred in enumerate(extracted)])
+    table = mmlu_pro.load(tmp_path)
+    np.testing.assert_array_equal(table.scores, [[1] + [0] * 8])
+    assert table.repairs["records whose extracted answer is no letter of their options, scored 0"] == 6
+    assert table.repairs["records without an extracted answer, scored 0"] == 1
+
+
+def test_the_key_is_followed_where_answer_index_differs(tmp_path):
+    told = [1, 0, 2, "1", None, -1]
+    put(tmp_path, a=[record(number, answer_index=index) for number, index in enumerate(told)] + [record(9)])
+    table = mmlu_pro.load(tmp_path)
+    assert table.scores.all()
+    assert table.repairs["records whose answer_index is not that of their key, the key followed"] == 4
 
 
 def test_sub_folder_raw(tmp_path):
@@ -224,6 +243,12 @@ def test_nothing_to_read(tmp_path, lists):
         ("options", ["o"] * 27, "options must be a list"),
         ("options", ["one", {}], "options must be text, found an object"),
         ("answer", 3, "answer must be text, found 3"),
+        ("answer", "Z", "answer must be the letter of an option, A to B, found 'Z'"),
+        ("answer", "C", "A to B, found 'C'"),
+        ("answer", "b", "A to B, found 'b'"),
+        ("answer", "AB", "A to B, found 'AB'"),
+        ("answer", "B\n", "A to B, found 'B\\n'"),
+        ("pred", 0, "pred must be a letter or null, found 0"),
         ("category", [], "category must be text, found a list"),
         ("src", {}, "src must be text"),
         ("pred", ["A"], "pred must be a letter or null, found a list"),
@@ -236,7 +261,7 @@ def test_wrong_fields(tmp_path, field, value, found):
     assert found in message
     lacking = record()
     del lacking[field]
-    assert f"entry 1: the field {field} must be" in refusal(put(tmp_path, a=[lacking]))
+    assert f"entry 1: the field {field} is missing" in refusal(put(tmp_path, a=[lacking]))
 
 
 def encrypted(data: bytes) -> bytes:

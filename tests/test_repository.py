@@ -12,6 +12,7 @@ from conftest import write_directory
 from packaging.requirements import Requirement
 
 from embedllm.execute import readme_tables
+from embedllm.outcomes import divide
 from embedllm.sources import directory
 from embedllm.study import ROOT
 
@@ -86,9 +87,17 @@ def test_the_readmes_smallest_tables_are_read(tmp_path):
     assert directory.load(tmp_path).fingerprint == table.fingerprint
 
 
+def test_the_readmes_example_folder_is_large_enough_whatever_the_split(tmp_path):
+    exec(code_block("python").replace("path/to/folder", str(tmp_path / "new")), {})
+    table = directory.load(tmp_path / "new")
+    assert table.shape == (3, 200)
+    for seed in range(40):
+        assert divide(table, seed=seed).questions["part"].notna().all()
+
+
 def test_the_readmes_library_example_runs(tmp_path):
     write_directory(tmp_path, n_models=4, n_questions=40)
-    code = code_block("python").replace("path/to/folder", str(tmp_path))
+    code = code_block("python", 1).replace("path/to/folder", str(tmp_path))
     code = code.replace("artifacts", str(tmp_path / "artifacts"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

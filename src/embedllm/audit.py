@@ -8,24 +8,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from embedllm.irregularities import (
-    FEWEST,
-    SHARED,
-    missing_difference,
-    model_fit,
-    model_pairs,
-    repeated_cells,
-    repeated_rows,
-)
+from embedllm.gaps import describe_gaps
+from embedllm.irregularities import FEWEST, model_fit, model_pairs, names_alike, repeated_cells, repeated_rows
 from embedllm.leakage import leakage
 from embedllm.outcomes import PARTS, OutcomeMatrix, by_benchmark, prompt_groups, some
-from embedllm.signal import benchmark_numbers, label_entropy, variance_components
+from embedllm.signal import label_entropy, variance_components
 
 LONG = 20_000  # characters; a longer prompt is no ordinary question
-STRUCTURE = 0.1  # share of variance from which missing cells count as following a pattern
-WORDS = {"model": "by model", "benchmark": "by benchmark", "question within benchmark": "by question",
-         "model x benchmark": "by model and benchmark", "rest": "scattered at random"}
-SHOWN = 20  # benchmarks in the heatmap; of more, those with the lowest coverage
+HEAD = 200  # words, about what an encoder that reads 256 tokens sees of a prompt
+SHOWN = 20  # benchmarks in the heatmap; of more, those with the largest gap
 MEAN_BINS, SIMILARITY_BINS = 10, 20  # few for means: of 29 models they can only be multiples of 1/29
 COMPLETE = 0.95  # of every benchmark for every model: then a sentence says more than a heatmap
 
@@ -40,7 +31,7 @@ def audit(table: OutcomeMatrix) -> pd.DataFrame:
         is empty found nothing to explain.
     """
     topics = {
-        "size": _size, "missing cells": _missing, "repeated rows": _repeated, "questions": _questions,
+        "size": _size, "missing cells": describe_gaps, "repeated rows": _repeated, "questions": _questions,
         "models": _models, "leakage": _leaks, "what can be forecast": _forecastable, "origin": _origin,
     }
     rows = [(topic, *row) for topic, find in topics.items() for row in find(table)]
@@ -55,21 +46,25 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
     DataFrame
         Columns ``panel``, ``name``, ``group``, ``x``, ``y`` (float64). By panel:
 
-        - coverage: model, benchmark, position of the model, share of its questions asked; where that is at
-          least 95 % everywhere only one row "all" with the lowest of them and the share of all cells;
+        - size: "benchmarks", -, -, how many there are;
+        - coverage: model, benchmark, position of the model, share of its questions asked, for the 20 benchmarks
+          with the largest gap; where that share is at least 95 % everywhere only one row "all" without a
+          benchmark, with the lowest of them and the share of all cells;
         - variance: component, -, variance of one cell, share of their sum;
         - entropy: what is known, -, position, bits a cell;
         - questions: -, "varies" or "constant", left end of a bin of mean scores, number of questions;
-        - models: model, finding of `audit.model_fit`, correlation with the others, mean score (a model
+        - models: model, finding of `irregularities.model_fit`, correlation with the others, mean score (a model
           without a correlation has x = NaN);
         - similarity: -, "test", left end of a bin of similarities, number of test questions; absent
           without a split.
     """
     shares = by_benchmark(table, table.observed.astype(np.float64))
-    shares = shares[shares.mean().sort_values(kind="stable").index[:SHOWN]]
+    size = pd.DataFrame({"name": ["benchmarks"], "y": [shares.shape[1]]})
     if shares.min(axis=None) >= COMPLETE:
         coverage = pd.DataFrame({"name": ["all"], "x": [shares.min(axis=None)], "y": [table.observed.mean()]})
     else:
+        gaps = pd.DataFrame({"lowest": shares.min(), "mean": shares.mean()}).sort_values(["lowest", "mean"])
+        shares = shares[gaps.index[:SHOWN]]
         coverage = shares.assign(x=np.arange(len(shares))).rename_axis(index="name").reset_index()
         coverage = coverage.melt(["name", "x"], var_name="group", value_name="y")
     components = variance_components(table).rename(columns={"component": "name", "variance": "x", "share": "y"})
@@ -83,7 +78,8 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
     ])
     fit = model_fit(table).rename(columns={"finding": "group", "correlation": "x", "mean": "y"})
     fit = fit[["group", "x", "y"]].rename_axis(index="name").reset_index()
-    panels = {"coverage": coverage, "variance": components, "entropy": ladder, "questions": questions, "models": fit}
+    panels = {"size": size, "coverage": coverage, "variance": components, "entropy": ladder, "questions": questions,
+              "models": fit}
     if "part" in table.questions:
         leaks = leakage(table)
         panels["similarity"] = _histogram(leaks.loc[leaks["part"] == "test", "similarity"], "test", SIMILARITY_BINS)
@@ -110,54 +106,6 @@ def _size(table):
     ]
 
 
-def _missing(table):
-    """Who was not asked what, in which pattern, and whether it matters."""
-    missing = ~table.observed
-    total = int(missing.sum())
-    if not total:
-        return [("pattern of missing cells", "none", "every model was asked every question")]
-    by_model, by_question = table.observed.mean(axis=1), table.observed.sum(axis=0)
-    benchmark, _ = benchmark_numbers(table)
-    labels = table.questions["benchmark"].drop_duplicates().to_numpy()
-    sizes = np.bincount(benchmark)
-    counts = np.array([np.bincount(benchmark, weights=row) for row in table.observed])  # models x benchmarks
-    coverage = counts.sum(axis=0) / (sizes * len(counts))
-    blocks = np.argwhere((counts == 0) & (sizes > 1))
-    in_blocks = sizes[blocks[:, 1]].sum() / total
-    word, shares = _pattern(table, in_blocks)
-    share_worst = missing[by_model.argmin()].sum() / total
-    difference, error = missing_difference(table)
-    clear = abs(difference) > 2 * error
-    return [
-        ("models with the fewest answers", f"{by_model.min():.1%}",
-         f"{table.models.index[by_model.argmin()]}, which accounts for {share_worst:.0%} of all missing cells; "
-         f"models that were asked everything: {int((by_model == 1).sum())}"),
-        ("benchmark with the lowest coverage", f"{coverage.min():.1%}", str(labels[coverage.argmin()])),
-        ("fewest models asked a question", int(by_question.min()),
-         f"{int((by_question < len(missing)).sum()):,} questions were not put to every model"),
-        ("pattern of missing cells", word, f"variance of who was asked what: {shares}"),
-        ("missing cells in whole blocks never run", f"{in_blocks:.0%}",
-         some((f"{table.models.index[m]} on {labels[b]}" for m, b in blocks), 3)),
-        ("missing questions are easier (+) or harder (-)",
-         "not estimable" if np.isnan(difference) else f"{difference:+.3f}",
-         "" if np.isnan(difference) else f"standard error {error:.3f}; mean score of the other models on what a model "
-         "lacks minus what it has" + ("; means over observed cells do not compare" if clear else "")),
-    ]
-
-
-def _pattern(table, in_blocks: float) -> tuple[str, str]:
-    """A word for how missing cells lie, and the shares of variance behind it."""
-    shares = variance_components(table, table.observed.astype(np.float64)).set_index("component")["share"].fillna(0)
-    structure = shares.drop("rest")
-    if (~table.observed).sum() < SHARED:
-        word = "too few to say"
-    elif in_blocks >= 0.5 and shares["rest"] < 0.5:  # small benchmarks are missed as a whole by chance as well
-        word = "by block"
-    else:
-        word = WORDS[structure.idxmax() if structure.max() >= STRUCTURE else "rest"]
-    return word, ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
-
-
 def _repeated(table):
     """Repeated rows: how many, do they agree, and does the rule matter?"""
     cells, scores = repeated_cells(table)
@@ -173,7 +121,7 @@ def _repeated(table):
         ("of these, pairs whose rows disagree", f"{disagree:,}", f"rule in use: {used}"),
         *((f"rule {row.rule}, against the mean", f"{row.cells:,} cells",
            f"overall mean {row.change:+.4f}; {row.model} most, {row.largest:+.4f}")
-          for row in rules[rules["rule"] != "mean"].itertuples() if disagree),
+          for row in rules[rules["rule"] != "mean"].itertuples()),
     ]
 
 
@@ -186,12 +134,21 @@ def _questions(table):
     sizes = table.questions["benchmark"].value_counts()
     small = sorted(map(str, sizes.index[sizes < len(PARTS)]))
     length = table.questions["prompt"].str.len()
+    heads = table.questions["prompt"].str.lower().str.split(n=HEAD).str[:HEAD].str.join(" ")
+    distinct = prompt_groups(table).groupby(heads.to_numpy(), sort=False)
+    hidden = heads[(distinct.transform("nunique") > 1).to_numpy()]
+    pair = ""
+    if len(hidden):
+        first = distinct.get_group(hidden.iloc[0]).drop_duplicates().index
+        pair = (f"and different later, as {first[0]} and {first[1]}: an encoder that reads 256 tokens cannot tell them "
+                "apart")
     between = int((constant & (lowest > 0) & (lowest < 1)).sum())
     return [
         ("questions every model gets right", f"{(constant & (lowest == 1)).sum():,}", share),
         ("questions no model gets right", f"{(constant & (highest == 0)).sum():,}", share),
         *([("questions with one graded score for all", f"{between:,}", share)] if between else []),
         ("benchmarks too small to split", len(small), some(small)),
+        (f"prompts alike in their first {HEAD} words", f"{len(hidden):,}", pair),
         (f"prompts above {LONG:,} characters", int((length > LONG).sum()), f"the longest has {length.max():,}"),
     ]
 
@@ -203,8 +160,7 @@ def _models(table):
     constant = [f"{name} ({mean:.2f} everywhere)" for name, mean in constant.items()]
     copies = pairs[pairs["identical"]]
     alike = pairs[~pairs["identical"] & pairs["correlation"].notna()].head(1)
-    folded = pd.Series(names.astype(str), index=names).str.casefold()
-    twice = list(names[folded.duplicated(keep=False)])
+    twice = [repr(name) for name in names_alike(names)]  # quoted, for blanks to be seen
     odd = fit[~fit["finding"].isin(["", "constant"])].sort_values("distance")
     meaning = {
         "weak": "low correlation with a low mean: what guessing looks like",
@@ -219,7 +175,7 @@ def _models(table):
         *(("most alike among the others", f"correlation {p.correlation:.2f}",
            f"{p.a} and {p.b}, on {p.shared:,} questions, relative to the question's mean" +
            ("; nearly one and the same model" if p.correlation >= 0.95 else "")) for p in alike.itertuples()),
-        ("names that differ in case only", len(twice), some(twice)),
+        ("names that differ in case, blanks or Unicode form only", len(twice), some(twice)),
         ("models unlike the rest", len(odd) if judged else "not judged",
          f"by the correlation of their scores with the other models' mean (median {middle:.2f})" if judged
          else f"fewer than {FEWEST} models have a correlation with the others"),
@@ -240,13 +196,14 @@ def _leaks(table):
         return [exact, ("twins across the split", "not looked for", "the questions are not split yet")]
     leaks = leakage(table)
     rows = [exact]
-    for part, name in (("val", "validation"), ("test", "test")):
+    for part, name in (("val", "validation questions with a twin in training"),
+                       ("test", "test questions with a twin in training or validation")):
         here = leaks[leaks["part"] == part]
         twins, same = here[here["twins"] > 0], int((here["similarity"] == 1).sum())
         detail = f"{len(twins) / max(len(here), 1):.1%} of {len(here):,}; {same} with similarity 1"
         closest = twins.sort_values("similarity", ascending=False, kind="stable").head(3)
         shown = "".join(f"; {question} ~ {nearest}" for question, nearest in closest["nearest"].items())
-        rows.append((f"{name} questions with a twin in training", f"{len(twins):,}", detail + shown))
+        rows.append((name, f"{len(twins):,}", detail + shown))
     return rows
 
 

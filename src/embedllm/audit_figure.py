@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from embedllm.audit import MEAN_BINS, SHOWN, SIMILARITY_BINS
+from embedllm.audit import MEAN_BINS, SIMILARITY_BINS
 from embedllm.figures import BLACK, BLUE, GREY, ORANGE, RASTERISE_ABOVE, SKY, VERMILION, WIDTH, name_points
 from embedllm.leakage import TWIN
 
@@ -24,11 +24,11 @@ def plot_audit(panels: pd.DataFrame) -> Figure:
         From `audit.audit_panels`.
     """
     of = dict(list(panels.groupby("panel", sort=False)))
-    told = of["coverage"]["name"].iloc[0] == "all"
+    told = (of["coverage"]["group"] == "").all()
     heights = [0.35 if told else 1.2 + 0.13 * of["coverage"]["group"].nunique(), 1.9, 3.6]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
-    _coverage(top, of["coverage"], told)
+    _coverage(top, of["coverage"], told, int(of["size"]["y"].iloc[0]))
     left, right = middle.subplots(1, 2)
     _variance(left, of["variance"])
     _entropy(right, of["entropy"])
@@ -45,7 +45,7 @@ def plot_audit(panels: pd.DataFrame) -> Figure:
     return figure
 
 
-def _coverage(figure, rows, told: bool) -> None:
+def _coverage(figure, rows, told: bool, n_benchmarks: int) -> None:
     """Benchmarks against models, or one sentence where there is nothing to see."""
     if told:
         lowest, cells = rows[["x", "y"]].iloc[0]
@@ -67,7 +67,8 @@ def _coverage(figure, rows, told: bool) -> None:
     axes.set_xticks(np.arange(len(models)) + 0.5 if few else [], models[order] if few else [], rotation=40, ha="right",
                     rotation_mode="anchor")
     axes.tick_params(length=0, labelsize=6)
-    kind = f"the {SHOWN} least covered benchmarks" if len(benchmarks) == SHOWN else "benchmarks"
+    shown = len(benchmarks)
+    kind = f"the {shown} of {n_benchmarks} benchmarks with the largest gap" if shown < n_benchmarks else "benchmarks"
     axes.set(title=f"Coverage: {kind} by model",
              xlabel="" if few else f"{len(models)} models, the least asked at the left")
 
@@ -93,7 +94,7 @@ def _bars(axes, names, values, texts) -> None:
         axes.annotate(text, (max(value, 0), y), (3, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(place, names, fontsize=7)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.margins(x=0.15)
+    axes.margins(x=0.22)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(axis="x", labelsize=7)
     axes.tick_params(axis="y", length=0)
@@ -143,7 +144,7 @@ def _models(axes, rows) -> None:
 
 
 def _similarity(axes, rows) -> None:
-    """Histogram of the similarity of test prompts to the nearest training prompt."""
+    """Histogram of the similarity of test prompts to the nearest prompt of training or validation."""
     near = rows["x"] >= TWIN - 1e-9
     colours = np.where(near, VERMILION, SKY)
     axes.bar(rows["x"], rows["y"], width=1 / SIMILARITY_BINS, align="edge", color=colours, lw=0.3, ec="white")
@@ -155,8 +156,9 @@ def _similarity(axes, rows) -> None:
     axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.yaxis.set_minor_locator(plt.NullLocator())
     axes.text(0.97, 0.95, f"{int(rows.loc[near, 'y'].sum()):,} of {int(rows['y'].sum()):,} at {TWIN:g} or above:\n"
-              "twins of a training prompt", transform=axes.transAxes, ha="right", va="top", fontsize=7, color=VERMILION)
-    _scale(axes, "similarity to the nearest training prompt", "test questions")
+              "twins of a training or validation prompt", transform=axes.transAxes, ha="right", va="top", fontsize=7,
+              color=VERMILION)
+    _scale(axes, "similarity to the nearest prompt of training or validation", "test questions")
     axes.set(title="Leakage of prompts")
 
 

@@ -1,6 +1,9 @@
-"""What is odd about a table: cells missing for a reason, rows that disagree, models that are no models or copies."""
+"""What is odd about a table: rows that disagree, models that are no models or copies."""
 
 from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -13,32 +16,6 @@ SHARED = 30  # questions that two models must share before anything is read into
 FARTHEST = 0.25  # in Fisher z, set by hand: no model of 60 simulated pools was farther off than 0.22
 CUT = 2.5  # scaled median absolute deviations (Leys et al. 2013, J. of Experimental Social Psychology 49)
 FEWEST = 8  # models; with fewer there is no bulk to differ from
-
-
-def missing_difference(table: OutcomeMatrix) -> tuple[float, float]:
-    """Are the questions a model lacks easier or harder for the others than those it has?
-
-    Returns
-    -------
-    difference, standard_error : float
-        Mean score of the other models, each relative to its own mean, on the questions a model lacks minus
-        those it has; averaged over models by their number of missing cells. Cells of one question count as
-        one in the standard error. NaN if no cell is missing.
-    """
-    easiness = _easiness(table)
-    known = ~np.isnan(easiness)
-    lacks, has = known & ~table.observed, known & table.observed
-    usable = lacks.any(axis=1) & has.any(axis=1)
-    if not usable.any():
-        return np.nan, np.nan
-    centred, share = np.zeros_like(easiness), lacks.sum(axis=1) * usable / lacks[usable].sum()
-    difference = 0.0
-    for side, sign in ((lacks, 1), (has, -1)):
-        n = np.maximum(side.sum(axis=1), 1)
-        mean = np.where(side, easiness, 0).sum(axis=1) / n
-        difference += sign * share @ mean
-        centred += np.where(side, easiness - mean[:, None], 0) * (sign * share / n)[:, None]
-    return float(difference), float(np.sqrt((centred.sum(axis=0) ** 2).sum()))
 
 
 def repeated_rows(table: OutcomeMatrix) -> pd.DataFrame:
@@ -83,10 +60,10 @@ def model_fit(table: OutcomeMatrix) -> pd.DataFrame:
         lowest third by mean), "strong" (in the highest third) or "middling". With fewer than eight models that have a
         correlation none is judged.
     """
-    easiness = _easiness(table)
-    used = table.observed & ~np.isnan(easiness)
+    easy = easiness(table)
+    used = table.observed & ~np.isnan(easy)
     n = used.sum(axis=1)
-    score, rest = np.where(used, table.scores, 0.0), np.where(used, easiness, 0.0)
+    score, rest = np.where(used, table.scores, 0.0), np.where(used, easy, 0.0)
     count = np.maximum(n, 1)[:, None]
     score -= np.where(used, score.sum(axis=1, keepdims=True) / count, 0)
     rest -= np.where(used, rest.sum(axis=1, keepdims=True) / count, 0)
@@ -143,7 +120,17 @@ def model_pairs(table: OutcomeMatrix) -> pd.DataFrame:
     return pairs.sort_values(["identical", "correlation"], ascending=False, kind="stable", ignore_index=True)
 
 
-def _easiness(table: OutcomeMatrix) -> np.ndarray:
+def names_alike(names: Iterable[str]) -> list[str]:
+    """Names that another equals but for case, blanks, signs of no width or Unicode form, in their order."""
+    def bare(name: str) -> str:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        return "".join(sign for sign in folded if sign.isprintable() and sign != " ")
+
+    seen = pd.Series([bare(str(name)) for name in names], index=list(names))
+    return list(seen.index[seen.duplicated(keep=False)])
+
+
+def easiness(table: OutcomeMatrix) -> np.ndarray:
     """Mean over the *other* models of score minus own mean: float64, (n_models, n_questions); NaN if none."""
     # Relative to own means, so that who happened to be asked does not make a question look easy.
     centred = np.where(table.observed, table.scores - table.model_means[:, None], 0.0)

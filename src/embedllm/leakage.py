@@ -1,4 +1,4 @@
-"""Prompts on both sides of the split: which test questions have a twin in training, and what that changes."""
+"""Prompts on both sides of the split: which test questions have a twin before it, and what that changes."""
 
 from __future__ import annotations
 
@@ -16,56 +16,67 @@ from embedllm.metrics import question_scores
 from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, prompt_groups
 
 TWIN = 0.8  # Jaccard similarity from which two prompts count as twins
+EARLIER = {"val": ("train",), "test": ("train", "val")}  # the parts that a forecaster may remember
+EFFECT = ["test_questions", "n_questions", "removed", "metric", "with_twins", "without_twins", "difference", "low",
+          "high", "p"]
 
 
 def leakage(table: OutcomeMatrix, threshold: float = TWIN) -> pd.DataFrame:
-    """For each validation and test question the most similar training prompt.
+    """For each validation question the most similar training prompt, for each test question that of both.
 
-    Similarity is that of Jaccard between the sets of three successive words (and signs, case aside) of two
-    prompts. Triples found in more than 1 % of the distinct prompts (and more than 20) are boilerplate and left out.
-    Prompts of fewer than three words are cut into characters. Exact repeats (case and white space aside) have
-    similarity 1 whatever they consist of.
+    Validation counts for the test because k, epochs and the like are chosen there. Similarity is that of Jaccard
+    between the sets of three successive words (and signs, case aside) of two prompts. Boilerplate is left out:
+    triples in more than 1 % of all distinct prompts (and more than 20), and, from the prompts of a benchmark
+    (``sub_benchmark`` where there is one), those in more than a quarter of them (and more than 3), such as an
+    instruction or worked examples before every question. Prompts of fewer than three words are cut into
+    characters. Exact repeats (case and white space aside) have similarity 1 whatever they consist of.
 
     Parameters
     ----------
     threshold : float, in (0, 1]
-        From which similarity a training question counts as a twin.
+        From which similarity an earlier question counts as a twin.
 
     Returns
     -------
     DataFrame, indexed by question id
-        ``part`` (val or test), ``nearest`` (the first training question of that prompt, None where none
-        shares anything), ``similarity`` (in [0, 1]) and ``twins`` (number of training questions at or above the
-        threshold).
+        ``part`` (val or test), ``nearest`` (the first question of the most similar earlier prompt, one of training
+        if there is, None where none shares anything), ``nearest_part`` (train or val), ``similarity`` (in [0, 1])
+        and ``twins`` (number of earlier questions at or above the threshold).
 
     Raises
     ------
     OutcomeError
         If the questions have no column ``part``.
     """
-    group, best, similarity, pairs = _twins(table, threshold)
-    part = table.questions["part"].to_numpy()
-    training = pd.Series(table.questions.index[part == PARTS[0]].to_numpy(object), index=group[part == PARTS[0]])
-    number = training.groupby(level=0).size()  # training questions of each distinct prompt
-    twins = pairs["training"].map(number).groupby(pairs["held_out"]).sum()
-    held = np.flatnonzero(part != PARTS[0])
-    first = training[~training.index.duplicated()]
-    return pd.DataFrame({
-        "part": part[held],
-        "nearest": pd.Series([first[best[g]] if best[g] >= 0 else None for g in group[held]],
-                             index=table.questions.index[held], dtype=object),
-        "similarity": similarity[group[held]],
-        "twins": twins.reindex(group[held], fill_value=0).to_numpy(int),
-    }, index=table.questions.index[held])
+    part, group, held, size = _prepared(table)
+    found = []
+    for late, early in EARLIER.items():
+        earlier = pd.concat([
+            pd.DataFrame({"question": table.questions.index[part == name].to_numpy(object), "part": name},
+                         index=group[part == name]) for name in early
+        ])
+        later = table.questions.index[part == late]
+        number = earlier.groupby(level=0).size()  # earlier questions of each distinct prompt
+        best, similarity, pairs = _twins(held, size, group[part == late], earlier.index.to_numpy(), threshold)
+        twins = pairs["earlier"].map(number).groupby(pairs["later"]).sum()
+        first = dict(zip(earlier.index[::-1], earlier.to_numpy(object)[::-1], strict=True)) | {-1: (None, None)}
+        nearest = [first[number] for number in best[group[part == late]]]
+        found.append(pd.DataFrame({
+            "part": late, **{name: pd.Series([pair[at] for pair in nearest], later, dtype=object)
+                             for at, name in enumerate(("nearest", "nearest_part"))},
+            "similarity": similarity[group[part == late]],
+            "twins": twins.reindex(group[part == late], fill_value=0).to_numpy(int),
+        }, index=later))
+    return pd.concat(found).loc[table.questions.index[part != PARTS[0]]]
 
 
 def effect_of_leakage(
     table: OutcomeMatrix, vectors: np.ndarray, threshold: float = TWIN, seed: int = 0
 ) -> pd.DataFrame:
-    """What the training twins of validation and test questions do to the forecasts of kNN, which remembers most.
+    """What the training twins of test questions do to the forecasts of kNN, which remembers most.
 
-    `KNearestNeighbours` is fitted once on all training questions and once without those twins; both choose k on
-    validation. Neither the validation nor the test questions change.
+    `KNearestNeighbours` is fitted once on all training questions, with k chosen on validation, and once, with the
+    same k, without the twins of test questions. The test questions are the same.
 
     Parameters
     ----------
@@ -80,42 +91,42 @@ def effect_of_leakage(
     -------
     DataFrame
         Columns ``test_questions`` ("with a twin", "all"), ``n_questions``, ``removed`` (training questions),
-        ``metric`` (accuracy, log_loss in nats), ``with_twins``, ``without_twins`` and their paired
-        ``difference`` with ``low``, ``high`` (95 %) and ``p``, over questions (`inference.paired_test`). Empty if
-        no validation or test question has a twin; only "all" if no test question has.
+        ``metric`` (accuracy, log_loss in nats), ``with_twins``, ``without_twins`` and their paired ``difference``
+        with ``low``, ``high`` (95 %) and ``p``, over questions (`inference.paired_test`). These numbers are NaN
+        where nothing is left to train on. Empty if no test question has a twin in training.
 
     Raises
     ------
     OutcomeError
-        If the questions have no column ``part``, or nothing is left to train on.
+        If the questions have no column ``part``.
     """
-    columns = ["test_questions", "n_questions", "removed", "metric", "with_twins", "without_twins", "difference",
-               "low", "high", "p"]
-    group, _, _, pairs = _twins(table, threshold)
-    part = table.questions["part"].to_numpy()
+    part, group, held, size = _prepared(table)
     train, val, test = (part == name for name in PARTS)
-    twin = train & np.isin(group, pairs["training"])
-    if not twin.any():
-        return pd.DataFrame(columns=columns)
-    if not (train & ~twin).any():
-        raise OutcomeError("every training question repeats a validation or test question: nothing is left to train on")
-    forecasts = []
-    for kept in (train, train & ~twin):
-        knn = KNearestNeighbours().fit(table.at(kept), vectors[kept], table.at(val), vectors[val])
-        forecasts.append(knn.predict_proba(vectors[test]))
-    affected = np.isin(group[test], pairs["held_out"])
-    benchmarks = table.questions["benchmark"].to_numpy()[test]
+    pairs = _twins(held, size, group[test], group[train], threshold)[2]
+    twin, affected = train & np.isin(group, pairs["earlier"]), np.isin(group[test], pairs["later"])
+    benchmarks, of_test = table.questions["benchmark"].to_numpy()[test], table.at(test)
+    forecasts, grid = [], KNearestNeighbours.grid
+    for kept in (train, train & ~twin) if twin.any() else ():
+        if table.at(kept).observed.any():
+            knn = KNearestNeighbours(grid).fit(table.at(kept), vectors[kept], table.at(val), vectors[val])
+            forecasts.append(knn.predict_proba(vectors[test]))
+            grid = (knn.k,)  # so that the twins alone make the difference
     rows = []
     for label, chosen in (("with a twin", affected), ("all", np.ones_like(affected))):
-        for metric in METRICS if chosen.any() else ():
-            a, b = (question_scores(p, targets(table.at(test), metric), metric)[chosen] for p in forecasts)
-            result = paired_test(a, b, benchmarks[chosen], seed, groups=group[test][chosen])
-            rows.append((label, result["n_questions"], int(twin.sum()), metric, np.nanmean(a), np.nanmean(b),
-                         *(result[name] for name in ("difference", "low", "high", "p"))))
-    return pd.DataFrame(rows, columns=columns)
+        for metric in METRICS if twin.any() and chosen.any() else ():
+            row = {"test_questions": label, "n_questions": int(chosen.sum()), "removed": int(twin.sum()),
+                   "metric": metric}
+            if len(forecasts) == 2:
+                a, b = (question_scores(p, targets(of_test, metric), metric)[chosen] for p in forecasts)
+                if np.isfinite(a - b).any():
+                    result = paired_test(a, b, benchmarks[chosen], seed, groups=group[test][chosen])
+                    row |= {"with_twins": np.nanmean(a), "without_twins": np.nanmean(b)}
+                    row |= {name: result[name] for name in ("n_questions", "difference", "low", "high", "p")}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=EFFECT)
 
 
-def _shingles(prompts: pd.Series) -> tuple[sparse.csr_matrix, np.ndarray]:
+def _shingles(prompts: pd.Series, benchmark: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Triples of words that distinct prompts hold (binary, prompts x triples), and how many each has."""
     numbers: dict[str, int] = {}
     words, lengths = array("q"), array("q")
@@ -134,35 +145,46 @@ def _shingles(prompts: pd.Series) -> tuple[sparse.csr_matrix, np.ndarray]:
                              shape=(len(prompts), len(distinct)))
     held.sum_duplicates()
     held.data[:] = 1
-    found = np.bincount(held.indices, minlength=len(distinct))
-    held = held[:, np.flatnonzero(found <= max(20, 0.01 * len(prompts)))]
+    found, row = np.bincount(held.indices)[held.indices], np.repeat(np.arange(len(prompts)), np.diff(held.indptr))
+    often = np.flatnonzero(found > 3)
+    here, size = pd.factorize(benchmark[row[often]] * len(distinct) + held.indices[often])[0], np.bincount(benchmark)
+    shared = np.bincount(here)[here] > np.maximum(3, 0.25 * size[benchmark[row[often]]])
+    held.data[often[shared]] = 0
+    held.data[found > max(20, 0.01 * len(prompts))] = 0
+    held.eliminate_zeros()
     return held, np.diff(held.indptr)
 
 
-def _twins(table: OutcomeMatrix, threshold: float):
-    """Distinct prompts across the split: their number for each question, best match, similarity, pairs of twins."""
+def _prepared(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix, np.ndarray]:
+    """Part and number of the distinct prompt of each question; triples of each distinct prompt, and how many."""
     if "part" not in table.questions:
         raise OutcomeError("the questions have no column part: assign embedllm.outcomes.split(table) to it first")
     groups = prompt_groups(table)
-    group, part = groups.to_numpy(), table.questions["part"].to_numpy()
-    held, size = _shingles(table.questions["prompt"][~groups.duplicated().to_numpy()])
-    training, held_out = np.unique(group[part == PARTS[0]]), np.unique(group[part != PARTS[0]])
+    first = table.questions[~groups.duplicated().to_numpy()]
+    within = [name for name in ("benchmark", "sub_benchmark") if name in first]
+    held, size = _shingles(first["prompt"], first.groupby(within, dropna=False).ngroup().to_numpy())
+    return table.questions["part"].to_numpy(), groups.to_numpy(), held, size
+
+
+def _twins(held: sparse.csr_matrix, size: np.ndarray, later: np.ndarray, earlier: np.ndarray, threshold: float):
+    """Of each later prompt (by number) the best match among the earlier ones and its similarity; pairs of twins."""
+    later, earlier = np.unique(later), np.unique(earlier)
     best, similarity = np.full(len(size), -1), np.zeros(len(size))
-    in_training, pairs = held[training].T.tocsr(), []
-    for start in range(0, len(held_out), 1000):
-        block = held_out[start : start + 1000]
-        common = (held[block] @ in_training).tocoo()
-        row, column, both = block[common.row], training[common.col], common.data.astype(np.float64)
+    of_earlier, pairs = held[earlier].T.tocsr(), []
+    for start in range(0, len(later), 1000):
+        block = later[start : start + 1000]
+        common = (held[block] @ of_earlier).tocoo()
+        row, column, both = block[common.row], earlier[common.col], common.data.astype(np.float64)
         jaccard = both / (size[row] + size[column] - both)
         highest = np.zeros(len(size))
         np.maximum.at(highest, row, jaccard)
         top = np.flatnonzero(jaccard == highest[row])
-        top = top[np.lexsort((column[top], row[top]))]  # of equals the earlier training question
+        top = top[np.lexsort((column[top], row[top]))]  # of equals the first prompt of the table
         top = top[np.unique(row[top], return_index=True)[1]]
         best[row[top]], similarity[row[top]] = column[top], jaccard[top]
         near = (jaccard >= threshold) & (row != column)
         pairs.append(np.column_stack([row[near], column[near]]))
-    same = np.intersect1d(held_out, training)
+    same = np.intersect1d(later, earlier)
     best[same], similarity[same] = same, 1.0
     pairs = np.concatenate([*pairs, np.column_stack([same, same])]).astype(int)
-    return group, best, similarity, pd.DataFrame(pairs, columns=["held_out", "training"])
+    return best, similarity, pd.DataFrame(pairs, columns=["later", "earlier"])

@@ -250,6 +250,7 @@ def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
         references={name: values[kept][:, answered] for name, values in table.references.items()},
         repeats=table.repeats[~table.repeats["model"].isin(models)],
         provenance={**table.provenance, "models left out": ", ".join(models)},
+        repairs={**table.repairs, "questions dropped, answered only by models left out": int((~answered).sum())},
     )
 
 
@@ -285,8 +286,8 @@ def check_size(table: OutcomeMatrix) -> None:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise OutcomeError(
             f"the table is too small: {table.shape[0]} models and {found} questions; {FEWEST_MODELS} models and "
-            f"{FEWEST_QUESTIONS} questions in each part are needed (about {10 * FEWEST_QUESTIONS} questions, in "
-            "benchmarks of ten and more)"
+            f"{FEWEST_QUESTIONS} questions in each part are needed (about {20 * FEWEST_QUESTIONS} questions in all, in "
+            "benchmarks of twenty and more)"
         )
 
 

@@ -37,8 +37,9 @@ def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd
     Returns
     -------
     DataFrame
-        Rows numbered from 0. Of a CSV file every cell is text (an id 007 and a prompt "None" survive) and
-        an empty cell is missing; a parquet file keeps its types.
+        The index numbers rows as a reader finds them: from 2 in a CSV file, whose first row names the
+        columns, from 1 in a parquet file. Of a CSV file every cell is text (an id 007 and a prompt "None"
+        survive) and an empty cell is missing; a parquet file keeps its types.
 
     Raises
     ------
@@ -50,12 +51,12 @@ def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd
         try:
             table = pa.parquet.read_table(file)
             table.validate(full=True)  # damaged text is found here, not wherever it is used first
-            return table.to_pandas().reset_index(drop=True)
+            return _numbered(table.to_pandas().reset_index(drop=True), 1)
         except (pa.ArrowException, ValueError, OSError, TypeError, KeyError) as error:
             raise OutcomeError(f"{file} cannot be read as parquet: {sentence(error)}") from None
     types = _types(file, types)
     try:
-        return pa.csv.read_csv(file, *_csv_options(types)).to_pandas()
+        return _numbered(pa.csv.read_csv(file, *_csv_options(types)).to_pandas(), 2)
     except (pa.ArrowException, OSError) as error:
         raise _explained(file, types, error) from None
 
@@ -100,17 +101,36 @@ def sentence(error: BaseException) -> str:
     return line if len(line) <= 200 else f"{line[:200]}..."
 
 
+def _numbered(frame: pd.DataFrame, first: int) -> pd.DataFrame:
+    return frame.set_index(pd.RangeIndex(first, first + len(frame)))
+
+
+def _not_utf8(file: Path) -> OutcomeError:
+    """The error for a file that is no UTF-8 text, with the first line that is not."""
+    number = 1
+    with file.open("rb") as stream:
+        for line in stream:
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                break
+            number += 1
+    return OutcomeError(f"{file}, line {number}, is not UTF-8 text; save the file as UTF-8")
+
+
 def _types(file: Path, types: Mapping[str, pa.DataType] | None) -> dict[str, pa.DataType]:
     """Check the header and the quotes of a CSV file, which pyarrow would take as they come."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             header = next(csv.reader(stream), [])
     except UnicodeDecodeError:
-        raise OutcomeError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+        raise _not_utf8(file) from None
     except (OSError, csv.Error) as error:
         raise OutcomeError(f"{file} cannot be read: {sentence(error)}") from None
     if not any(name.strip() for name in header):
         raise OutcomeError(f"{file} is empty or lacks its first line, the names of the columns")
+    if len(header) == 1 and (other := [sign for sign in (";", "\t", "|") if sign in header[0]]):
+        raise OutcomeError(f"{file} separates its columns by {other[0]!r}; save it with commas")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise OutcomeError(f"{file} has several columns named {', '.join(map(repr, repeated))}")
@@ -138,7 +158,7 @@ def _csv_options(types: Mapping[str, pa.DataType], threads: bool = True) -> tupl
 def _explained(file: Path, types: Mapping[str, pa.DataType], error: Exception) -> OutcomeError:
     """An error with the number of the row, which pyarrow knows only when it reads with one thread."""
     if "invalid UTF8" in str(error):
-        return OutcomeError(f"{file} is not UTF-8 text; save it as UTF-8")
+        return _not_utf8(file)
     try:
         for _ in pa.csv.open_csv(file, *_csv_options(types, threads=False)):
             pass

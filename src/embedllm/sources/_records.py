@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from embedllm.outcomes import OutcomeError
 from embedllm.sources._files import sentence
 
-LARGEST = 1 << 30  # bytes that a list may take; the published ones take 4 to 17 million
+LARGEST = 1 << 28  # bytes that a list may take; the published ones take 4 to 17 million
 # What zipfile raises for files that are not whole (NotImplementedError is a RuntimeError).
 UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError, OverflowError)
 KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
@@ -68,9 +68,16 @@ def read_zipped_list(file: Path) -> list:
     return _parsed(data, file)
 
 
+def field(record: Mapping, name: str, where: str) -> object:
+    """A field of a record; OutcomeError, starting with `where`, if the record lacks it."""
+    if name not in record:
+        raise OutcomeError(f"{where}: the field {name} is missing")
+    return record[name]
+
+
 def words(record: Mapping, name: str, where: str) -> str:
     """A field of a record that must be text and not blank; OutcomeError, starting with `where`, if it is not."""
-    value = record.get(name)
+    value = field(record, name, where)
     if not isinstance(value, str) or not value.strip():
         found = f"blank {kind(value)}" if isinstance(value, str) else kind(value)
         raise OutcomeError(f"{where}: the field {name} must be text, found {found}")

@@ -1,13 +1,14 @@
-"""From one row a (model, question) pair to the table: what a row may hold, and what happens to repeated ones."""
+"""From one row a (model, question) pair to the table: what a row may hold, and what becomes of repeated ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, some
+from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix
 from embedllm.sources._files import need
 
 # What becomes of several scores for one (model, question) pair.
@@ -22,14 +23,15 @@ def from_rows(
     duplicates: str = "first",
     provenance: Mapping[str, str] | None = None,
     repairs: Mapping[str, int | list[str]] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> OutcomeMatrix:
     """Build the table from one row a (model, question) pair.
 
     Parameters
     ----------
     outcomes : DataFrame
-        Columns ``model``, ``question_id`` and ``score`` (in [0, 1]; NaN = not asked). The index is the
-        position of a row in its file, from 0; errors name it.
+        Columns ``model``, ``question_id`` and ``score`` (in [0, 1]; NaN = not asked). The index of each table
+        is the number of a row in its file; errors name it.
     questions : DataFrame
         Columns ``question_id``, ``prompt``, ``benchmark``; the order of its rows is kept. A column
         ``part`` (train, val or test) is a published split.
@@ -39,50 +41,55 @@ def from_rows(
         The score of a pair with several rows, see `resolved`.
     provenance, repairs : mapping, optional
         Of the table, from its reader.
+    files : mapping of str to str, optional
+        What errors call the tables ``outcomes``, ``questions`` and ``models``.
 
     Returns
     -------
     OutcomeMatrix
-        All rows of pairs that occur more than once are kept in ``repeats``. Models and questions without
-        any score are dropped and counted in ``repairs``.
+        Model names and question ids are stripped and put into one Unicode form (NFC), which ``repairs``
+        counts, as it does models and questions without any score, which are dropped. All rows of pairs that
+        occur more than once are kept in ``repeats``.
 
     Raises
     ------
     OutcomeError
         If a column is missing, a score is no number in [0, 1], an outcome names an unknown question or
-        model, a name occurs twice, or nothing is left.
+        model, a name occurs twice, a prompt or benchmark is blank or no text, or nothing is left.
     """
     if duplicates not in DUPLICATES:
         raise ValueError(f"no rule {duplicates!r} for repeated rows; choose {', '.join(DUPLICATES)}")
-    need(outcomes, "the outcomes table", ["model", "question_id", "score"])
-    need(questions, "the questions table", ["question_id", "prompt", "benchmark"])
+    names = {stem: (files or {}).get(stem, f"the {stem} table") for stem in ("outcomes", "questions", "models")}
+    need(outcomes, names["outcomes"], ["model", "question_id", "score"])
+    need(questions, names["questions"], ["question_id", "prompt", "benchmark"])
     if models is None:
-        models = pd.DataFrame({"model": sorted(map(str, outcomes["model"].unique()))})
-    need(models, "the models table", ["model"])
-    # Names may be numbers in a file; here they are names.
-    questions = questions.assign(benchmark=questions["benchmark"].astype("string").astype(object))
-    models = models.assign(model=models["model"].astype(str)).set_index("model")
-    questions = questions.set_index("question_id")
-    for name, index in {"models": models.index, "questions": questions.index}.items():
-        if index.has_duplicates:
-            raise OutcomeError(f"the {name} table names twice: {some(index[index.duplicated()])}")
-    blank = questions["prompt"].isna() | questions["benchmark"].isna()
-    if blank.any():
-        raise OutcomeError(f"question(s) without a prompt or benchmark: {some(questions.index[blank])}")
-    if "part" in questions and not questions["part"].isin(PARTS).all():
-        odd = questions.loc[~questions["part"].isin(PARTS), "part"]
-        raise OutcomeError(
-            f"the column part of the questions table must say {', '.join(PARTS)} for every question; found "
-            f"{some(f'{value} (question {name})' for name, value in odd.items())}"
-        )
+        models = pd.DataFrame({"model": sorted({_written(name) for name in outcomes["model"].unique()})})
+    need(models, names["models"], ["model"])
+    mended = {name for frame in (outcomes, models) for name in frame["model"].unique() if name != _written(name)}
+    mended |= {name for frame in (outcomes, questions) for name in frame["question_id"].unique()
+               if isinstance(name, str) and name != _written(name)}
+    models = models.assign(model=models["model"].map(_written))
+    questions = questions.assign(question_id=questions["question_id"].map(_id))
+    for stem, frame, key in (("models", models, "model"), ("questions", questions, "question_id")):
+        _reject(names[stem], frame[frame[key].duplicated()], [key], f"{key} that stands in an earlier row as well")
+    for column in ("prompt", "benchmark"):
+        cells = questions[column] if column == "prompt" else questions[column].map(_text)
+        wrong = ~cells.map(lambda cell: isinstance(cell, str) and bool(cell.strip())).astype(bool)
+        _reject(names["questions"], questions[wrong], ["question_id"], f"{column} that is blank or no text")
+        questions = questions.assign(**{column: cells})
+    if "part" in questions:
+        _reject(names["questions"], questions[~questions["part"].isin(PARTS)], ["question_id", "part"],
+                f"part that is none of {', '.join(PARTS)}")
+    questions, models = questions.set_index("question_id"), models.set_index("model")
 
     scores = pd.to_numeric(outcomes["score"], errors="coerce").astype(np.float64)
-    _reject(outcomes, scores.isna() & outcomes["score"].notna() | (scores < 0) | (scores > 1),
-            "score(s) that are no number in [0, 1]")
-    row = _positions(outcomes["model"], models.index, str)
-    column = _positions(outcomes["question_id"], questions.index)
-    for name, position in {"model": row, "question": column}.items():
-        _reject(outcomes, position < 0, f"outcome(s) of a {name} that the {name}s table does not hold")
+    wrong = scores.isna() & outcomes["score"].notna() | (scores < 0) | (scores > 1)
+    cell = ["model", "question_id", "score"]
+    _reject(names["outcomes"], outcomes[wrong], cell, "score that is no number in [0, 1]")
+    row = _positions(outcomes["model"], models.index, _written)
+    column = _positions(outcomes["question_id"], questions.index, _id)
+    for stem, position in {"model": row, "question": column}.items():
+        _reject(names["outcomes"], outcomes[position < 0], cell, f"{stem} that {names[stem + 's']} does not hold")
 
     asked = scores.notna().to_numpy()
     rows = pd.DataFrame({
@@ -113,6 +120,7 @@ def from_rows(
         provenance={**(provenance or {}), "rule for repeated rows": duplicates},
         repairs={
             **(repairs or {}),
+            "names mended, blanks at the ends or another Unicode form": sorted(map(str, mended)),
             "models dropped, never asked": [str(m) for m in models.index[~asked_models]],
             "questions dropped, never answered": int((~asked_questions).sum()),
         },
@@ -148,8 +156,7 @@ def resolved(cells, scores, rule: str) -> pd.Series:
     cells, scores : array-like, shape (n_rows,)
         What a row belongs to (sortable), and its score in [0, 1]; in the order of the file.
     rule : {"first", "mean", "max", "majority"}
-        "majority": 1 where more than half of the scores are at least 0.5, 0 where fewer, and the first
-        of them where exactly half are; thus binary.
+        "majority": the most frequent score; of equally frequent ones the first.
 
     Returns
     -------
@@ -162,24 +169,41 @@ def resolved(cells, scores, rule: str) -> pd.Series:
     """
     if rule not in DUPLICATES:
         raise ValueError(f"no rule {rule!r} for repeated rows; choose {', '.join(DUPLICATES)}")
-    scores, cells = pd.Series(np.asarray(scores, dtype=np.float64)), np.asarray(cells)
+    rows = pd.DataFrame({"cell": np.asarray(cells), "score": np.asarray(scores, dtype=np.float64)})
     if rule == "majority":
-        right = (scores >= 0.5).groupby(cells).agg(["mean", "first"])
-        return right["first"].where(right["mean"] == 0.5, right["mean"] > 0.5).astype(np.float32)
-    return scores.groupby(cells).agg(rule).astype(np.float32)
+        rows["count"] = rows.groupby(["cell", "score"])["score"].transform("size")
+        rows, rule = rows.sort_values("count", ascending=False, kind="stable"), "first"
+    return rows.groupby("cell")["score"].agg(rule).astype(np.float32)
 
 
-def _positions(names: pd.Series, index: pd.Index, as_type: type = object) -> np.ndarray:
+def _written(name: object) -> str:
+    """A name as it is kept: without blanks at its ends, in one of the Unicode forms of the same letters."""
+    return unicodedata.normalize("NFC", str(name).strip())
+
+
+def _id(name: object) -> object:
+    """A question id as it is kept; numbers stay numbers."""
+    return _written(name) if isinstance(name, str) else name
+
+
+def _text(cell: object) -> object:
+    """The name of a benchmark, which may be a number."""
+    return str(cell) if isinstance(cell, int | float | np.number) and cell == cell else cell
+
+
+def _positions(names: pd.Series, index: pd.Index, written: Callable[[object], object]) -> np.ndarray:
     """Where each name stands in an index, -1 where it does not; each distinct name is sought once."""
     codes, distinct = pd.factorize(names)
-    return np.append(index.get_indexer(pd.Index(distinct).astype(as_type)), -1)[codes]
+    return np.append(index.get_indexer(pd.Index([written(name) for name in distinct], dtype=object)), -1)[codes]
 
 
-def _reject(outcomes: pd.DataFrame, wrong: np.ndarray | pd.Series, what: str) -> None:
-    """Raise OutcomeError if any row is wrong, quoting the first few as a reader can find them."""
-    wrong = np.asarray(wrong)
-    if wrong.any():
-        head = outcomes[wrong].head(5)[["model", "question_id", "score"]]
-        rows = [f"data row {position + 1} (model {model}, question {question}, score {score})"
-                for position, model, question, score in head.itertuples()]
-        raise OutcomeError(f"{wrong.sum()} {what}, in outcomes: {some(rows)}")
+def _reject(name: str, wrong: pd.DataFrame, columns: list[str], what: str) -> None:
+    """Raise OutcomeError if there are wrong rows, quoting the first few as a reader can find them."""
+    if len(wrong):
+        head = wrong.head(5)[columns]
+        rows = []
+        for number, *cells in head.itertuples():
+            told = (f"{key} {str(cell)[:60]!r}" for key, cell in zip(columns, cells, strict=True))
+            rows.append(f"row {number} ({', '.join(told)})")
+        more = f" and {len(wrong) - len(rows)} more" if len(wrong) > len(rows) else ""
+        raise OutcomeError(f"{name}: {what}: {'; '.join(rows)}{more}")

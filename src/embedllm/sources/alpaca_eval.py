@@ -8,6 +8,7 @@ measure with them, do not sell or redistribute them with this project.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.sources._records import kind, read_list, words
+from embedllm.sources._records import field, kind, read_list, words
 from embedllm.sources._rows import from_rows, known_models
 
 JUDGE = "weighted_alpaca_eval_gpt4_turbo"
@@ -140,13 +141,15 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     OutcomeMatrix
         The score is ``preference - 1``, in [0, 1]: the judged probability that the model's answer beats the
         reference's. Of published files: a model is named as its folder; an instruction is recognised by its
-        text and set (``dataset``, the benchmark), and numbered from 0 in the order of the longest file.
+        text and set (``dataset``, the benchmark), whatever blanks surround it, however Unicode composes it
+        and whatever the case of the set's name, and numbered from 0 in the order of the longest file, whose
+        spelling is kept.
         Scores carry the ten decimals of the files, those of the prepared table four.
 
     Raises
     ------
     OutcomeError
-        As `directory.load` for prepared tables. Otherwise if a file cannot be read, is above 1 GiB, is no
+        As `directory.load` for prepared tables. Otherwise if a file cannot be read, is above 256 MiB, is no
         JSON list in UTF-8, or if a record lacks a field, has one of the wrong type or a preference outside
         [1, 2]; the message names the file and the entry, counted from 1.
 
@@ -182,7 +185,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
 
 def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int | list[str]], str]:
     """Outcomes, questions, what was mended, and one checksum of all files with the names of their models."""
-    asked: dict[str, list[tuple[str, str]]] = {}  # model: set and instruction of each record
+    asked: dict[str, list[tuple[str, str]]] = {}  # model: set and instruction of each record, as written
     scores: list[float | None] = []
     broken = foreign = failed = 0
     seen = hashlib.sha256()
@@ -197,21 +200,28 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
             where = f"{file}, entry {number}"
             asked[model].append((words(record, "dataset", where), words(record, "instruction", where)))
             # Some versions of the public code write "generator".
-            other = words(record, "generator_1" if "generator_1" in record else "generator", where) != REFERENCE
+            first = "generator" if "generator" in record and "generator_1" not in record else "generator_1"
+            other = words(record, first, where) != REFERENCE
             score = _score(record, where)
             foreign += other
             failed += score is None
             scores.append(None if other else score)
     longest_first = sorted(asked.values(), key=len, reverse=True)  # a file may lack instructions
-    position = {key: number for number, key in enumerate(dict.fromkeys(key for keys in longest_first for key in keys))}
-    places = {model: [position[key] for key in keys] for model, keys in asked.items()}
+    written = dict.fromkeys(pair for pairs in longest_first for pair in pairs)  # each pair once, in order
+    keys = {pair: _key(*pair) for pair in written}
+    sets: dict[str, str] = {}  # each under its first spelling
+    spelt: dict[tuple[str, str], tuple[str, str]] = {}
+    for (origin, instruction), key in keys.items():
+        spelt.setdefault(key, (sets.setdefault(key[0], origin), instruction))
+    position = {key: number for number, key in enumerate(spelt)}
+    places = {model: [position[keys[pair]] for pair in pairs] for model, pairs in asked.items()}
     outcomes = pd.DataFrame({
         "model": [model for model, numbers in places.items() for _ in numbers],
         "question_id": [str(number) for numbers in places.values() for number in numbers],
         "score": pd.Series(scores, dtype="float64"),
     })
     questions = pd.DataFrame(
-        [(str(number), instruction, origin) for (origin, instruction), number in position.items()],
+        [(str(position[key]), instruction, origin) for key, (origin, instruction) in spelt.items()],
         columns=["question_id", "prompt", "benchmark"], dtype=object,
     )
     return outcomes, questions, {
@@ -219,15 +229,22 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
         "records repeated in a file": sum(len(numbers) - len(set(numbers)) for numbers in places.values()),
         "records that the judge failed at, taken as not asked": failed,
         "records judged against another reference, taken as not asked": foreign,
+        "records that write a question or its set in another way, matched all the same":
+            sum(spelt[keys[pair]] != pair for pairs in asked.values() for pair in pairs),
         "questions that a model lacks": [f"{model} ({len(position) - len(set(numbers)):,})"
                                          for model, numbers in places.items() if len(set(numbers)) < len(position)],
         "files in another order, matched by text": [m for m, numbers in places.items() if numbers != sorted(numbers)],
     }, seen.hexdigest()
 
 
+def _key(origin: str, instruction: str) -> tuple[str, str]:
+    """What two files must share in a set and an instruction for these to be the same question."""
+    return (unicodedata.normalize("NFC", origin.strip()).casefold(), unicodedata.normalize("NFC", instruction.strip()))
+
+
 def _score(record: Mapping, where: str) -> float | None:
     """The judged probability of beating the reference; None where the judge failed."""
-    value = record.get("preference", "")
+    value = field(record, "preference", where)
     if value is None or (type(value) in (int, float) and (value == -1 or value != value)):
         return None
     if type(value) not in (int, float) or not 1 <= value <= 2:

@@ -55,7 +55,12 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     files = {stem: file for stem in TABLES if (file := _file(path, stem))}
     if facts is not None:
         files.pop("models", None)
-    outcomes = _long(_named(_read(path, files, "outcomes"), "score", SCORE), files["outcomes"])
+    outcomes = _named(_read(path, files, "outcomes"), "score", SCORE)
+    provenance = {"source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}}
+    if "question_id" in outcomes and not {"model", "score"} & set(outcomes.columns):
+        outcomes = _long(outcomes, files["outcomes"])
+        names = outcomes["model"].unique()
+        provenance["columns taken as models"] = f"{len(names)}: {some(names)}"
     questions = _named(_read(path, files, "questions"), "benchmark", BENCHMARK)
     if "score" in outcomes:
         outcomes["score"] = numbers(outcomes["score"])
@@ -70,12 +75,11 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
         repairs["models with facts and no outcomes, left out"] = sorted(set(facts["model"]) - set(models["model"]))
     try:
         return from_rows(
-            outcomes, questions, models, duplicates=duplicates,
-            provenance={"source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}},
-            repairs=repairs,
+            outcomes, questions, models, duplicates=duplicates, provenance=provenance, repairs=repairs,
+            files={stem: str(file) for stem, file in files.items()},
         )
     except OutcomeError as error:
-        raise OutcomeError(f"{path}: {error}") from None
+        raise OutcomeError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | None:
@@ -139,21 +143,22 @@ def _read(path: Path, files: dict[str, Path], stem: str) -> pd.DataFrame:
         frame[column] = text(frame[column])
         blank = np.flatnonzero(frame[column].isna() | (frame[column] == ""))
         if len(blank):
-            raise OutcomeError(f"{files[stem]}: {len(blank)} row(s) without a {column}, first data row {blank[0] + 1}")
+            raise OutcomeError(f"{files[stem]}, row {frame.index[blank[0]]}: no {column} ({len(blank)} such row(s))")
     return frame
 
 
-def _long(outcomes: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Outcomes with one row an answer; in the wide form every column but the question id is a model."""
-    if "question_id" not in outcomes or {"model", "score"} & set(outcomes.columns):
-        return outcomes
-    questions = [name for name in ("prompt", *BENCHMARK, "part") if name in outcomes]
+def _long(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """One row an answer, from one row a question, where every column but the question id is a model."""
+    columns = wide.columns.drop("question_id")
+    questions = [name for name in ("prompt", *BENCHMARK, "part") if name in columns]
     if questions:
         raise OutcomeError(
             f"{file} has neither a column model nor model, question by question: {some(questions)} belongs in the "
             "questions table, since in the wide form every column beside question_id is a model"
         )
-    return outcomes.melt("question_id", var_name="model", value_name="score", ignore_index=False)
+    if not all(str(name).strip() for name in columns):
+        raise OutcomeError(f"{file} has a column without a name; name it after a model or remove it")
+    return wide.melt("question_id", var_name="model", value_name="score", ignore_index=False)
 
 
 def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.DataFrame:
@@ -163,11 +168,11 @@ def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.Data
 
 
 def _facts(file: Path, models: pd.DataFrame, fact: str) -> pd.Series:
-    """A column of numbers about models, float64, NaN where blank."""
+    """A column of numbers about models, float64, above 0 and finite, NaN where blank."""
     words = numbers(models[fact])
-    found = pd.to_numeric(words, errors="coerce")
-    wrong = found.isna() & words.notna()
-    if wrong.any():
-        model, value = models.loc[wrong, ["model", fact]].iloc[0]
-        raise OutcomeError(f"{file}: {fact} of model {model} is no number but {value!r}")
-    return found.astype("float64")
+    found = pd.to_numeric(words, errors="coerce").astype("float64")
+    wrong = (found.isna() & words.notna()) | (found <= 0) | np.isinf(found)
+    for number, row in models[wrong].head(1).iterrows():
+        raise OutcomeError(f"{file}, row {number}: {fact} of model {row['model']} must be a number above 0, found "
+                           f"{str(row[fact])[:60]!r}")
+    return found

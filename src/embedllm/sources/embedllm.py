@@ -25,6 +25,7 @@ FAMILIES = ("mmlu", "gpqa")  # benchmarks whose categories carry a subject or a 
 
 # A prompt stands in the row of every model, 3 GB in all, so it is held once a question (`_with_prompts`).
 _WORD = pa.dictionary(pa.int32(), pa.string())
+IDS = ("prompt_id", "model_id")
 TYPES = {**dict.fromkeys(("prompt_id", "model_id", "label", "model_name", "category"), _WORD), "prompt": pa.string()}
 
 
@@ -53,9 +54,11 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     Raises
     ------
     OutcomeError
-        If a file is missing, cannot be read or has no rows; if a cell is blank or a label is not 0 or 1;
-        if a question has two prompts, stands in two parts or belongs to two benchmarks; or if a model has
-        two names or two ids. The message names file and row, row 1 being the names of the columns.
+        If a file is missing, cannot be read or has no rows; if a cell is blank, a label is not 0 or 1, or a
+        ``prompt_id`` or ``model_id`` is no whole number in plain digits (not " 4", "04" or "4.0", which would
+        be other ids than "4"); if a question has two prompts, stands in two parts or belongs to two
+        benchmarks; or if a model has two names or two ids. The message names file and row, row 1 being the
+        names of the columns.
     """
     files = {part: Path(path) / name for part, name in zip(PARTS, FILES, strict=True)}
     missing = [file.name for file in files.values() if not file.is_file()]
@@ -165,6 +168,10 @@ def _batches(file: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
         for name in TYPES:
             blank = pc.fill_null(pc.utf8_is_space(batch[name].cast(pa.string())), True)
             _reject(file, row, blank, batch[name], f"the {name} is blank")
+        for name in IDS:
+            plain = pc.match_substring_regex(batch[name].dictionary, "^(0|[1-9][0-9]*)$").take(batch[name].indices)
+            _reject(file, row, pc.invert(plain), batch[name],
+                    f"the {name} must be a whole number in plain digits, found {{}}")
         words = batch["label"].dictionary.to_pandas()
         values = pd.to_numeric(numbers(words), errors="coerce").astype("float32")
         labels = pa.array(values, from_pandas=False).take(batch["label"].indices)

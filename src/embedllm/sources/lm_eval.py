@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +18,12 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, some
 from embedllm.sources._files import checksum
+from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE, shots_of, without_examples
 from embedllm.sources._lm_eval_samples import Samples, is_text, prompts_at, read_object, read_samples, values_of
 from embedllm.sources._rows import from_rows
 
 COLLECTIONS = ("leaderboard", "openllm", "pythia", "tinyBenchmarks")  # groups of the harness without a common subject
+WITNESSES = 50  # further prompts of a log, read to see what all begin with
 MANY = 20  # files: more of them get one checksum together
 TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{TIME}))?\.jsonl?")
@@ -30,12 +32,13 @@ FORBIDDEN = re.compile(r"[\"<>:/|\\?*\[\]]+")  # the harness writes __ for these
 
 
 class _Log(NamedTuple):
-    """A file of samples and whose it is; ``time`` is "" where its name tells none."""
+    """A file of samples, whose it is and the results of its run ({} for none); ``time`` is "" where none is told."""
 
     model: str
     task: str
     time: str
     file: Path
+    results: dict
 
 
 def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeMatrix:
@@ -58,7 +61,8 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
     -------
     OutcomeMatrix
         A question is a document of a task, ``<task>/<doc_id>``; a different document under the same number is
-        a question of its own. The prompt is the text sent to most models (the first by name if as many).
+        a question of its own. The prompt is the text sent to most models (the first by name if as many), without
+        the worked examples before the question where these can be told from it (`without_examples`).
         ``sub_benchmark`` is the task; ``benchmark`` is the topmost group that holds it in any results file
         (`COLLECTIONS` aside; groups with a score of their own go first) or, in no group, the task. Of several
         runs of a task by one model the newest counts.
@@ -118,18 +122,21 @@ def _find(path: Path) -> tuple[list[_Log], list[tuple[Path, dict]], list[Path]]:
     odd = [ascii(str(file)) for file, _ in found if not is_text(str(file))]
     if odd:
         raise OutcomeError(f"file name(s) that are not UTF-8 text, rename them: {some(odd)}")
-    results, named = [], defaultdict(dict)
+    results, named, of_run = [], defaultdict(dict), {}
     for folder in sorted({file.parent for file, _ in found}):
         for file in sorted(folder.glob("*.json")):
             if (match := RESULTS.fullmatch(file.name)) and file.is_file():
                 content = read_object(file)
                 results.append((file, content))
+                of_run[folder, match["time"]] = content
                 if is_text(name := content.get("model_name")):
                     named[folder][match["time"]] = name
     runs = defaultdict(list)
     for file, match in found:
         model = _model(path, file.parent, named[file.parent], match["time"])
-        runs[model, match["task"]].append(_Log(model, match["task"], match["time"] or "", file))
+        runs[model, match["task"]].append(
+            _Log(model, match["task"], match["time"] or "", file, of_run.get((file.parent, match["time"]), {}))
+        )
     ranked = [sorted(runs[key], key=lambda log: (log.time, log.file)) for key in sorted(runs)]
     return [run[-1] for run in ranked], results, [log.file for run in ranked for log in run[:-1]]
 
@@ -191,17 +198,28 @@ def _questions(logs: list[_Log], rows: pd.DataFrame) -> tuple[pd.DataFrame, dict
     }
     sent = sent.drop_duplicates("question").set_index("question").sort_index()
     sent["other"] = documents.set_index("question")["other"]
-    texts = {}
+    texts, cut = {}, Counter()
     for number, group in sent.groupby("log"):
-        texts.update(zip(group.index, prompts_at(logs[number].file, group["offset"]), strict=True))
-    repairs["questions without a context, their options taken as prompt"] = sum(bare for _, bare in texts.values())
+        found = prompts_at(logs[number].file, group["offset"])
+        others = rows["offset"][rows["log"] == number].head(WITNESSES)
+        said = {question: text for question, (text, bare) in zip(group.index, found, strict=True) if not bare}
+        short = without_examples(
+            list(said.values()), shots_of(logs[number].results, logs[number].task),
+            [text for text, bare in prompts_at(logs[number].file, others) if not bare],
+        )
+        texts.update(zip(group.index, (text for text, _ in found), strict=True))
+        texts.update(zip(said, (text for text, _ in short), strict=True))
+        cut.update(kind for _, kind in short)
+        cut["bare"] += len(found) - len(said)
+    repairs |= {kind: cut[kind] for kind in (CUT, BEGINNING, WHOLE)}
+    repairs["questions without a context, their options taken as prompt"] = cut["bare"]
     ranks = [(task, not doc_id.isdigit(), len(doc_id) * doc_id.isdigit(), doc_id, other, document)  # 2 before 10
              for task, doc_id, other, document
              in zip(sent["task"], sent["doc_id"], sent["other"], sent["document"], strict=True)]
     questions = pd.DataFrame({
         "question_id": [f"{task}/{doc_id}" + (f" (document {document:016x})" if other else "")
                         for task, _, _, doc_id, other, document in ranks],
-        "prompt": [texts[question][0] for question in sent.index],
+        "prompt": [texts[question] for question in sent.index],
         "sub_benchmark": sent["task"].to_numpy(object),
         "rank": np.argsort(sorted(range(len(ranks)), key=ranks.__getitem__)),
     })

@@ -18,7 +18,7 @@ import pandas as pd
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.sources._files import checksum, sentence, text
-from embedllm.sources._records import kind, read_zipped_list, words
+from embedllm.sources._records import field, kind, read_zipped_list, words
 from embedllm.sources._rows import from_rows, known_models
 
 PREFIX, SUFFIX = "model_outputs_", "_5shots.zip"
@@ -107,17 +107,19 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     -------
     OutcomeMatrix
         Score 1 where the extracted answer letter equals the key in the model's own file, 0 where it does
-        not or none was extracted. The prompt is the question and, a line each, its lettered options; the
-        benchmark is its subject; the finer origin stays as the column ``src``. Where files differ in a
-        question's text, subject or origin, the first file by name is followed. The facts about models are
-        those of `facts`, whatever models file lies in the folder.
+        not or none was extracted; what was extracted is compared as it stands, so "b" and "(B)" are not "B",
+        and ``repairs`` counts such records. The prompt is the question and, a line each, its lettered
+        options; the benchmark is its subject; the finer origin stays as the column ``src``. Where files
+        differ in a question's text, subject or origin, the first file by name is followed. The facts about
+        models are those of `facts`, whatever models file lies in the folder.
 
     Raises
     ------
     OutcomeError
         As `directory.load` for prepared tables. For zip files: if one cannot be read, is encrypted, holds
-        no or several JSON files, one with an unsafe name or one above 1 GiB unpacked, or if a record lacks
-        a field or has one of the wrong type; the message names the file and the entry, counted from 1.
+        no or several JSON files, one with an unsafe name or one above 256 MiB unpacked, or if a record
+        lacks a field, has one of the wrong type or a key that is no letter of its options; the message
+        names the file and the entry, counted from 1.
     """
     path = Path(path)
     if _prepared(path):
@@ -220,7 +222,7 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
     wording: dict[int, tuple[str, str, str]] = {}  # question: prompt, subject, origin
     keys: dict[int, tuple[list[str], str]] = {}  # question: options, answer
     other_text, other_key, held = set(), set(), {}
-    broken = repeated = silent = 0
+    broken = repeated = silent = odd = misplaced = 0
     for model, file in files.items():
         asked: set[int] = set()
         for number, record in enumerate(read_zipped_list(file), start=1):
@@ -233,7 +235,10 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
             if keys.setdefault(question, key) != key:
                 other_key.add(question)
             repeated += question in asked
+            letters = ascii_uppercase[:len(key[0])]
             silent += letter is None
+            odd += letter is not None and letter not in list(letters)
+            misplaced += record.get("answer_index") not in (None, letters.index(key[1]))
             asked.add(question)
             rows.append((model, question, int(letter == key[1])))
         held[model] = len(asked)
@@ -246,6 +251,8 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
         "entries that are no records, left out": broken,
         "records repeated in a file": repeated,
         "records without an extracted answer, scored 0": silent,
+        "records whose extracted answer is no letter of their options, scored 0": odd,
+        "records whose answer_index is not that of their key, the key followed": misplaced,
         "questions that a model lacks": [f"{model} ({len(order) - count:,})" for model, count in held.items()
                                          if count < len(order)],
         "questions whose text differs between files, the first file followed": len(other_text),
@@ -255,7 +262,7 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
 
 def _record(record: Mapping, where: str) -> tuple[int, tuple[str, str, str], tuple[list[str], str], str | None]:
     """Question number; prompt, subject and origin; options and answer; the letter that was extracted, if any."""
-    question, options, letter = record.get("question_id"), record.get("options"), record.get("pred", 0)
+    question, options, letter = (field(record, name, where) for name in ("question_id", "options", "pred"))
     if type(question) is not int or not 0 <= question < 2**63:
         raise OutcomeError(f"{where}: the field question_id must be a whole number from 0, found {kind(question)}")
     if not isinstance(options, list) or not 0 < len(options) <= len(ascii_uppercase):
@@ -264,6 +271,10 @@ def _record(record: Mapping, where: str) -> tuple[int, tuple[str, str, str], tup
         raise OutcomeError(f"{where}: the field pred must be a letter or null, found {kind(letter)}")
     lines = [f"{name}. {words({'options': option}, 'options', where)}"
              for name, option in zip(ascii_uppercase, options, strict=False)]
+    answer = words(record, "answer", where)
+    if answer not in list(ascii_uppercase[:len(options)]):
+        raise OutcomeError(f"{where}: the field answer must be the letter of an option, A to "
+                           f"{ascii_uppercase[len(options) - 1]}, found {answer!r:.30}")
     prompt = "\n".join([words(record, "question", where), *lines])
     told = (prompt, words(record, "category", where), words(record, "src", where))
-    return question, told, (options, words(record, "answer", where)), letter
+    return question, told, (options, answer), letter
