@@ -116,8 +116,7 @@ def test_a_failing_notebook_leaves_nothing_that_is_trusted(folder, tmp_path):
     own = ["--dataset", "directory", "--data-dir", str(data), "--name", "broken", *SMOKE]
     first = execute(folder, "run", "01_data_preparation", *own)
     assert first.returncode == 1
-    assert "1 score(s)" in first.stderr
-    assert "data row 2 (model a, question 2, score 7)" in first.stderr
+    assert "outcomes.csv: score that is no number in [0, 1]: row 3 (model 'a', question_id '2'" in first.stderr
     run = folder / "artifacts" / "broken" / "smoke-hashing-s0"
     assert (run / "01_data_preparation.failed.ipynb").exists()
     assert not list(run.glob("*.products")) + list(run.glob("*.done"))
