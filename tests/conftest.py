@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import event
+from hypothesis import strategies as st
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 
@@ -64,6 +65,25 @@ def write_directory(path, n_models, n_questions, graded=False, missing=0.0, n_be
     outcomes = outcomes.rename_axis("model").reset_index().melt("model", var_name="question_id", value_name="score")
     outcomes[rng.random(len(outcomes)) >= missing].to_csv(path / "outcomes.csv", index=False)
     questions.to_csv(path / "questions.csv", index=False)
+
+
+JSON = st.recursive(  # any value that JSON can hold, lone surrogates included
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=5,
+)
+
+
+@st.composite
+def damaged(draw, content: bytes) -> bytes:
+    """A file of which up to four bytes have changed, or that was cut short."""
+    place = st.integers(0, len(content) - 1)
+    flips = draw(st.lists(st.tuples(place, st.integers(1, 255)), max_size=4))
+    if not flips:
+        return content[: draw(place)]
+    changed = bytearray(content)
+    for at, change in flips:
+        changed[at] ^= change
+    return bytes(changed)
 
 
 def read_or_refuse(load, path) -> OutcomeMatrix | None:

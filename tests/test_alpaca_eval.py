@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import JSON, damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -269,19 +270,9 @@ def survives(root: Path, content: bytes) -> None:
 
 
 @FUZZ
-@given(cut=st.integers(0, len(GOOD)), flips=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(1, 255)),
-                                                    max_size=4))
-def test_cuts_and_flips(tmp_path, cut, flips):
-    data = bytearray(GOOD)
-    for place, change in flips:
-        data[place] ^= change
-    survives(tmp_path, bytes(data if flips else data[:cut]))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=5,
-)
+@given(content=damaged(GOOD))
+def test_cuts_and_flips(tmp_path, content):
+    survives(tmp_path, content)
 
 
 @FUZZ

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import read_or_refuse
+from conftest import damaged, read_or_refuse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -345,11 +345,7 @@ def test_damaged_files_give_a_table_or_a_sentence(data, suffix, stem):
         file = Path(folder) / f"{stem}.{suffix}"
         for name, frame in {"outcomes": OUTCOMES, "questions": QUESTIONS, "models": MODELS}.items():
             put(frame, Path(folder) / f"{name}.{suffix}")
-        content = bytearray(file.read_bytes())
-        flip = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
-        for place, byte in data.draw(st.lists(flip, max_size=4)):
-            content[place] = byte
-        file.write_bytes(content[: data.draw(st.sampled_from([len(content)] * 3 + [len(content) // 2, 3, 0]))])
+        file.write_bytes(data.draw(damaged(file.read_bytes())))
         table = read_or_refuse(directory.load, Path(folder))
         if table is None:
             return
