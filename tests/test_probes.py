@@ -91,6 +91,16 @@ def test_a_model_asked_on_one_benchmark_only_takes_no_part():
     assert np.isfinite(rows.drop(columns=["benchmark", "model"]).to_numpy(float)).all()
 
 
+def test_one_benchmark_leaves_nothing_to_test_and_the_same_columns():
+    several, vectors = pool()
+    alone = make_table(several.scores, ["b0"] * several.shape[1])
+    alone.questions["part"] = several.questions["part"].to_numpy()
+    found, usual = probe(alone, vectors)[1], probe(several, vectors)[1]
+    assert set(found) >= {"r2", "f", "df_model", "df_resid", "p_holm", "r2_cv", "p_family_holm", "reliability", "note"}
+    assert set(found) <= set(usual)
+    assert found[["r2", "p_holm", "p_family_holm"]].isna().all(axis=None) and found["note"].ne("").all()
+
+
 def test_sizes_unknown_are_said_to_be_unknown():
     distances = {"identified": np.ones((9, 9)) - np.eye(9)}
     found = probes.size_communities(distances, model_facts(pool()[0]), n_permutations=99)

@@ -15,6 +15,9 @@ from embedllm.experiments import train
 from embedllm.outcomes import OutcomeMatrix, by_benchmark
 from embedllm.probing import identified_coordinates, leave_one_out_table, predict_benchmark, reliability
 
+# What a probe reports, where it cannot be tested.
+UNTESTED = dict.fromkeys(("r2", "f", "df_model", "df_resid", "p", "r2_cv", "p_family"), np.nan)
+
 
 def leave_one_benchmark_out(
     table: OutcomeMatrix, vectors: np.ndarray, n_components: int, **settings
@@ -82,7 +85,7 @@ def benchmark_probes(
             values = part[[*columns, "accuracy"]].to_numpy(float)
             probe, note = _tested(predict_benchmark, values[:, :-1], values[:, -1],
                                   facts["family"].reindex(part["model"]), benchmark, n_permutations=n_permutations)
-            probes.append((probe or {"benchmark": benchmark, "r2_cv": np.nan, "p": np.nan, "p_family": np.nan})
+            probes.append((probe or UNTESTED | {"benchmark": benchmark})
                           | {"reliability": reliabilities[benchmark], "note": note})
         found = leave_one_out_table(probes)
         found.insert(0, "predictors", name)
