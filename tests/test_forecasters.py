@@ -8,11 +8,15 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedllm.baselines import KNearestNeighbours, ModelMean
 from embedllm.factorization import Factorization
+from embedllm.linear import TextLogistic
 from embedllm.metrics import question_scores
 
 FORECASTERS = {
     "model mean": ModelMean,
     "kNN": lambda: KNearestNeighbours(grid=(5, 21, 61)),
+    "1PL with text": lambda: TextLogistic(own=(), shapings=0),
+    "logistic per model": lambda: TextLogistic(shared=(), shapings=0),
+    "shaped logistic": TextLogistic,
     "factorisation": lambda: Factorization(dim=8, epochs=60, batch_cells=1024, learning_rate=0.01),
 }
 
@@ -63,7 +67,7 @@ def test_missing_cells_do_not_count(forecaster):
     np.testing.assert_allclose(probabilities.mean(axis=1), expected, atol=0.06)
 
 
-@pytest.mark.parametrize("name", ["kNN", "factorisation"])
+@pytest.mark.parametrize("name", ["kNN", "logistic per model", "shaped logistic", "factorisation"])
 def test_reading_the_prompt_pays_only_if_labels_are_real(name, planted):
     parts, _ = planted
     mean = log_loss(ModelMean().fit(*parts["train"], *parts["val"]), parts)

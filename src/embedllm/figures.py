@@ -25,8 +25,10 @@ RASTERISE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 # One colour per method in every figure (Okabe and Ito's colour-blind safe set).
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
+BROWN, VIOLET = "#8C510A", "#5E3C99"
 COLOURS = {
     "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
+    "1PL with text": SKY, "logistic per model": BROWN, "shaped logistic": VIOLET,
     "random model": GREY, "best single model": VERMILION, "best per benchmark": PURPLE, "oracle": BLACK,
     "text ceiling": GREEN, "additive text ceiling": PURPLE, "true probability": BLACK,
     "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,
