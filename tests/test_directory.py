@@ -92,6 +92,17 @@ def test_models_without_facts_are_added_and_named(folder):
     np.testing.assert_array_equal(table.scores[2:], [[N, N, 1], [N, 1, N]])
 
 
+def test_facts_meet_names_written_with_other_blanks(folder):
+    """One name, mended alike wherever it stands; a model listed twice is named by its row of the file."""
+    outcomes = OUTCOMES.assign(model=[f"{name} " for name in OUTCOMES["model"]])
+    table = directory.load(folder(models=MODELS, outcomes=outcomes))
+    assert list(table.models.index) == ["a", "b"] and table.models.loc["a", "family"] == "f"
+    assert table.repairs["models without a row of facts"] == []
+    assert table.repairs["models with facts and no outcomes, left out"] == []
+    twice = pd.concat([MODELS, pd.DataFrame({"model": ["unused", "b "]})])
+    assert "models.csv: model that stands in an earlier row as well: row 5" in refusal(folder(models=twice))
+
+
 @pytest.mark.parametrize("benchmark", ["benchmark", "category", "task"])
 @pytest.mark.parametrize("score", ["score", "label"])
 def test_other_names_of_columns(folder, benchmark, score):

@@ -70,8 +70,7 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
     components = variance_components(table).rename(columns={"component": "name", "variance": "x", "share": "y"})
     ladder = label_entropy(table).rename(columns={"knowing": "name", "bits": "y"}).assign(x=lambda rows: rows.index)
 
-    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
-    constant = (lowest == highest) & (table.observed.sum(axis=0) > 1)
+    constant = _constant(table)
     mean = np.nanmean(table.scores, axis=0, dtype=np.float64)
     questions = pd.concat([
         _histogram(mean[chosen], group, MEAN_BINS) for group, chosen in (("varies", ~constant), ("constant", constant))
@@ -92,7 +91,7 @@ def _size(table):
     """How big the table is and what its scores look like."""
     sizes = table.questions["benchmark"].value_counts()
     means, names = table.model_means, table.models.index
-    binary = _binary(table.scores[table.observed]).mean()
+    binary = np.isin(table.scores[table.observed], (0, 1)).mean()
     asked = int(table.observed.sum())
     return [
         ("models", table.shape[0], ""),
@@ -127,9 +126,7 @@ def _repeated(table):
 
 def _questions(table):
     """Questions that tell nothing, and odd ones."""
-    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
-    several = table.observed.sum(axis=0) > 1
-    constant = (lowest == highest) & several
+    only = np.nanmax(table.scores, axis=0)[_constant(table)]  # the one score of each constant question
     share = f"of {table.shape[1]:,}; such a question tells no two models apart"
     sizes = table.questions["benchmark"].value_counts()
     small = sorted(map(str, sizes.index[sizes < len(PARTS)]))
@@ -142,10 +139,10 @@ def _questions(table):
         first = distinct.get_group(hidden.iloc[0]).drop_duplicates().index
         pair = (f"and different later, as {first[0]} and {first[1]}: an encoder that reads 256 tokens cannot tell them "
                 "apart")
-    between = int((constant & (lowest > 0) & (lowest < 1)).sum())
+    between = int(((only > 0) & (only < 1)).sum())
     return [
-        ("questions every model gets right", f"{(constant & (lowest == 1)).sum():,}", share),
-        ("questions no model gets right", f"{(constant & (highest == 0)).sum():,}", share),
+        ("questions every model gets right", f"{(only == 1).sum():,}", share),
+        ("questions no model gets right", f"{(only == 0).sum():,}", share),
         *([("questions with one graded score for all", f"{between:,}", share)] if between else []),
         ("benchmarks too small to split", len(small), some(small)),
         (f"prompts alike in their first {HEAD} words", f"{len(hidden):,}", pair),
@@ -245,9 +242,10 @@ def _origin(table):
     return [*mended, *([("nothing to mend", len(clean), "none of: " + "; ".join(clean))] if clean else []), *origin]
 
 
-def _binary(scores: np.ndarray) -> np.ndarray:
-    """Which scores are exactly 0 or 1."""
-    return (scores == 0) | (scores == 1)
+def _constant(table) -> np.ndarray:
+    """Which questions several models were asked that all got the same score."""
+    lowest, highest = np.nanmin(table.scores, axis=0), np.nanmax(table.scores, axis=0)
+    return (lowest == highest) & (table.observed.sum(axis=0) > 1)
 
 
 def _percent(share: float) -> str:

@@ -13,7 +13,7 @@ from embedllm.sources._rows import DUPLICATES, resolved
 
 SHARED = 30  # questions that two models must share before anything is read into their likeness
 # A model is unlike the rest if its Fisher z lies below the median by more than each of these:
-FARTHEST = 0.25  # in Fisher z, set by hand: no model of 60 simulated pools was farther off than 0.22
+FARTHEST = 0.25  # in Fisher z, set by hand
 CUT = 2.5  # scaled median absolute deviations (Leys et al. 2013, J. of Experimental Social Psychology 49)
 FEWEST = 8  # models; with fewer there is no bulk to differ from
 
@@ -68,7 +68,7 @@ def model_fit(table: OutcomeMatrix) -> pd.DataFrame:
     score -= np.where(used, score.sum(axis=1, keepdims=True) / count, 0)
     rest -= np.where(used, rest.sum(axis=1, keepdims=True) / count, 0)
     spread = np.sqrt((score**2).sum(axis=1) * (rest**2).sum(axis=1))
-    constant = np.nanmax(table.scores, axis=1) == np.nanmin(table.scores, axis=1)
+    constant = _one_score(table)
     defined = (spread > 1e-9) & ~constant & (n > 3)
     correlation = np.divide((score * rest).sum(axis=1), spread, out=np.full(len(n), np.nan), where=defined)
     z = np.arctanh(np.clip(correlation, -0.999999, 0.999999))
@@ -94,7 +94,7 @@ def model_pairs(table: OutcomeMatrix) -> pd.DataFrame:
         Columns ``a``, ``b``, ``shared`` (questions), ``correlation`` (of scores after the question's mean is
         taken off; NaN where undefined) and ``identical`` (bool). Constant models are left out.
     """
-    constant = np.nanmax(table.scores, axis=1) == np.nanmin(table.scores, axis=1)
+    constant = _one_score(table)
     names, scores = table.models.index[~constant], table.scores[~constant].astype(np.float64)
     observed = ~np.isnan(scores)
     seen, asked = observed.astype(np.float64), observed.sum(axis=0)
@@ -118,6 +118,11 @@ def model_pairs(table: OutcomeMatrix) -> pd.DataFrame:
                           "shared": shared[first, second].astype(int),
                           "correlation": correlation[first, second], "identical": identical})
     return pairs.sort_values(["identical", "correlation"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _one_score(table: OutcomeMatrix) -> np.ndarray:
+    """Which models have the same score on every question: bool, (n_models,)."""
+    return np.nanmax(table.scores, axis=1) == np.nanmin(table.scores, axis=1)
 
 
 def names_alike(names: Iterable[str]) -> list[str]:

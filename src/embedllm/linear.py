@@ -61,9 +61,9 @@ class TextLogistic:
                 if loss < best:
                     best, kept, self.penalties = loss, solution, (shared, own)
         for _ in range(self.shapings if self.own else 0):
-            shape, candidates = _shape(kept[2]), []
+            root, candidates = _shape(kept[2]), []
             for factor in (4.0, 2.0, 1.0, 0.5):
-                solution = solver.solve(self.penalties[0], self.penalties[1] * factor, shape, kept)
+                solution = solver.solve(self.penalties[0], self.penalties[1] * factor, root, kept)
                 candidates.append((self._loss(solution, val, val_vectors), factor, solution))
             loss, factor, solution = min(candidates, key=lambda candidate: candidate[0])
             if loss >= best:
@@ -96,9 +96,9 @@ class _Solver:
         self.n = max(self.mask.sum(), 1.0)
         self.level = logit(np.clip(smoothed_means(train), 1e-4, 1 - 1e-4))
 
-    def solve(self, shared: float, own: float | None, shape: np.ndarray | None, start: tuple | None) -> tuple:
-        """Intercepts (n_models,), shared (d,) and own coefficients (n_models, d)."""
-        (n_models, d), root = (len(self.y), self.e.shape[1]), shape
+    def solve(self, shared: float, own: float | None, root: np.ndarray | None, start: tuple | None) -> tuple:
+        """Intercepts (n_models,), shared (d,) and own coefficients (n_models, d); root is `_shape`'s, if any."""
+        n_models, d = len(self.y), self.e.shape[1]
         own_size = 0 if own is None else n_models * d
 
         def unpack(x: np.ndarray) -> tuple:

@@ -57,8 +57,6 @@ def from_rows(
         If a column is missing, a score is no number in [0, 1], an outcome names an unknown question or
         model, a name occurs twice, a prompt or benchmark is blank or no text, or nothing is left.
     """
-    if duplicates not in DUPLICATES:
-        raise ValueError(f"no rule {duplicates!r} for repeated rows; choose {', '.join(DUPLICATES)}")
     names = {stem: (files or {}).get(stem, f"the {stem} table") for stem in ("outcomes", "questions", "models")}
     need(outcomes, names["outcomes"], ["model", "question_id", "score"])
     need(questions, names["questions"], ["question_id", "prompt", "benchmark"])
@@ -72,11 +70,10 @@ def from_rows(
     questions = questions.assign(question_id=questions["question_id"].map(_id))
     for stem, frame, key in (("models", models, "model"), ("questions", questions, "question_id")):
         _reject(names[stem], frame[frame[key].duplicated()], [key], f"{key} that stands in an earlier row as well")
+    questions = questions.assign(benchmark=questions["benchmark"].map(_text))
     for column in ("prompt", "benchmark"):
-        cells = questions[column] if column == "prompt" else questions[column].map(_text)
-        wrong = ~cells.map(lambda cell: isinstance(cell, str) and bool(cell.strip())).astype(bool)
-        _reject(names["questions"], questions[wrong], ["question_id"], f"{column} that is blank or no text")
-        questions = questions.assign(**{column: cells})
+        told = questions[column].map(lambda cell: isinstance(cell, str) and bool(cell.strip())).astype(bool)
+        _reject(names["questions"], questions[~told], ["question_id"], f"{column} that is blank or no text")
     if "part" in questions:
         _reject(names["questions"], questions[~questions["part"].isin(PARTS)], ["question_id", "part"],
                 f"part that is none of {', '.join(PARTS)}")
@@ -100,9 +97,8 @@ def from_rows(
     repeats = rows[repeated]
     matrix = np.full(len(models) * len(questions), np.nan, dtype=np.float32)
     matrix[rows["cell"].to_numpy()[~repeated]] = rows["score"].to_numpy()[~repeated]
-    if len(repeats):
-        settled = resolved(repeats["cell"], repeats["score"], duplicates)
-        matrix[settled.index] = settled.to_numpy()
+    settled = resolved(repeats["cell"], repeats["score"], duplicates)
+    matrix[settled.index] = settled.to_numpy()
     matrix = matrix.reshape(len(models), len(questions))
 
     asked_models, asked_questions = ~np.isnan(matrix).all(axis=1), ~np.isnan(matrix).all(axis=0)
@@ -140,12 +136,13 @@ def known_models(names: Iterable[str], facts: pd.DataFrame) -> tuple[pd.DataFram
     Returns
     -------
     models : DataFrame
-        As `from_rows` takes it: the known ones in the order of `facts`, then the others by name.
+        As `from_rows` takes it: the known ones in the order of `facts` with its index, then the others by name.
     unknown : list of str
+        Names as `from_rows` writes them.
     """
-    names = set(names)
-    unknown = sorted(names - set(facts["model"]))
-    return pd.concat([facts[facts["model"].isin(names)], pd.DataFrame({"model": unknown})], ignore_index=True), unknown
+    names, written = {_written(name) for name in names}, facts["model"].map(_written)
+    unknown = sorted(names - set(written))
+    return pd.concat([facts[written.isin(names)], pd.DataFrame({"model": unknown})]), unknown
 
 
 def resolved(cells, scores, rule: str) -> pd.Series:
