@@ -1,5 +1,7 @@
 """One contract, one suite: every forecaster runs through all of it."""
 
+from math import inf
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,8 @@ from embedllm.metrics import question_scores
 FORECASTERS = {
     "model mean": ModelMean,
     "kNN": lambda: KNearestNeighbours(grid=(5, 21, 61)),
-    "1PL with text": lambda: TextLogistic(own=(), shapings=0),
-    "logistic per model": lambda: TextLogistic(shared=(), shapings=0),
+    "1PL with text": lambda: TextLogistic(own=(inf,), shapings=0),
+    "logistic per model": lambda: TextLogistic(shared=(inf,), shapings=0),
     "shaped logistic": TextLogistic,
     "factorisation": lambda: Factorization(dim=8, epochs=60, batch_cells=1024, learning_rate=0.01),
 }

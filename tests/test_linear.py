@@ -1,5 +1,7 @@
 """The linear forecasters: equal to scikit-learn's, to planted abilities, and to their limits."""
 
+from math import inf
+
 import numpy as np
 import pytest
 from conftest import make_parts
@@ -23,7 +25,7 @@ def test_each_model_alone_equals_scikit_learn(rng, missing):
     parts = make_parts(logits, vectors, missing=missing)
     train, e = parts["train"]
     penalty = 1e-3
-    fitted = TextLogistic(shared=(), own=(penalty,), shapings=0).fit(*parts["train"], *parts["val"])
+    fitted = TextLogistic(shared=(inf,), own=(penalty,), shapings=0).fit(*parts["train"], *parts["val"])
     e = (e - e.mean(axis=0)) / fitted.scale
     cells = train.observed.sum()
     for m in range(4):
@@ -38,7 +40,7 @@ def test_abilities_and_difficulty_of_a_one_dimensional_pool_are_recovered(rng):
     ability, direction = np.linspace(-1.5, 1.5, 10), rng.standard_normal(5)
     vectors = rng.standard_normal((12_000, 5))
     parts = make_parts(ability[:, None] - vectors @ direction, vectors)
-    fitted = TextLogistic(shared=(1e-6,), own=(), shapings=0).fit(*parts["train"], *parts["val"])
+    fitted = TextLogistic(shared=(1e-6,), own=(inf,), shapings=0).fit(*parts["train"], *parts["val"])
     level = fitted.intercepts - fitted.betas @ fitted.centre / fitted.scale
     np.testing.assert_allclose(level, ability, atol=0.12)
     np.testing.assert_allclose(fitted.betas / fitted.scale, np.tile(-direction, (10, 1)), atol=0.06)
@@ -72,5 +74,5 @@ def test_one_dimension_is_not_mistaken_for_specialisation(rng):
     logits = rng.standard_normal((15, 1)) + 3 * rng.standard_normal(20) @ vectors.T
     parts = make_parts(logits, vectors)
     one, all_of_it = (TextLogistic(**settings).fit(*parts["train"], *parts["val"])
-                      for settings in ({"own": (), "shapings": 0}, {}))
+                      for settings in ({"own": (inf,), "shapings": 0}, {}))
     assert log_loss(all_of_it, parts) < log_loss(one, parts) + 0.003

@@ -7,6 +7,7 @@ of the factorisation. Notebooks call these through ``run.remember``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -28,8 +29,8 @@ def forecasters(settings: dict) -> dict[str, Forecaster]:
     return {
         "model mean": ModelMean(),
         "kNN": KNearestNeighbours(),
-        "1PL with text": TextLogistic(own=(), shapings=0),
-        "logistic per model": TextLogistic(shared=(), shapings=0),
+        "1PL with text": TextLogistic(own=(inf,), shapings=0),
+        "logistic per model": TextLogistic(shared=(inf,), shapings=0),
         "shaped logistic": TextLogistic(),
         "factorisation": Factorization(**settings),
     }

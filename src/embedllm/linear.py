@@ -7,16 +7,20 @@ For model m and prompt vector e (centred, scaled to a root mean square length of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from embedllm.baselines import smoothed_means
 from embedllm.metrics import question_scores
 
-STEPS = 200  # of the quasi-Newton solver, at most
+# Penalties from "leave this part out" to hardly any, per observed cell; walked until validation stops gaining.
+PATH = (inf, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the penalty on own deviations, walked anew at each shaping
 ANCHOR = 1e-6  # ridge that keeps the level of a model with all answers right, or none, finite
 FLOOR = 0.01  # share of the mean spread that every direction of model space keeps when shaped
 
@@ -25,119 +29,158 @@ FLOOR = 0.01  # share of the mean spread that every direction of model space kee
 class TextLogistic:
     """Logistic regression on prompt vectors, with what the models share and what is their own.
 
-    Without own deviations it is an item-response model of one ability a model (b_m) and a difficulty read
-    from the text (1PL with text); without the shared part, one ridge-penalised logistic regression a model;
-    with both penalties high, the model mean. Every combination of the penalties is tried, from the strongest
-    on, each solve starting where the last one ended.
+    The simpler forecasters are special cases. Without own deviations it is an item-response model of one
+    ability a model (b_m) and a difficulty read from the text (1PL with text); without the shared part, one
+    ridge-penalised logistic regression a model; without both, the model mean. Penalties are chosen on
+    validation from "leave the part out" on, first the shared one, then the own one.
 
     `shapings` then lets models that deviate alike share strength: V is penalised by
     ``trace(V' S^-1 V)`` with ``S = (V V')^(1/2)`` of the last solution (n_models x n_models), anew at each
-    step, which is iterative reweighting for a penalty on the trace norm of V and so prefers few directions
-    (Argyriou, Evgeniou and Pontil 2008, Machine Learning 73).
+    step, which is iterative reweighting for a penalty on the trace norm of V and so prefers few directions,
+    a factorisation of low rank (Argyriou, Evgeniou and Pontil 2008, Machine Learning 73).
 
     Parameters
     ----------
     shared, own : tuple of float
-        Candidates for the ridge penalty on w and on each v_m, per observed cell; empty leaves the part out.
-        The pair with the lowest validation log-loss is kept in ``penalties`` after ``fit``.
+        Ridge penalties on w and on each v_m to try, strong to weak, until validation log-loss rises; infinity
+        leaves the part out. The best pair is in ``penalties`` after ``fit``.
     shapings : int
         Steps of reweighting; each is kept only if validation log-loss falls.
+
+    Attributes (after ``fit``)
+    --------------------------
+    intercepts : ndarray, shape (n_models,), float64
+    betas : ndarray, shape (n_models, d_prompt), float64
+        The w + v_m, for prompt vectors centred by ``centre`` and divided by ``scale``.
     """
 
-    shared: tuple[float, ...] = (1e-3, 3e-4, 1e-4)
-    own: tuple[float, ...] = (1e-3, 3e-4, 1e-4, 3e-5)
+    shared: tuple[float, ...] = PATH
+    own: tuple[float, ...] = PATH
     shapings: int = 3
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
         """Solve on `train`, choose penalties on `val`; the contract is `baselines.Forecaster`."""
         self.centre = train_vectors.mean(axis=0, dtype=np.float64)
         self.scale = np.sqrt(((train_vectors - self.centre) ** 2).sum(axis=1).mean()) or 1.0
-        solver = _Solver(train, self._standardised(train_vectors), bool(self.shared))
-        best, solution = np.inf, None
-        for shared in sorted(self.shared, reverse=True) or [0.0]:
-            for own in sorted(self.own, reverse=True) or [None]:
-                solution = solver.solve(shared, own, None, solution)
-                loss = self._loss(solution, val, val_vectors)
-                if loss < best:
-                    best, kept, self.penalties = loss, solution, (shared, own)
-        for _ in range(self.shapings if self.own else 0):
-            root, candidates = _shape(kept[2]), []
-            for factor in (4.0, 2.0, 1.0, 0.5):
-                solution = solver.solve(self.penalties[0], self.penalties[1] * factor, root, kept)
-                candidates.append((self._loss(solution, val, val_vectors), factor, solution))
-            loss, factor, solution = min(candidates, key=lambda candidate: candidate[0])
-            if loss >= best:
+        solver = _Solver(train, self._standardised(train_vectors))
+        val_e = solver.rotated(self._standardised(val_vectors))
+
+        def walk(penalties, solution, root=None) -> tuple:
+            """The best of (loss, penalties, solution) on the way down, up to the first loss that rises."""
+            best = (inf, None, solution)
+            for pair in penalties:
+                solution = solver.solve(*pair, root, solution)
+                probabilities = _probabilities(*solution, val_e)
+                loss = float(np.nanmean(question_scores(probabilities, val.scores, "log_loss")))
+                if loss >= best[0]:
+                    break
+                best = (loss, pair, solution)
+            return best
+
+        _, (shared, _), solution = walk([(shared, inf) for shared in self.shared], None)
+        best = walk([(shared, own) for own in self.own], solution)
+        for _ in range(self.shapings):
+            loss, (shared, own), solution = best
+            if not solution[2].any():
                 break
-            best, kept, self.penalties = loss, solution, (self.penalties[0], self.penalties[1] * factor)
-        self.intercepts, self.betas = kept[0], kept[1] + kept[2]
+            shaped = walk([(shared, own * factor) for factor in FACTORS], solution, _shape(solution[2]))
+            if shaped[0] >= loss:
+                break
+            best = shaped
+        _, self.penalties, (self.intercepts, common, deviations) = best
+        self.betas = (common + deviations) @ solver.axes.T
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        return _probabilities(self.intercepts, self.betas, self._standardised(prompt_vectors))
+        return _probabilities(self.intercepts, 0, self.betas, self._standardised(prompt_vectors))
 
     def _standardised(self, vectors: np.ndarray) -> np.ndarray:
         return (vectors - self.centre) / self.scale
 
-    def _loss(self, solution: tuple, table, vectors: np.ndarray) -> float:
-        """Log-loss of a solution on a table."""
-        intercepts, shared, own = solution
-        probabilities = _probabilities(intercepts, shared + own, self._standardised(vectors))
-        return float(np.nanmean(question_scores(probabilities, table.scores, "log_loss")))
-
 
 class _Solver:
-    """Minimises mean log-loss plus ridge penalties, for any penalties on one training table."""
+    """Minimises mean log-loss plus ridge penalties by L-BFGS, for any penalties on one training table.
 
-    def __init__(self, train, e: np.ndarray, with_shared: bool):
-        self.e, self.with_shared = e, with_shared
-        self.mask = train.observed.astype(np.float64)
-        self.y = np.nan_to_num(train.scores).astype(np.float64)
-        self.n = max(self.mask.sum(), 1.0)
-        self.level = logit(np.clip(smoothed_means(train), 1e-4, 1 - 1e-4))
+    Works on principal axes of the prompt vectors and divides every coefficient by the square root of its
+    expected curvature: nearly round, the objective needs some five steps from a warm start and not fifty.
+    """
 
-    def solve(self, shared: float, own: float | None, root: np.ndarray | None, start: tuple | None) -> tuple:
-        """Intercepts (n_models,), shared (d,) and own coefficients (n_models, d); root is `_shape`'s, if any."""
-        n_models, d = len(self.y), self.e.shape[1]
-        own_size = 0 if own is None else n_models * d
+    def __init__(self, train, e: np.ndarray):
+        """Take the scores and the standardised prompt vectors, (n_questions, d_prompt)."""
+        spread, axes = np.linalg.eigh(e.T @ e / len(e))
+        kept = spread > 1e-9 * spread.max()
+        self.spread, self.axes = spread[kept], axes[:, kept]
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.e = self._tensor(self.rotated(e))
+        self.mask, self.y = self._tensor(train.observed), self._tensor(np.nan_to_num(train.scores))
+        asked = train.observed.sum(axis=1)
+        self.n = max(asked.sum(), 1)
+        means = np.clip(smoothed_means(train), 1e-4, 1 - 1e-4)
+        self.level, self.curvature = logit(means), means * (1 - means) * np.maximum(asked, 1) / self.n
+
+    def rotated(self, e: np.ndarray) -> np.ndarray:
+        """Standardised prompt vectors on the principal axes of the training questions."""
+        return e @ self.axes
+
+    def solve(self, shared: float, own: float, root: tuple | None, start: tuple | None) -> tuple:
+        """Intercepts (n_models,), shared (d,) and own coefficients (n_models, d) on principal axes.
+
+        `root` is what `_shape` gave: own coefficients are then penalised along its directions of model space.
+        """
+        n_models, d = len(self.level), len(self.spread)
+        stretch, directions = (np.ones(n_models), np.eye(n_models)) if root is None else root
+        mixing = directions * stretch  # own coefficients = mixing @ z, and z is penalised evenly
+        curvature = self.curvature if root is None else np.full(n_models, self.curvature.mean())
+        steps = [np.sqrt(self.curvature + ANCHOR)]
+        if shared < inf:
+            steps.append(np.sqrt(self.curvature.sum() * self.spread + shared))
+        if own < inf:
+            steps.append(np.sqrt(np.outer(stretch**2 * curvature, self.spread) + own))
+        sizes = np.cumsum([step.size for step in steps])[:-1]
 
         def unpack(x: np.ndarray) -> tuple:
-            z = x[n_models + d :].reshape(n_models, d) if own_size else np.zeros((n_models, d))
-            return x[:n_models], x[n_models : n_models + d], z
+            parts = iter(part.reshape(step.shape) / step for part, step in zip(np.split(x, sizes), steps, strict=True))
+            return (next(parts), next(parts) if shared < inf else np.zeros(d),
+                    next(parts) if own < inf else np.zeros((n_models, d)))
 
         def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
             b, w, z = unpack(x)
-            v = z if root is None else root @ z
-            logits = b[:, None] + (v + w) @ self.e.T
-            residual = self.mask * (expit(logits) - self.y) / self.n
-            loss = (self.mask * (np.logaddexp(0, logits) - self.y * logits)).sum() / self.n
+            coefficients = w + mixing @ z if own < inf else w[None]
+            logits = self._tensor(b)[:, None] + self._tensor(coefficients) @ self.e.T
+            loss = ((torch.nn.functional.softplus(logits) - self.y * logits) * self.mask).sum(dtype=torch.float64)
+            residual = (torch.sigmoid(logits) - self.y) * self.mask / self.n
+            slope = residual @ self.e if own < inf else (residual.sum(dim=0) @ self.e)[None]
+            slope = slope.cpu().numpy().astype(np.float64)  # (n_models or 1, d)
             gap = b - self.level
-            loss += (ANCHOR * gap @ gap + shared * w @ w + (own or 0) * (z * z).sum()) / 2
-            slope = residual @ self.e  # (n_models, d)
-            gradient = [residual.sum(axis=1) + ANCHOR * gap]
-            gradient.append(slope.sum(axis=0) + shared * w if self.with_shared else np.zeros(d))
-            if own_size:
-                gradient.append(((slope if root is None else root.T @ slope) + own * z).ravel())
-            return loss, np.concatenate(gradient)
+            value = float(loss) / self.n + ANCHOR * gap @ gap / 2
+            gradient = [residual.sum(dim=1).cpu().numpy().astype(np.float64) + ANCHOR * gap]
+            if shared < inf:
+                value += shared * w @ w / 2
+                gradient.append(slope.sum(axis=0) + shared * w)
+            if own < inf:
+                value += own * (z * z).sum() / 2
+                gradient.append(mixing.T @ slope + own * z)
+            return value, np.concatenate([(g / step).ravel() for g, step in zip(gradient, steps, strict=True)])
 
-        x = np.zeros(n_models + d + own_size)
-        x[:n_models] = self.level
-        if start is not None:
-            z = start[2] if root is None else np.linalg.solve(root, start[2])
-            x = np.concatenate([start[0], start[1], z.ravel()[:own_size]])
-        found = minimize(objective, x, jac=True, method="L-BFGS-B", options={"maxiter": STEPS, "ftol": 1e-8})
+        b, w, v = start or (self.level, np.zeros(d), np.zeros((n_models, d)))
+        first = [b, *([w] if shared < inf else []), *([directions.T @ v / stretch[:, None]] if own < inf else [])]
+        x = np.concatenate([(value * step).ravel() for value, step in zip(first, steps, strict=True)])
+        found = minimize(objective, x, jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-8, "gtol": 0})
         b, w, z = unpack(found.x)
-        return b, w, z if root is None else root @ z
+        return b, w, mixing @ z
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
 
 
-def _shape(own: np.ndarray) -> np.ndarray:
-    """The symmetric square root of S = (V V')^(1/2), scaled to mean eigenvalue one, floored: (n_models, n_models)."""
-    directions, spread, _ = np.linalg.svd(own, full_matrices=True)
-    spread = np.append(spread, np.zeros(len(own) - len(spread)))
-    relative = spread / max(spread.mean(), 1e-12) + FLOOR
-    return (directions * np.sqrt(relative)) @ directions.T
+def _shape(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Square roots of the eigenvalues of S = (V V')^(1/2), scaled to mean one and floored, and its directions."""
+    spread, directions = np.linalg.eigh(own @ own.T)
+    spread = np.sqrt(np.maximum(spread, 0))
+    return np.sqrt(spread / spread.mean() + FLOOR), directions
 
 
-def _probabilities(intercepts: np.ndarray, betas: np.ndarray, e: np.ndarray) -> np.ndarray:
-    logits = intercepts[:, None] + betas @ e.T
+def _probabilities(intercepts: np.ndarray, shared, own: np.ndarray, e: np.ndarray) -> np.ndarray:
+    logits = intercepts[:, None] + (shared + own) @ e.T
     return expit(np.clip(logits, -15, 15)).astype(np.float32)  # beyond, float32 would round to certainty
