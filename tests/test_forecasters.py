@@ -12,13 +12,19 @@ from embedllm.baselines import KNearestNeighbours, ModelMean
 from embedllm.factorization import Factorization
 from embedllm.linear import TextLogistic
 from embedllm.metrics import question_scores
+from embedllm.networks import ItemResponse, TwoLayer
+from embedllm.training import Tuned
 
 FORECASTERS = {
     "model mean": ModelMean,
     "kNN": lambda: KNearestNeighbours(grid=(5, 21, 61)),
-    "1PL with text": lambda: TextLogistic(own=(inf,), shapings=0),
-    "logistic per model": lambda: TextLogistic(shared=(inf,), shapings=0),
-    "shaped logistic": TextLogistic,
+    "1PL with text": lambda: TextLogistic(own=(inf,), widths=(inf,)),
+    "logistic per model": lambda: TextLogistic(shared=(inf,), shapings=0, widths=(inf,)),
+    "shaped logistic": lambda: TextLogistic(widths=(inf,)),
+    "kernel factorisation": TextLogistic,
+    "2PL with text": lambda: Tuned([ItemResponse(dim=1, batch_cells=1024, weight_decay=d) for d in (0, 1e-4)]),
+    "MIRT with text": lambda: ItemResponse(dim=3, batch_cells=1024, learning_rate=0.01),
+    "two-layer network": lambda: TwoLayer(dim=8, hidden=16, batch_cells=1024, learning_rate=0.01),
     "factorisation": lambda: Factorization(dim=8, epochs=60, batch_cells=1024, learning_rate=0.01),
 }
 
@@ -69,7 +75,8 @@ def test_missing_cells_do_not_count(forecaster):
     np.testing.assert_allclose(probabilities.mean(axis=1), expected, atol=0.06)
 
 
-@pytest.mark.parametrize("name", ["kNN", "logistic per model", "shaped logistic", "factorisation"])
+@pytest.mark.parametrize("name", [
+    "kNN", "logistic per model", "kernel factorisation", "MIRT with text", "two-layer network", "factorisation"])
 def test_reading_the_prompt_pays_only_if_labels_are_real(name, planted):
     parts, _ = planted
     mean = log_loss(ModelMean().fit(*parts["train"], *parts["val"]), parts)
@@ -153,31 +160,38 @@ def test_saved_and_loaded_factorisations_predict_the_same(planted, tmp_path):
     assert loaded == fitted
 
 
-def test_neighbours_equal_brute_force_with_missing_cells():
+@pytest.mark.parametrize(
+    ("weights", "centred", "pseudo"), [("even", False, 1), ("even", True, 4), ("distance", True, 1)])
+def test_neighbours_equal_brute_force_with_missing_cells(weights, centred, pseudo):
     rng = np.random.default_rng(0)
-    parts = make_parts(rng.standard_normal((5, 400)), rng.standard_normal((400, 4)), missing=0.3)
+    parts = make_parts(rng.standard_normal((5, 400)), rng.standard_normal((400, 4)) + 0.5, missing=0.3)
     (train, train_vectors), vectors = parts["train"], parts["test"][1]
-    fitted = KNearestNeighbours(grid=(7,), block=16).fit(*parts["train"], *parts["val"])
-    near = NearestNeighbors(n_neighbors=7, metric="cosine").fit(train_vectors).kneighbors(vectors)[1]
+    fitted = KNearestNeighbours((7,), (weights,), (centred,), (pseudo,), block=16).fit(*parts["train"], *parts["val"])
+    level = train_vectors.mean(axis=0) * centred
+    near = NearestNeighbors(n_neighbors=7, metric="cosine").fit(train_vectors - level)
+    distance, near = near.kneighbors(vectors - level)
+    weight = 1 / np.maximum(distance, 0.01) if weights == "distance" else np.ones_like(distance)
+    weight *= 7 / weight.sum(axis=1, keepdims=True)
     expected = np.array([
-        [(np.nansum(train.scores[m, rows]) + fitted.means[m]) / (train.observed[m, rows].sum() + 1)
-         for rows in near]
+        [(np.nansum(w * train.scores[m, rows]) + pseudo * fitted.means[m]) / (w @ train.observed[m, rows] + pseudo)
+         for w, rows in zip(weight, near, strict=True)]
         for m in range(5)
     ])
-    np.testing.assert_allclose(fitted.predict_proba(vectors), expected, atol=1e-6)
+    np.testing.assert_allclose(fitted.predict_proba(vectors), expected, atol=1e-5)
 
 
 def test_tied_neighbours_all_count():
     vectors = np.float32([[1, 0], [1, 0], [1, 0], [0, 1]])
     train = make_table([[1, 0, 0, 1]])
-    fitted = KNearestNeighbours(grid=(1,)).fit(train, vectors, train, vectors)
+    fitted = KNearestNeighbours((1,), ("even",), (False,), (1,)).fit(train, vectors, train, vectors)
     expected = (1 + fitted.means[0]) / 4  # three neighbours and one pseudo-answer
     np.testing.assert_allclose(fitted.predict_proba(vectors[:1]), [[expected]], atol=1e-6)
 
 
 def test_k_is_chosen_on_validation(planted):
     parts, _ = planted
-    fitted = KNearestNeighbours(grid=(3, 31, 1600)).fit(*parts["train"], *parts["val"])
-    losses = {k: log_loss(KNearestNeighbours(grid=(k,)).fit(*parts["train"], *parts["val"]), parts, "val")
-              for k in (3, 31, 1600)}
-    assert fitted.k == min(losses, key=losses.get)
+    fitted = KNearestNeighbours(grid=(3, 31, 1600), centred=(False,)).fit(*parts["train"], *parts["val"])
+    losses = {(k, weights): log_loss(KNearestNeighbours((k,), (weights,), (False,)).fit(*parts["train"], *parts["val"]),
+                                     parts, "val")
+              for k in (3, 31, 1600) for weights in ("even", "distance")}
+    assert fitted.chosen[1:3] == min(losses, key=losses.get)

@@ -6,47 +6,21 @@ of the factorisation. Notebooks call these through ``run.remember``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf
-
 import numpy as np
 import pandas as pd
 
-from embedllm.baselines import Forecaster, KNearestNeighbours, ModelMean
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
-from embedllm.linear import TextLogistic
+from embedllm.ladder import PAPER, Parts, forecast
 from embedllm.metrics import THRESHOLD, question_scores
 from embedllm.outcomes import OutcomeMatrix, prompt_groups
 
-Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 METRICS = ("accuracy", "log_loss")
-PAPER = ("model mean", "kNN", "factorisation")  # what the paper compares, trained many times for its curves
-
-
-def forecasters(settings: dict) -> dict[str, Forecaster]:
-    """The rungs that are compared, untrained, by the name every figure uses."""
-    return {
-        "model mean": ModelMean(),
-        "kNN": KNearestNeighbours(),
-        "1PL with text": TextLogistic(own=(inf,), shapings=0),
-        "logistic per model": TextLogistic(shared=(inf,), shapings=0),
-        "shaped logistic": TextLogistic(),
-        "factorisation": Factorization(**settings),
-    }
 
 
 def train(parts: Parts, **settings) -> Factorization:
     """The factorisation fitted on train, stopped on validation."""
     return Factorization(**settings).fit(*parts["train"], *parts["val"])
-
-
-def forecast(parts: Parts, names: Sequence[str] = (), **settings) -> dict[str, np.ndarray]:
-    """Test probabilities of the named forecasters, or of all: name to float32, shape (n_models, n_test)."""
-    return {
-        name: forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
-        for name, forecaster in forecasters(settings).items() if not names or name in names
-    }
 
 
 def dim_curve(parts: Parts, dims: list[int], **settings) -> pd.DataFrame:

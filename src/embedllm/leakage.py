@@ -75,8 +75,8 @@ def effect_of_leakage(
 ) -> pd.DataFrame:
     """What the training twins of test questions do to the forecasts of kNN, which remembers most.
 
-    `KNearestNeighbours` is fitted once on all training questions, with k chosen on validation, and once, with the
-    same k, without the twins of test questions. The test questions are the same.
+    `KNearestNeighbours` is fitted once on all training questions, tuned on validation, and once, with the same
+    settings, without the twins of test questions. The test questions are the same.
 
     Parameters
     ----------
@@ -105,12 +105,13 @@ def effect_of_leakage(
     pairs = _twins(held, size, group[test], group[train], threshold)[2]
     twin, affected = train & np.isin(group, pairs["earlier"]), np.isin(group[test], pairs["later"])
     benchmarks, of_test = table.questions["benchmark"].to_numpy()[test], table.at(test)
-    forecasts, grid = [], KNearestNeighbours.grid
+    forecasts, settings = [], {}
     for kept in (train, train & ~twin) if twin.any() else ():
         if table.at(kept).observed.any():
-            knn = KNearestNeighbours(grid).fit(table.at(kept), vectors[kept], table.at(val), vectors[val])
+            knn = KNearestNeighbours(**settings).fit(table.at(kept), vectors[kept], table.at(val), vectors[val])
             forecasts.append(knn.predict_proba(vectors[test]))
-            grid = (knn.k,)  # so that the twins alone make the difference
+            names = ("centred", "grid", "weights", "pseudo")  # kept, so that the twins alone make the difference
+            settings = {name: (value,) for name, value in zip(names, knn.chosen, strict=True)}
     rows = []
     for label, chosen in (("with a twin", affected), ("all", np.ones_like(affected))):
         for metric in METRICS if twin.any() and chosen.any() else ():

@@ -1,7 +1,8 @@
-"""Forecasters whose logit is linear in the prompt vector, all models solved together.
+"""Forecasters whose logit is linear in features of the prompt vector, all models solved together.
 
-For model m and prompt vector e (centred, scaled to a root mean square length of one):
-``logit P(correct) = b_m + (w + v_m) . e`` with a difficulty w that all models share and an own deviation v_m.
+For model m and features e of a prompt: ``logit P(correct) = b_m + (w + v_m) . e`` with a difficulty w that all models
+share and an own deviation v_m. The features are the prompt vector itself (centred, scaled to a root mean square length
+of one) or its Gaussian similarities to training prompts.
 """
 
 from __future__ import annotations
@@ -19,20 +20,25 @@ from embedllm.baselines import smoothed_means
 from embedllm.metrics import question_scores
 
 # Penalties from "leave this part out" to hardly any, per observed cell; walked until validation stops gaining.
-PATH = (inf, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+PATH = (inf, 1e-2, 2.5e-3, 6e-4, 1.5e-4, 4e-5, 1e-5, 2.5e-6, 6e-7)
 FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the penalty on own deviations, walked anew at each shaping
+COARSE, EXACT = 1e-6, 1e-9  # relative fall of the objective at which a solve ends, on the way and at last
+SPARED = 1e-3  # share of the features' variance that may be left out with its principal axes
 ANCHOR = 1e-6  # ridge that keeps the level of a model with all answers right, or none, finite
+WIDTHS = (inf, 1.4, 0.7)  # of the similarity; training prompts lie about 1.4 apart
+LANDMARKS = 1000  # training prompts that similarities are taken to, at most
 FLOOR = 0.01  # share of the mean spread that every direction of model space keeps when shaped
 
 
 @dataclass
 class TextLogistic:
-    """Logistic regression on prompt vectors, with what the models share and what is their own.
+    """Logistic regression on prompts, with what the models share and what is their own.
 
     The simpler forecasters are special cases. Without own deviations it is an item-response model of one
     ability a model (b_m) and a difficulty read from the text (1PL with text); without the shared part, one
     ridge-penalised logistic regression a model; without both, the model mean. Penalties are chosen on
-    validation from "leave the part out" on, first the shared one, then the own one.
+    validation from "leave the part out" on, first the shared one, then the own one, for each width of the
+    similarity.
 
     `shapings` then lets models that deviate alike share strength: V is penalised by
     ``trace(V' S^-1 V)`` with ``S = (V V')^(1/2)`` of the last solution (n_models x n_models), anew at each
@@ -46,84 +52,127 @@ class TextLogistic:
         leaves the part out. The best pair is in ``penalties`` after ``fit``.
     shapings : int
         Steps of reweighting; each is kept only if validation log-loss falls.
+    widths : tuple of float
+        Standard deviations of the Gaussian similarity to try, in the unit of standardised prompt vectors; infinity
+        stands for the prompt vector itself, which very wide similarities amount to. The best is in ``width``.
 
     Attributes (after ``fit``)
     --------------------------
     intercepts : ndarray, shape (n_models,), float64
-    betas : ndarray, shape (n_models, d_prompt), float64
-        The w + v_m, for prompt vectors centred by ``centre`` and divided by ``scale``.
+    betas : ndarray, shape (n_models, n_features), float64
+        The w + v_m; where ``width`` is infinite, for prompt vectors centred and scaled as ``features`` has it.
     """
 
     shared: tuple[float, ...] = PATH
     own: tuple[float, ...] = PATH
     shapings: int = 3
+    widths: tuple[float, ...] = WIDTHS
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        """Solve on `train`, choose penalties on `val`; the contract is `baselines.Forecaster`."""
-        self.centre = train_vectors.mean(axis=0, dtype=np.float64)
-        self.scale = np.sqrt(((train_vectors - self.centre) ** 2).sum(axis=1).mean()) or 1.0
-        solver = _Solver(train, self._standardised(train_vectors))
-        val_e = solver.rotated(self._standardised(val_vectors))
-
-        def walk(penalties, solution, root=None) -> tuple:
-            """The best of (loss, penalties, solution) on the way down, up to the first loss that rises."""
-            best = (inf, None, solution)
-            for pair in penalties:
-                solution = solver.solve(*pair, root, solution)
-                probabilities = _probabilities(*solution, val_e)
-                loss = float(np.nanmean(question_scores(probabilities, val.scores, "log_loss")))
-                if loss >= best[0]:
-                    break
-                best = (loss, pair, solution)
-            return best
-
-        _, (shared, _), solution = walk([(shared, inf) for shared in self.shared], None)
-        best = walk([(shared, own) for own in self.own], solution)
+        """Solve on `train`, choose penalties and width on `val`; the contract is `baselines.Forecaster`."""
+        best, search = (inf,), None
+        for width in self.widths:
+            features = _Features(train_vectors, width)
+            solver = _Solver(train, features(train_vectors))
+            here = _Search(solver, features(val_vectors) @ solver.axes, val.scores)
+            _, (shared, _), solution = here.walk([(shared, inf) for shared in self.shared], None)
+            found = here.walk([(shared, own) for own in self.own], solution)
+            if found[0] < best[0]:
+                best, search, self.width, self.features = found, here, width, features
+        root = None
         for _ in range(self.shapings):
             loss, (shared, own), solution = best
             if not solution[2].any():
                 break
-            shaped = walk([(shared, own * factor) for factor in FACTORS], solution, _shape(solution[2]))
+            shape = _shape(solution[2])
+            shaped = search.walk([(shared, own * factor) for factor in FACTORS], solution, shape)
             if shaped[0] >= loss:
                 break
-            best = shaped
-        _, self.penalties, (self.intercepts, common, deviations) = best
-        self.betas = (common + deviations) @ solver.axes.T
+            best, root = shaped, shape
+        _, self.penalties, solution = best
+        self.intercepts, common, deviations = search.solver.solve(*self.penalties, root, solution, EXACT)
+        self.betas = (common + deviations) @ search.solver.axes.T
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        return _probabilities(self.intercepts, 0, self.betas, self._standardised(prompt_vectors))
+        return _probabilities(self.intercepts, 0, self.betas, self.features(prompt_vectors))
+
+
+class _Features:
+    """Prompt vectors to what the logit is linear in."""
+
+    def __init__(self, vectors: np.ndarray, width: float):
+        """Learn centre, scale and landmarks from the training prompts, (n_questions, d_prompt)."""
+        self.centre, self.scale, self.width = vectors.mean(axis=0, dtype=np.float64), 1.0, width
+        self.scale = np.sqrt((self._standardised(vectors) ** 2).sum(axis=1).mean()) or 1.0
+        if width < inf:
+            size = min(LANDMARKS, len(vectors))
+            chosen = np.sort(np.random.default_rng(0).choice(len(vectors), size, replace=False))
+            self.landmarks = self._standardised(vectors[chosen])
+            spread, axes = np.linalg.eigh(self._similarity(self.landmarks))
+            kept = spread > 1e-6 * spread.max()
+            # Nystroem: features whose products are the similarities (Williams and Seeger 2001, NIPS 13).
+            self.mapping = axes[:, kept] / np.sqrt(spread[kept])
+            self.level = (self._similarity(self._standardised(vectors)) @ self.mapping).mean(axis=0)
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Features of prompts: float64, (n_questions, n_features), centred on the training questions."""
+        e = self._standardised(vectors)
+        return e if self.width == inf else self._similarity(e) @ self.mapping - self.level
 
     def _standardised(self, vectors: np.ndarray) -> np.ndarray:
         return (vectors - self.centre) / self.scale
+
+    def _similarity(self, e: np.ndarray) -> np.ndarray:
+        squares = (e**2).sum(axis=1)[:, None] + (self.landmarks**2).sum(axis=1) - 2 * e @ self.landmarks.T
+        return np.exp(-np.maximum(squares, 0) / (2 * self.width**2))
+
+
+@dataclass
+class _Search:
+    """Solutions for one set of features, judged on the validation questions."""
+
+    solver: _Solver
+    val_e: np.ndarray  # their features on the solver's axes
+    val_scores: np.ndarray
+
+    def walk(self, penalties: list, solution: tuple | None, root: tuple | None = None) -> tuple:
+        """The best (loss, penalties, solution) on the way down, up to the first loss that rises."""
+        best = (inf, None, solution)
+        for pair in penalties:
+            solution = self.solver.solve(*pair, root, solution)
+            probabilities = _probabilities(*solution, self.val_e)
+            loss = float(np.nanmean(question_scores(probabilities, self.val_scores, "log_loss")))
+            if loss >= best[0]:
+                break
+            best = (loss, pair, solution)
+        return best
 
 
 class _Solver:
     """Minimises mean log-loss plus ridge penalties by L-BFGS, for any penalties on one training table.
 
-    Works on principal axes of the prompt vectors and divides every coefficient by the square root of its
+    Works on principal axes of the features and divides every coefficient by the square root of its
     expected curvature: nearly round, the objective needs some five steps from a warm start and not fifty.
     """
 
     def __init__(self, train, e: np.ndarray):
-        """Take the scores and the standardised prompt vectors, (n_questions, d_prompt)."""
+        """Take the scores and the features of the training questions, (n_questions, n_features)."""
         spread, axes = np.linalg.eigh(e.T @ e / len(e))
-        kept = spread > 1e-9 * spread.max()
+        kept = np.cumsum(spread) > SPARED * spread.sum()
         self.spread, self.axes = spread[kept], axes[:, kept]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.e = self._tensor(self.rotated(e))
+        self.e = self._tensor(e @ self.axes)
         self.mask, self.y = self._tensor(train.observed), self._tensor(np.nan_to_num(train.scores))
         asked = train.observed.sum(axis=1)
         self.n = max(asked.sum(), 1)
         means = np.clip(smoothed_means(train), 1e-4, 1 - 1e-4)
         self.level, self.curvature = logit(means), means * (1 - means) * np.maximum(asked, 1) / self.n
 
-    def rotated(self, e: np.ndarray) -> np.ndarray:
-        """Standardised prompt vectors on the principal axes of the training questions."""
-        return e @ self.axes
-
-    def solve(self, shared: float, own: float, root: tuple | None, start: tuple | None) -> tuple:
+    def solve(
+        self, shared: float, own: float, root: tuple | None, start: tuple | None, tolerance: float = COARSE
+    ) -> tuple:
         """Intercepts (n_models,), shared (d,) and own coefficients (n_models, d) on principal axes.
 
         `root` is what `_shape` gave: own coefficients are then penalised along its directions of model space.
@@ -166,7 +215,8 @@ class _Solver:
         b, w, v = start or (self.level, np.zeros(d), np.zeros((n_models, d)))
         first = [b, *([w] if shared < inf else []), *([directions.T @ v / stretch[:, None]] if own < inf else [])]
         x = np.concatenate([(value * step).ravel() for value, step in zip(first, steps, strict=True)])
-        found = minimize(objective, x, jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-8, "gtol": 0})
+        options = {"maxiter": 200, "ftol": tolerance, "gtol": 0}
+        found = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
         b, w, z = unpack(found.x)
         return b, w, mixing @ z
 

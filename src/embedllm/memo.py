@@ -19,8 +19,8 @@ import pandas as pd
 
 # Modules that draw, name or run things: they cannot change a computed result.
 PRESENTATION = {
-    "embedllm.figures", "embedllm.audit_figure", "embedllm.study", "embedllm.parameters", "embedllm.execute",
-    "embedllm.memo",
+    "embedllm.figures", "embedllm.audit_figure", "embedllm.calibration_figure", "embedllm.study", "embedllm.parameters",
+    "embedllm.execute", "embedllm.memo",
 }
 
 

@@ -12,8 +12,8 @@ THRESHOLD = 0.5  # a forecast from here on says "correct"; a graded score from h
 CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
 
 
-def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) -> np.ndarray:
-    """The metric in each question, averaged over the models that were asked.
+def cell_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) -> np.ndarray:
+    """The metric in each (model, question) cell.
 
     A score s, whether binary, graded or a known true probability, is treated as the chance that the
     answer counts as correct; the metric is then an expectation over that chance:
@@ -33,15 +33,15 @@ def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) 
 
     Returns
     -------
-    ndarray, shape (n_questions,), float64
-        NaN for a question that no model was asked.
+    ndarray, shape (n_models, n_questions), float64
+        NaN where not asked.
 
     Raises
     ------
     ValueError
         If the metric is unknown, shapes differ, or an observed cell has no forecast in [0, 1].
     """
-    p, s, observed = _checked(probabilities, scores)
+    p, s, observed = checked(probabilities, scores)
     if metric == "accuracy":
         cells = np.where(p >= THRESHOLD, s, 1 - s)
     elif metric == "log_loss":
@@ -51,8 +51,20 @@ def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) 
         cells = (p - s) ** 2
     else:
         raise ValueError(f"no per-question metric {metric!r}; choose accuracy, log_loss or brier")
-    asked = observed.sum(axis=0)
-    total = np.where(observed, cells, 0.0).sum(axis=0)
+    return np.where(observed, cells, np.nan)
+
+
+def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) -> np.ndarray:
+    """The metric in each question: `cell_scores`, whose arguments it takes, averaged over the models asked.
+
+    Returns
+    -------
+    ndarray, shape (n_questions,), float64
+        NaN for a question that no model was asked.
+    """
+    cells = cell_scores(probabilities, scores, metric)
+    asked = (~np.isnan(cells)).sum(axis=0)
+    total = np.nansum(cells, axis=0)
     return np.divide(total, asked, out=np.full(len(asked), np.nan), where=asked > 0)
 
 
@@ -67,7 +79,7 @@ def auc(
     Parameters
     ----------
     probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
-        As in `question_scores`.
+        As in `cell_scores`.
     weights : ndarray of int, shape (n_questions,) or (n_resamples, n_questions), optional
         How often each question counts; default once.
 
@@ -79,9 +91,9 @@ def auc(
     Raises
     ------
     ValueError
-        As in `question_scores`.
+        As in `cell_scores`.
     """
-    p, s, observed = _checked(probabilities, scores)
+    p, s, observed = checked(probabilities, scores)
     if weights is None:
         weights = np.ones(p.shape[1], dtype=np.int64)
     question = np.broadcast_to(np.arange(p.shape[1]), p.shape)
@@ -106,13 +118,13 @@ def auc(
 def expected_calibration_error(probabilities: np.ndarray, scores: np.ndarray, n_bins: int = 15) -> float:
     """Mean absolute gap between forecast and score over bins of about equally many cells.
 
-    Cells are pooled; equal forecasts always share a bin, so fewer bins may result (Naeini et al.,
-    AAAI 2015, with equal-mass bins as in Nguyen and O'Connor, EMNLP 2015).
+    Cells are pooled and cut by `equal_mass_bins` (Naeini et al., AAAI 2015, with equal-mass bins as in
+    Nguyen and O'Connor, EMNLP 2015).
 
     Parameters
     ----------
     probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
-        As in `question_scores`.
+        As in `cell_scores`.
     n_bins : int
 
     Returns
@@ -120,15 +132,23 @@ def expected_calibration_error(probabilities: np.ndarray, scores: np.ndarray, n_
     float
         In [0, 1]. Noise keeps it above zero even for the truth: compare it between forecasters.
     """
-    p, s, observed = _checked(probabilities, scores)
+    p, s, observed = checked(probabilities, scores)
     p, s = p[observed], s[observed]
-    edges = np.quantile(p, np.linspace(0, 1, n_bins + 1)[1:-1])
-    gaps = np.bincount(np.searchsorted(edges, p, side="right"), weights=p - s)
+    gaps = np.bincount(equal_mass_bins(p, n_bins), weights=p - s)
     return float(np.abs(gaps).sum() / len(p))
 
 
-def _checked(probabilities: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both as float64 and the mask of observed cells, after checking that they belong together."""
+def equal_mass_bins(forecasts: np.ndarray, n_bins: int) -> np.ndarray:
+    """The bin of each forecast: int, shape (n,), in 0 to n_bins - 1, about equally many in each.
+
+    Equal forecasts always share a bin, so that some may stay empty.
+    """
+    edges = np.quantile(forecasts, np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.searchsorted(edges, forecasts, side="right")
+
+
+def checked(probabilities: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both as float64 and the mask of observed cells; ValueError if they do not belong together."""
     p, s = np.asarray(probabilities, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if p.shape != s.shape or p.ndim != 2:
         raise ValueError(

@@ -227,6 +227,28 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
     return group.map(part_of_group).rename("part")
 
 
+def folds(table: OutcomeMatrix, n_folds: int, seed: int = 0) -> pd.Series:
+    """Assign every question to one of several folds, as even within each benchmark as can be.
+
+    Questions with the same prompt (case and white space aside) stay together.
+
+    Returns
+    -------
+    Series of int, indexed like ``table.questions``
+        From 0 to n_folds - 1.
+    """
+    rng = np.random.default_rng(seed)
+    group = prompt_groups(table)
+    first = group.drop_duplicates()
+    fold_of_group, start = {}, 0
+    for _, members in first.groupby(table.questions["benchmark"].loc[first.index], sort=True, observed=True):
+        shuffled = rng.permutation(members.to_numpy())
+        numbers = np.arange(start, start + len(shuffled)) % n_folds
+        fold_of_group |= dict(zip(shuffled.tolist(), numbers.tolist(), strict=True))
+        start += len(shuffled)  # goes on where the last benchmark ended, so that no fold gathers the remainders
+    return group.map(fold_of_group).rename("fold")
+
+
 def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
     """The table without some models, and without questions that nobody else answered.
 

@@ -1,0 +1,143 @@
+"""Curves beside the learning curve: how many models and how many of the cells a forecast needs.
+
+``parts``, ``names`` and ``settings`` are those of `ladder.forecast`; every function returns
+per-question values for `experiments.averaged`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+
+from embedllm.completion import complete
+from embedllm.experiments import _scored
+from embedllm.ladder import Parts, forecast
+from embedllm.outcomes import OutcomeMatrix, _trusted
+
+ALONE, WHOLE = "these models alone", "whole pool"
+UNSEEN, SEEN = "unseen questions", "completing seen ones"
+TEXT, COMPLETION = "shaped logistic", "completion"  # what the text says, and what the answers add to it
+HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion by
+
+
+def models_curve(
+    parts: Parts, sizes: Sequence[int], n_draws: int, names: Sequence[str], **settings
+) -> pd.DataFrame:
+    """What other models' answers add to forecasting some models.
+
+    Some models are drawn and the forecasters trained on their answers alone; the forecasts of the same
+    cells after training on the whole pool stand beside. A draw's smaller sets lie within its larger ones.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Numbers of models; the whole pool is always added, and drawn once.
+    n_draws : int
+        A draw moves nothing but the models. One that leaves no answer to train or to validate on is left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``question`` (position in test), ``accuracy``, ``log_loss`` (NaN for a question that none of
+        the drawn models was asked), ``n_models``, ``seed`` (the draw), ``forecaster`` and ``pool``
+        ("these models alone", "whole pool").
+    """
+    test, tables = parts["test"][0], []
+    whole, n_models = forecast(parts, names, **settings), test.shape[0]
+    for size in sorted({min(size, n_models) for size in (*sizes, n_models)}):
+        for draw in range(n_draws if size < n_models else 1):
+            models = np.sort(np.random.default_rng(draw).permutation(n_models)[:size])
+            some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
+            if some is None:
+                continue
+            alone = forecast(some, names, **settings) if size < n_models else whole
+            for name in alone:
+                for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
+                    tables.append(_scored(some["test"][0], probabilities).assign(
+                        n_models=size, seed=draw, forecaster=name, pool=pool))
+    return pd.concat(tables, ignore_index=True)
+
+
+def observed_curve(
+    parts: Parts, shares: Sequence[float], n_seeds: int, names: Sequence[str], **settings
+) -> pd.DataFrame:
+    """Two tasks when only a share of the (model, question) cells is known.
+
+    Forecasting questions that nobody has answered, from their text: the test part. Completing the table:
+    the hidden cells of training questions that keep an answer. There the named forecasters still read
+    text alone, although the question's own answers were among those they learned from; "completion" adds
+    what these answers say about the question (`completion.complete`).
+
+    Parameters
+    ----------
+    shares : sequence of float, in (0, 1]
+        Of the cells of training and validation that are kept, see `kept_cells`. With all of them there
+        is nothing to complete.
+    n_seeds : int
+        A seed moves which cells are kept and the initialisation. One that leaves no answer to train or
+        to validate on is left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``question`` (position in test, or in training), ``accuracy``, ``log_loss`` (NaN where
+        the question has no hidden cell or keeps no answer), ``task`` ("unseen questions", "completing seen
+        ones"), ``share``, ``seed`` and ``forecaster``.
+    """
+    (test, test_vectors), (train, train_vectors) = parts["test"], parts["train"]
+    read = {"test": (test, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
+    tables = []
+    for share in shares:
+        for seed in range(n_seeds):
+            kept = kept_cells(parts, share, seed)
+            held_out = np.random.default_rng([seed, 1]).random(train.shape) < HELD_OUT
+            known = _answered(_hidden(parts, kept))
+            fewer = _answered(_hidden(parts, kept | {"train": kept["train"] & ~held_out}))
+            if known is None or fewer is None:
+                continue
+            own = settings | {"seed": settings["seed"] + seed}
+            found = forecast(known | read, [*names, TEXT], **own)
+            scored = {(UNSEEN, name): _scored(test, found[name][:, : test.shape[1]]) for name in names}
+            if share < 1:
+                seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in found.items()}
+                scores = _cut(train, kept=kept["train"]).scores
+                without = forecast(fewer | read, [TEXT], **own)[TEXT][:, test.shape[1] :]
+                seen[COMPLETION] = complete(scores, seen[TEXT], held_out, without)
+                asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
+                scored |= {(SEEN, name): _scored(asked, seen[name]) for name in (*names, COMPLETION)}
+            tables += [values.assign(task=task, share=share, seed=seed, forecaster=name)
+                       for (task, name), values in scored.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def kept_cells(parts: Parts, share: float, seed: int) -> dict[str, np.ndarray]:
+    """Which cells of training and validation are kept: part to bool, shape (n_models, n_questions).
+
+    Each cell by itself with chance `share`; the cells of a smaller share are among those of a larger one.
+    """
+    rng = np.random.default_rng([seed, 0])
+    return {part: rng.random(parts[part][0].shape) < share for part in ("train", "val")}
+
+
+def _hidden(parts: Parts, kept: dict[str, np.ndarray]) -> Parts:
+    """Training and validation with the other cells hidden."""
+    return {part: (_cut(parts[part][0], kept=cells), parts[part][1]) for part, cells in kept.items()}
+
+
+def _answered(parts: Parts) -> Parts | None:
+    """Without the training and validation questions that nobody answered; None if a part has no other."""
+    rows = {part: np.flatnonzero(parts[part][0].observed.any(axis=0)) for part in ("train", "val")}
+    if not all(len(at) for at in rows.values()):
+        return None
+    return parts | {part: (parts[part][0].at(at), parts[part][1][at]) for part, at in rows.items()}
+
+
+def _cut(table: OutcomeMatrix, models=slice(None), kept=True) -> OutcomeMatrix:
+    """The table of some models (positions), or with some cells alone (mask); nobody needs to have an answer."""
+    scores = np.where(kept, table.scores, np.float32(np.nan))[models]
+    references = {name: values[models] for name, values in table.references.items()}
+    own = {field.name: getattr(table, field.name) for field in fields(table)}
+    return _trusted(**own | {"scores": scores, "models": table.models.iloc[models], "references": references})

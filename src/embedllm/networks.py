@@ -1,0 +1,70 @@
+"""Other forecasters with one vector per LLM: item-response models and a shared two-layer network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from embedllm.training import Trained, Weights, normal, uniform
+
+
+@dataclass
+class ItemResponse(Trained):
+    """Item-response model whose items are read from the text: ``logit = p_m . a(e) - d(e)``.
+
+    A question has a difficulty d(e) and a discrimination a(e), both linear in its prompt vector; a model has an
+    ability p_m. With ``dim`` 1 it is the two-parameter logistic model (2PL), with more the multidimensional one
+    (Reckase 2009, Multidimensional Item Response Theory, chapter 4).
+    """
+
+    WEIGHTS: ClassVar = ("model_vectors", "discrimination", "level", "difficulty", "constant")
+
+    def _initialise(self, n_models, d_prompt, generator, device) -> Weights:
+        """Abilities spread as in a pool of LLMs, every question alike."""
+        level = torch.zeros(self.dim, device=device)
+        level[0] = 1  # the first ability is the general one, until training says otherwise
+        return {
+            "model_vectors": normal(0.5, (n_models, self.dim), generator, device),
+            "discrimination": uniform(d_prompt**-0.5, (self.dim, d_prompt), generator, device),
+            "level": level.requires_grad_(),
+            "difficulty": torch.zeros(d_prompt, device=device, requires_grad=True),
+            "constant": torch.zeros((), device=device, requires_grad=True),
+        }
+
+    @staticmethod
+    def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
+        discrimination = torch.addmm(weights["level"], e, weights["discrimination"].T)  # (batch, dim)
+        difficulty = e @ weights["difficulty"] + weights["constant"]  # (batch,)
+        return torch.addmm(-difficulty[:, None], discrimination, weights["model_vectors"].T)
+
+
+@dataclass
+class TwoLayer(Trained):
+    """A network over model vector and prompt vector: ``logit = v . relu(U p_m + W e + b) + c``.
+
+    Unlike the factorisation it is not linear in the prompt vector. ``hidden`` is the length of b.
+    """
+
+    hidden: int = 64
+
+    WEIGHTS: ClassVar = ("model_vectors", "model_layer", "prompt_layer", "offset", "output", "constant")
+
+    def _initialise(self, n_models, d_prompt, generator, device) -> Weights:
+        """Unit-scale model vectors, the rest as torch's linear layers start."""
+        bound = (self.dim + d_prompt) ** -0.5
+        return {
+            "model_vectors": normal(1, (n_models, self.dim), generator, device),
+            "model_layer": uniform(bound, (self.hidden, self.dim), generator, device),
+            "prompt_layer": uniform(bound, (self.hidden, d_prompt), generator, device),
+            "offset": uniform(bound, (self.hidden,), generator, device),
+            "output": uniform(self.hidden**-0.5, (self.hidden,), generator, device),
+            "constant": uniform(self.hidden**-0.5, (), generator, device),
+        }
+
+    @staticmethod
+    def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
+        question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
+        model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
+        return torch.relu(question[:, None] + model) @ weights["output"] + weights["constant"]

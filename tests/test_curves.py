@@ -1,0 +1,212 @@
+"""Fewer models, fewer cells: what is drawn, hidden and scored, and that what is hidden stays unseen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_parts, make_table
+from scipy.special import expit
+
+from embedllm import curves, ladder
+from embedllm.experiments import averaged
+from embedllm.ladder import forecast
+from embedllm.metrics import question_scores
+
+NAMES, SETTINGS = ["model mean", "shaped logistic"], {"seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """The cheapest forecaster that reads text in place of the costliest: tested is who sees what, not how well."""
+    full = ladder.forecasters
+    monkeypatch.setattr(ladder, "forecasters", lambda settings: full(settings) | {
+        "shaped logistic": full(settings)["1PL with text"]})
+
+
+def changed(parts, change):
+    """The same parts, the scores of each as `change(part, table)` gives them, and its references."""
+    return {part: (table_like(table, *change(part, table)), vectors) for part, (table, vectors) in parts.items()}
+
+
+def table_like(table, scores, truth):
+    """A table at the same places, whose models may have no answer at all."""
+    full = make_table(np.ones(table.shape), references={"true probability": np.float32(truth)}).at(slice(None))
+    object.__setattr__(full, "scores", np.float32(scores))
+    return full
+
+
+@pytest.fixture
+def shifted(rng):
+    """20 models, 1,200 questions with effects that their text does not tell; the truth is known."""
+    vectors = rng.standard_normal((1200, 8)) / 8**0.5
+    logits = rng.standard_normal((20, 1)) + 2 * vectors @ rng.standard_normal(8) + 2 * rng.standard_normal(1200)
+    parts, cuts = make_parts(logits, vectors), np.split(expit(logits), [960, 1080], axis=1)
+    truth = dict(zip(("train", "val", "test"), cuts, strict=True))
+    return changed(parts, lambda part, table: (table.scores, truth[part]))
+
+
+def rows(values, **where):
+    """The rows whose columns have these values."""
+    return values[(values[list(where)] == pd.Series(where)).all(axis=1)]
+
+
+def mean(values, **where):
+    """Mean log-loss of these rows."""
+    return rows(values, **where)["log_loss"].mean()
+
+
+# number of models
+
+
+def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
+    parts = planted[0]
+    values = curves.models_curve(parts, [4, 50], 2, NAMES, **SETTINGS)
+    assert list(values.columns) == ["question", "accuracy", "log_loss", "n_models", "seed", "forecaster", "pool"]
+    n_test = parts["test"][0].shape[1]
+    assert values.groupby(["n_models", "seed"]).size().to_dict() == {
+        (4, 0): 4 * n_test, (4, 1): 4 * n_test, (12, 0): 4 * n_test}
+    full = values[values["n_models"] == 12].set_index(["pool", "forecaster", "question"])[["accuracy", "log_loss"]]
+    pd.testing.assert_frame_equal(full.loc[curves.ALONE], full.loc[curves.WHOLE])
+    by = ["n_models", "forecaster", "pool"]
+    table = averaged(values, by, parts["test"][0], 100).set_index([*by, "metric"])["value"]
+    for key, group in values.groupby(by):
+        np.testing.assert_allclose(table[(*key, "log_loss")], group["log_loss"].mean())
+
+
+def test_some_models_alone_are_a_table_of_their_own(planted):
+    parts = planted[0]
+    values = curves.models_curve(parts, [5], 3, NAMES, **SETTINGS).query("n_models == 5")
+    whole = forecast(parts, NAMES)
+    for draw in range(3):
+        models = np.sort(np.random.default_rng(draw).permutation(12)[:5])
+        own = {part: (make_table(table.scores[models]), vectors) for part, (table, vectors) in parts.items()}
+        for name, alone in forecast(own, NAMES).items():
+            for pool, probabilities in (("these models alone", alone), ("whole pool", whole[name][models])):
+                found = rows(values, seed=draw, forecaster=name, pool=pool)["log_loss"]
+                np.testing.assert_array_equal(found, question_scores(probabilities, own["test"][0].scores, "log_loss"))
+
+
+def test_drawn_models_of_a_smaller_size_are_among_those_of_a_larger():
+    """Each model alone knows a question, so that the questions with a value tell which models were drawn."""
+    parts = make_parts(np.zeros((10, 100)), np.ones((100, 2)))
+    own = np.where(np.eye(10, dtype=bool), 1.0, np.nan)
+    parts = parts | {"test": (make_table(own), np.ones((10, 2), np.float32))}
+    values = curves.models_curve(parts, [3, 6], 4, ["model mean"])
+    for seed in range(4):
+        drawn = {size: set(group.loc[group["log_loss"].notna(), "question"])
+                 for size, group in rows(values, seed=seed).groupby("n_models")}
+        assert [len(drawn[size]) for size in (3, 6)] == [3, 6]
+        assert drawn[3] < drawn[6]
+
+
+def test_what_models_share_is_learned_from_all_of_them(rng):
+    """One difficulty for all: few models alone do not see it as well, except by their own means."""
+    vectors = rng.standard_normal((400, 30)) / 30**0.5
+    logits = rng.standard_normal((40, 1)) + 4 * vectors @ rng.standard_normal(30)
+    values = curves.models_curve(make_parts(logits, vectors), [3, 20], 8, NAMES, **SETTINGS)
+    gain = {(size, name): mean(values, n_models=size, forecaster=name, pool=curves.ALONE)
+            - mean(values, n_models=size, forecaster=name, pool=curves.WHOLE)
+            for size in (3, 20) for name in NAMES}
+    assert gain[3, "shaped logistic"] > 0.01
+    assert gain[20, "shaped logistic"] < gain[3, "shaped logistic"] / 2
+    assert abs(gain[3, "model mean"]) < 0.002
+
+
+def test_models_without_training_answers_are_drawn_and_empty_draws_left_out(planted):
+    """Eleven of twelve models have answers in test alone; most draws of two teach nothing."""
+    def only_the_first(part, table):
+        scores = table.scores.copy()
+        if part != "test":
+            scores[1:] = np.nan
+        return scores, scores
+
+    parts = changed(planted[0], only_the_first)
+    values = curves.models_curve(parts, [2], 12, [*NAMES, "kNN"], **SETTINGS)
+    has_first = [draw for draw in range(12) if 0 in np.random.default_rng(draw).permutation(12)[:2]]
+    assert 0 < len(has_first) < 12
+    assert sorted(values.query("n_models == 2")["seed"].unique()) == has_first
+    assert values["log_loss"].notna().all()
+
+
+# observed cells
+
+
+def test_kept_cells_are_a_random_share_and_nested(planted):
+    parts = planted[0]
+    few, many = (curves.kept_cells(parts, share, 3) for share in (0.2, 0.6))
+    for part in ("train", "val"):
+        assert abs(few[part].mean() - 0.2) < 0.02 and abs(many[part].mean() - 0.6) < 0.02
+        assert (many[part] | ~few[part]).all()
+    assert not np.array_equal(few["train"], curves.kept_cells(parts, 0.2, 4)["train"])
+    assert all(cells.all() for cells in curves.kept_cells(parts, 1.0, 0).values())
+
+
+def test_all_cells_leave_nothing_to_complete(planted):
+    parts = planted[0]
+    values = curves.observed_curve(parts, [1.0], 2, NAMES, **SETTINGS)
+    assert list(values.columns) == ["question", "accuracy", "log_loss", "task", "share", "seed", "forecaster"]
+    assert set(values["task"]) == {"unseen questions"}
+    for name, probabilities in forecast(parts, NAMES).items():
+        expected = question_scores(probabilities, parts["test"][0].scores, "log_loss")
+        for seed in (0, 1):
+            np.testing.assert_allclose(rows(values, forecaster=name, seed=seed)["log_loss"], expected, rtol=1e-5)
+
+
+def test_hidden_cells_never_matter(shifted):
+    """Scored against known probabilities, all values stay the same bits when every hidden answer is turned."""
+    kept = curves.kept_cells(shifted, 0.3, 1)
+
+    def turned(part, table):
+        scores = np.where(kept[part], table.scores, 1 - table.scores) if part in kept else 1 - table.scores
+        return scores, table.references["true probability"]
+
+    names = [*NAMES, "kNN"]
+    before, after = (curves.observed_curve(parts, [0.3], 2, names, **SETTINGS).query("seed == 1")
+                     for parts in (shifted, changed(shifted, turned)))
+    assert set(before["task"]) == {"unseen questions", "completing seen ones"}
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_completion_is_scored_where_a_seen_question_hides_something(shifted):
+    train = shifted["train"][0]
+    kept = curves.kept_cells(shifted, 0.1, 0)["train"]
+    values = curves.observed_curve(shifted, [0.1], 1, ["model mean"], **SETTINGS)
+    scored = rows(values, task="completing seen ones", forecaster="model mean").set_index("question")
+    seen = kept.any(axis=0)
+    assert not seen.all() and len(scored) == train.shape[1]
+    np.testing.assert_array_equal(scored["log_loss"].notna(), seen)
+    means = (np.where(kept, train.scores, 0).sum(axis=1) + train.scores[kept].mean()) / (kept.sum(axis=1) + 1)
+    truth = np.where(~kept & seen, train.references["true probability"], np.nan)
+    expected = question_scores(np.repeat(means[:, None], len(seen), axis=1), truth, "log_loss")
+    np.testing.assert_allclose(scored["log_loss"], expected, rtol=1e-5)
+
+
+def test_own_answers_beat_the_text_the_more_of_them_are_kept(shifted):
+    values = curves.observed_curve(shifted, [0.1, 0.2, 0.8], 1, NAMES, **SETTINGS)
+    gain = [mean(values, task=curves.SEEN, share=share, forecaster="shaped logistic")
+            - mean(values, task=curves.SEEN, share=share, forecaster="completion") for share in (0.1, 0.2, 0.8)]
+    assert 0.03 < gain[0] < gain[1] < gain[2]
+    assert set(values.query("task == 'unseen questions'")["forecaster"]) == set(NAMES)  # no answers: no completion
+    truth, unseen = shifted["train"][0].references["true probability"], curves.kept_cells(shifted, 0.8, 0)["train"]
+    least = np.nanmean(question_scores(truth, np.where(unseen, np.nan, truth), "log_loss"))
+    excess = {name: mean(values, task=curves.SEEN, share=0.8, forecaster=name) - least
+              for name in ("completion", "shaped logistic")}
+    assert excess["completion"] < 0.3 * excess["shaped logistic"]
+
+
+def test_averages_of_both_tasks_come_back(shifted):
+    values = curves.observed_curve(shifted, [0.3], 2, ["model mean"], **SETTINGS)
+    for part, task in (("test", curves.UNSEEN), ("train", curves.SEEN)):
+        some = rows(values, task=task)
+        table = averaged(some, ["forecaster", "share"], shifted[part][0], 100).set_index(["forecaster", "metric"])
+        for name, group in some.groupby("forecaster"):
+            found = table.loc[(name, "log_loss")]
+            np.testing.assert_allclose(found["value"], group.groupby("question")["log_loss"].mean().mean())
+            assert found["low"] < found["value"] < found["high"]
+
+
+def test_a_share_that_leaves_nothing_is_left_out():
+    parts = make_parts(np.zeros((3, 60)), np.random.default_rng(0).standard_normal((60, 2)))
+    values = curves.observed_curve(parts, [0.01, 0.9], 3, ["model mean", "kNN"], **SETTINGS)
+    assert 0.9 in set(values["share"])
+    asked = [seed for seed in range(3) if all(cells.any() for cells in curves.kept_cells(parts, 0.01, seed).values())]
+    assert set(values.query("share == 0.01")["seed"]) <= set(asked) != {0, 1, 2}

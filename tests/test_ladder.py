@@ -1,0 +1,145 @@
+"""The ladder: who is handed what, folds, cross-fitting, rungs that know benchmarks only, controls that lose."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_parts, make_table
+from scipy.special import expit, logit
+
+from embedllm import ladder
+from embedllm.baselines import ModelMean
+from embedllm.benchmark_only import BenchmarkMean, BoostedTrees, one_hot
+from embedllm.calibration import scaled
+from embedllm.metrics import question_scores
+from embedllm.networks import ItemResponse, TwoLayer
+from embedllm.outcomes import folds
+
+SMALL = {"seed": 0, "dim": 4, "batch_cells": 1024, "learning_rate": 0.01, "epochs": 30}
+
+
+def loss(probabilities, table) -> float:
+    return float(np.nanmean(question_scores(probabilities, table.scores, "log_loss")))
+
+
+@pytest.fixture
+def by_benchmark(rng):
+    """12 models on four benchmarks, each with its own probability for each model: (parts, probabilities)."""
+    truth, names = expit(1.5 * rng.standard_normal((12, 4))), rng.permutation(np.repeat(list("abcd"), 500))
+    vectors = one_hot(pd.Series(names))
+    return make_parts(logit(truth) @ vectors.T, vectors), truth
+
+
+@pytest.mark.parametrize("rung", [BenchmarkMean, BoostedTrees])
+def test_rungs_that_know_the_benchmark_recover_its_means(rung, by_benchmark):
+    parts, truth = by_benchmark
+    fitted = rung().fit(*parts["train"], *parts["val"])
+    error = np.abs(fitted.predict_proba(np.eye(4, dtype=np.float32)) - truth)
+    assert error.mean() < 0.06  # trees pool models that are much alike, so single pairs may be farther off
+    mean = ModelMean().fit(*parts["train"], *parts["val"])
+    gain = loss(mean.predict_proba(parts["test"][1]), parts["test"][0]) - loss(
+        fitted.predict_proba(parts["test"][1]), parts["test"][0])
+    assert gain > 0.05
+
+
+@pytest.mark.parametrize("rung", [BenchmarkMean, BoostedTrees])
+def test_a_benchmark_never_trained_on_is_forecast_from_the_model(rung, by_benchmark):
+    parts, _ = by_benchmark
+    table, vectors = parts["train"]
+    seen = vectors[:, 3] == 0
+    fitted = rung().fit(table.at(seen), vectors[seen], *parts["val"])
+    unknown = fitted.predict_proba(np.eye(4, dtype=np.float32))[:, 3]
+    assert np.corrcoef(unknown, table.at(seen).model_means)[0, 1] > 0.8
+
+
+def test_benchmark_means_with_one_pseudo_answer(by_benchmark):
+    """Counted by hand on the smallest table."""
+    table = make_table([[1, 1, 0, np.nan], [0, 1, np.nan, 1]])
+    vectors = np.float32([[1, 0], [1, 0], [0, 1], [0, 1]])
+    fitted = BenchmarkMean(grid=(2,)).fit(table, vectors, table, vectors)
+    means = (np.array([2, 2]) + 4 / 6) / 4  # with one pseudo-answer at the pool's mean
+    expected = [[(2 + 2 * means[0]) / 4, (0 + 2 * means[0]) / 3], [(1 + 2 * means[1]) / 4, (1 + 2 * means[1]) / 3]]
+    np.testing.assert_allclose(fitted.predict_proba(np.eye(2, dtype=np.float32)), expected, rtol=1e-6)
+
+
+def test_abilities_and_discrimination_of_a_2pl_pool_are_recovered(rng):
+    """Unlike in the 1PL, models lie farther apart on questions that tell them apart better."""
+    ability, vectors = np.linspace(-1.5, 1.5, 15), rng.standard_normal((6000, 4)) / 2
+    slope = 1.5 + vectors @ np.array([1.2, 0, 0, 0])
+    parts = make_parts(slope * ability[:, None] - vectors @ np.array([0, 1.5, 0, 0]), vectors)
+    fitted = ItemResponse(dim=1, noise=0, batch_cells=2048, learning_rate=0.01).fit(*parts["train"], *parts["val"])
+    found = fitted.model_vectors[:, 0] * fitted.level[0]
+    np.testing.assert_allclose(found - found.mean(), 1.5 * ability, atol=0.2)
+    direction = fitted.discrimination[0] / fitted.level[0]
+    np.testing.assert_allclose(direction, [0.8, 0, 0, 0], atol=0.15)
+    assert abs(np.corrcoef(fitted.difficulty, [0, 1, 0, 0])[0, 1]) > 0.97
+
+
+def test_the_network_learns_what_no_linear_forecaster_can(rng):
+    """Questions are hard on one side of a circle and easy on the other, for all models alike."""
+    vectors = rng.standard_normal((4000, 2))
+    inside = (vectors**2).sum(axis=1) < 1.4
+    parts = make_parts(np.where(inside, 2.0, -2.0) * np.ones((10, 1)), vectors)
+    network = TwoLayer(dim=4, hidden=32, noise=0, batch_cells=1024, learning_rate=0.01)
+    kernel = ladder.forecasters(SMALL)[ladder.OURS]
+    test, e = parts["test"]
+    linear, *others = (loss(one.fit(*parts["train"], *parts["val"]).predict_proba(e), test)
+                       for one in (ladder.forecasters(SMALL)["shaped logistic"], network, kernel))
+    assert linear > 0.68
+    assert max(others) < 0.5  # the truth has 0.37
+
+
+def test_folds_keep_prompts_together_and_benchmarks_even(rng):
+    benchmarks = np.repeat(["a", "b", "c"], [100, 53, 3])
+    prompts = [f"prompt {number}" for number in range(156)]
+    prompts[1] = prompts[0].upper()
+    table = make_table(np.ones((2, 156)), prompts=prompts, benchmarks=benchmarks)
+    found = folds(table, 5, seed=0)
+    assert found.iloc[0] == found.iloc[1]
+    counts = pd.crosstab(benchmarks, found.to_numpy())
+    assert (counts.max(axis=1) - counts.min(axis=1) <= 2).all()
+    sizes = found.value_counts()
+    assert sizes.max() - sizes.min() <= 2
+    assert not found.equals(folds(table, 5, seed=1))
+
+
+def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(planted):
+    """Flipping the answers to the questions of one fold leaves their own forecasts as they are."""
+    parts, _ = planted
+    table, vectors = parts["train"]
+    names = ["model mean", "logistic per model"]
+    first = ladder.cross_fit(table, vectors, names, 3, **SMALL)
+    fold = folds(table, 6, 0).to_numpy() // 2
+    scores = np.where(fold == 1, 1 - table.scores, table.scores)
+    flipped = make_table(scores, prompts=table.questions["prompt"], benchmarks=table.questions["benchmark"])
+    second = ladder.cross_fit(flipped, vectors, names, 3, **SMALL)
+    for name in names:
+        np.testing.assert_array_equal(first["raw"][name][:, fold == 1], second["raw"][name][:, fold == 1])
+        assert not np.allclose(first["raw"][name][:, fold == 0], second["raw"][name][:, fold == 0])
+    assert loss(first["raw"]["logistic per model"], table) < loss(first["raw"]["model mean"], table) - 0.02
+    rows = first["folds"].query("name == 'logistic per model'").set_index("fold")
+    assert list(rows.index) == [0, 1, 2]
+    for number, heat in rows["temperature"].items():
+        told = first["raw"]["logistic per model"][:, fold == number]
+        np.testing.assert_array_equal(first["scaled"]["logistic per model"][:, fold == number], scaled(told, heat))
+
+
+def test_controls_lose(planted):
+    """What learns from shuffled labels or noise for prompts is no better than the model mean."""
+    parts, _ = planted
+    found = ladder.forecast(parts, ["model mean", "factorisation", *ladder.CONTROLS], **SMALL)
+    mean, real, *controls = (loss(found[name], parts["test"][0]) for name in found)
+    assert real < mean - 0.02
+    assert min(controls) > mean - 0.003
+
+
+def test_the_ladder_has_one_budget_and_contains_the_published_settings():
+    rungs = ladder.forecasters({"seed": 3, "noise": 0.1})
+    tuned = {name: rung.candidates for name, rung in rungs.items() if hasattr(rung, "candidates")}
+    assert len(tuned) == 4
+    assert {len(candidates) for candidates in tuned.values()} == {12}
+    assert all(one.seed == 3 and one.noise == 0.1 for candidates in tuned.values() for one in candidates)
+    assert all(a != b for candidates in tuned.values() for a, b in pairwise(candidates))
+    published = rungs["factorisation, published"]
+    assert (published.dim, published.learning_rate, published.epochs, published.patience) == (232, 1e-4, 50, 0)
