@@ -22,7 +22,7 @@ TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r
 SETUP := $(VENV)/.embedllm-$(TORCH)
 
 NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
-             06_embedder_ablation
+             06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
 .PHONY: help setup reproduce notebooks smoke test test-slow lint lock lab publish clean distclean weights-mpnet
@@ -74,6 +74,7 @@ $(RUN)/03_correctness_forecasting.done: $(TABLE)
 $(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products
 $(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products
 $(RUN)/06_embedder_ablation.done: $(TABLE)
+$(RUN)/07_sensitivity.done: $(TABLE)
 -include $(wildcard $(RUN)/*.d)
 
 test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size

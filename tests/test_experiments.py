@@ -2,7 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from conftest import make_table
+import pytest
+from conftest import make_parts, make_table
 
 from embedllm import experiments
 
@@ -55,3 +56,17 @@ def test_each_metric_has_its_targets():
         (unknown, "accuracy", [1, 0]), (unknown, "log_loss", [0.5, 0.4]), (unknown, "score", [0.5, 0.4]),
     ):
         np.testing.assert_array_equal(experiments.targets(table, metric)[0], np.float32([*expected, np.nan]))
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_worlds_without_specialisation_look_like_a_pool_that_has_none(rng, special):
+    vectors = rng.standard_normal((1500, 10)) / 10**0.5
+    logits = rng.standard_normal((12, 1)) - 2 * vectors @ rng.standard_normal(10)
+    if special:
+        logits = logits + 2 * rng.standard_normal((12, 10)) @ vectors.T
+    parts = make_parts(logits, vectors)
+    found = experiments.without_specialisation(parts, ["logistic per model"], "1PL with text", 6, seed=0)
+    assert list(found["world"]) == list(range(7))
+    observed, *drawn = found["difference"]
+    assert min(drawn) > -0.004  # nothing to gain by treating models one by one
+    assert (observed < min(drawn) - 0.02) if special else (observed > min(drawn) - 0.01)

@@ -13,15 +13,17 @@ from embedllm.factorization import Factorization
 from embedllm.linear import TextLogistic
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
+from embedllm.pool import Pool
 from embedllm.training import Tuned
 
 FORECASTERS = {
     "model mean": ModelMean,
     "kNN": lambda: KNearestNeighbours(grid=(5, 21, 61)),
-    "1PL with text": lambda: TextLogistic(own=(inf,), widths=(inf,)),
-    "logistic per model": lambda: TextLogistic(shared=(inf,), shapings=0, widths=(inf,)),
-    "shaped logistic": lambda: TextLogistic(widths=(inf,)),
-    "kernel factorisation": TextLogistic,
+    "1PL with text": lambda: TextLogistic(own=(inf,)),
+    "logistic per model": lambda: TextLogistic(shared=(inf,), shapings=0),
+    "shaped logistic": TextLogistic,
+    "logistic on similarities": lambda: TextLogistic(width=0.7),
+    "pool": lambda: Pool({"linear": TextLogistic(shapings=0), "kNN": KNearestNeighbours(grid=(5, 21))}),
     "2PL with text": lambda: Tuned([ItemResponse(dim=1, batch_cells=1024, weight_decay=d) for d in (0, 1e-4)]),
     "MIRT with text": lambda: ItemResponse(dim=3, batch_cells=1024, learning_rate=0.01),
     "two-layer network": lambda: TwoLayer(dim=8, hidden=16, batch_cells=1024, learning_rate=0.01),
@@ -76,7 +78,8 @@ def test_missing_cells_do_not_count(forecaster):
 
 
 @pytest.mark.parametrize("name", [
-    "kNN", "logistic per model", "kernel factorisation", "MIRT with text", "two-layer network", "factorisation"])
+    "kNN", "logistic per model", "logistic on similarities", "pool", "MIRT with text", "two-layer network",
+    "factorisation"])
 def test_reading_the_prompt_pays_only_if_labels_are_real(name, planted):
     parts, _ = planted
     mean = log_loss(ModelMean().fit(*parts["train"], *parts["val"]), parts)

@@ -11,10 +11,11 @@ from scipy.special import expit, logit
 from embedllm import ladder
 from embedllm.baselines import ModelMean
 from embedllm.benchmark_only import BenchmarkMean, BoostedTrees, one_hot
-from embedllm.calibration import scaled
+from embedllm.calibration import excess_loss, scaled
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
 from embedllm.outcomes import folds
+from embedllm.sources.simulated import simulate
 
 SMALL = {"seed": 0, "dim": 4, "batch_cells": 1024, "learning_rate": 0.01, "epochs": 30}
 
@@ -143,3 +144,29 @@ def test_the_ladder_has_one_budget_and_contains_the_published_settings():
     assert all(a != b for candidates in tuned.values() for a, b in pairwise(candidates))
     published = rungs["factorisation, published"]
     assert (published.dim, published.learning_rate, published.epochs, published.patience) == (232, 1e-4, 50, 0)
+
+
+def recovered(n_questions: int) -> float:
+    """Share of what specialisation is worth to a reader, where the prompt vector says what the text says."""
+    table = simulate(n_models=30, n_questions=n_questions, blur=1e-6)
+    benchmark, subtopic, cue = (table.questions[name] for name in ("benchmark", "subtopic", "difficulty_cue"))
+    topic, level = one_hot(benchmark + subtopic.astype(str)), (cue.to_numpy()[:, None] - 3) / 2
+    vectors = np.concatenate([topic, one_hot(benchmark) * level], axis=1).astype(np.float32)
+    cuts = np.split(np.arange(n_questions), [int(0.8 * n_questions), int(0.9 * n_questions)])
+    parts = {part: (table.at(at), vectors[at]) for part, at in zip(("train", "val", "test"), cuts, strict=True)}
+    told, test = ladder.forecast(parts, [ladder.OURS], seed=0), parts["test"][0]
+    rows = excess_loss(told, test, np.ones((2, test.shape[1]), int)).set_index(["forecaster", "quantity"])
+    return rows.loc[(ladder.OURS, "recovered"), "value"]
+
+
+def test_the_pooled_factorisation_comes_closer_to_the_text_ceiling_the_more_questions_it_sees():
+    few, many = recovered(1000), recovered(8000)
+    assert few < 0.3 < 0.6 < many < 1
+
+
+def test_a_pool_in_the_ladder_is_the_pool_of_its_members(planted):
+    """Sharing fits between rungs changes nothing."""
+    parts = {part: (table.at(range(150)), vectors[:150]) for part, (table, vectors) in planted[0].items()}
+    alone = ladder.forecasters(SMALL)[ladder.OURS].fit(*parts["train"], *parts["val"])
+    shared = ladder.forecast(parts, ["kNN", "shaped logistic", ladder.OURS], **SMALL)[ladder.OURS]
+    np.testing.assert_array_equal(alone.predict_proba(parts["test"][1]), shared)

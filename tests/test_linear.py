@@ -25,7 +25,7 @@ def test_each_model_alone_equals_scikit_learn(rng, missing):
     parts = make_parts(logits, vectors, missing=missing)
     train, e = parts["train"]
     penalty = 1e-3
-    fitted = TextLogistic(shared=(inf,), own=(penalty,), shapings=0, widths=(inf,)).fit(*parts["train"], *parts["val"])
+    fitted = TextLogistic(shared=(inf,), own=(penalty,), shapings=0).fit(*parts["train"], *parts["val"])
     e = (e - e.mean(axis=0)) / fitted.features.scale
     cells = train.observed.sum()
     for m in range(4):
@@ -40,7 +40,7 @@ def test_abilities_and_difficulty_of_a_one_dimensional_pool_are_recovered(rng):
     ability, direction = np.linspace(-1.5, 1.5, 10), rng.standard_normal(5)
     vectors = rng.standard_normal((12_000, 5))
     parts = make_parts(ability[:, None] - vectors @ direction, vectors)
-    fitted = TextLogistic(shared=(1e-6,), own=(inf,), widths=(inf,)).fit(*parts["train"], *parts["val"])
+    fitted = TextLogistic(shared=(1e-6,), own=(inf,)).fit(*parts["train"], *parts["val"])
     level = fitted.intercepts - fitted.betas @ fitted.features.centre / fitted.features.scale
     np.testing.assert_allclose(level, ability, atol=0.12)
     np.testing.assert_allclose(fitted.betas / fitted.features.scale, np.tile(-direction, (10, 1)), atol=0.06)
@@ -48,7 +48,7 @@ def test_abilities_and_difficulty_of_a_one_dimensional_pool_are_recovered(rng):
 
 def test_strong_penalties_leave_the_model_mean(planted):
     parts = planted[0]
-    fitted = TextLogistic(shared=(1e6,), own=(1e6,), shapings=0, widths=(inf,)).fit(*parts["train"], *parts["val"])
+    fitted = TextLogistic(shared=(1e6,), own=(1e6,), shapings=0).fit(*parts["train"], *parts["val"])
     mean = ModelMean().fit(*parts["train"], *parts["val"])
     np.testing.assert_allclose(fitted.predict_proba(parts["test"][1]), mean.predict_proba(parts["test"][1]), atol=0.005)
 
@@ -60,7 +60,7 @@ def test_shaping_finds_the_few_directions_in_which_models_differ(seed):
     vectors = rng.standard_normal((500, 30)) / 30**0.5
     logits = 4 * np.outer(rng.standard_normal(40), rng.standard_normal(30)) @ vectors.T
     parts = make_parts(logits, vectors, seed=seed)
-    plain, shaped = (TextLogistic(shapings=n, widths=(inf,)).fit(*parts["train"], *parts["val"]) for n in (0, 3))
+    plain, shaped = (TextLogistic(shapings=n).fit(*parts["train"], *parts["val"]) for n in (0, 3))
     truth = expit(logits[:, -len(parts["test"][1]):])
     error = [np.mean((fitted.predict_proba(parts["test"][1]) - truth) ** 2) for fitted in (plain, shaped)]
     assert error[1] < 0.6 * error[0]

@@ -12,7 +12,7 @@ import pytest
 from conftest import make_table
 from PIL import Image
 
-from embedllm import figures, memo, metrics, study
+from embedllm import figures, memo, metrics, probing, study
 from embedllm.factorization import Factorization
 from embedllm.memo import Memory
 from embedllm.parameters import NOTEBOOKS, ParameterError, read
@@ -222,18 +222,19 @@ def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
     assert memory.read_back == 1
 
 
-def test_code_that_computes_counts_and_code_that_draws_does_not(tmp_path, monkeypatch):
+def test_code_behind_a_result_counts_and_other_code_does_not(tmp_path, monkeypatch):
     copies = {}
-    for name in (metrics.__name__, figures.__name__):
+    for name in (metrics.__name__, figures.__name__, probing.__name__):
         copy = tmp_path / f"{name}.py"
         copy.write_bytes(Path(sys.modules[name].__file__).read_bytes())
         monkeypatch.setattr(sys.modules[name], "__file__", str(copy))
         copies[name] = copy
-    before = memo._code()
+    before = memo._code("embedllm.experiments")
     copies[figures.__name__].write_text("# another palette")
-    assert memo._code() == before
+    copies[probing.__name__].write_text("# another probe")
+    assert memo._code("embedllm.experiments") == before
     copies[metrics.__name__].write_text("# another metric")
-    assert memo._code() != before
+    assert memo._code("embedllm.experiments") != before
 
 
 def test_a_trained_factorisation_is_remembered(tmp_path, planted):

@@ -7,7 +7,6 @@ per-question values for `experiments.averaged`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,11 @@ import pandas as pd
 from embedllm.completion import complete
 from embedllm.experiments import _scored
 from embedllm.ladder import Parts, forecast
-from embedllm.outcomes import OutcomeMatrix, _trusted
+from embedllm.outcomes import OutcomeMatrix, changed
 
 ALONE, WHOLE = "these models alone", "whole pool"
 UNSEEN, SEEN = "unseen questions", "completing seen ones"
-TEXT, COMPLETION = "shaped logistic", "completion"  # what the text says, and what the answers add to it
+TEXT, COMPLETION = "1PL with text", "completion"  # what the text says, and what the answers add to it
 HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion by
 
 
@@ -99,7 +98,7 @@ def observed_curve(
             if known is None or fewer is None:
                 continue
             own = settings | {"seed": settings["seed"] + seed}
-            found = forecast(known | read, [*names, TEXT], **own)
+            found = forecast(known | read, list(dict.fromkeys([*names, TEXT])), **own)
             scored = {(UNSEEN, name): _scored(test, found[name][:, : test.shape[1]]) for name in names}
             if share < 1:
                 seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in found.items()}
@@ -139,5 +138,4 @@ def _cut(table: OutcomeMatrix, models=slice(None), kept=True) -> OutcomeMatrix:
     """The table of some models (positions), or with some cells alone (mask); nobody needs to have an answer."""
     scores = np.where(kept, table.scores, np.float32(np.nan))[models]
     references = {name: values[models] for name, values in table.references.items()}
-    own = {field.name: getattr(table, field.name) for field in fields(table)}
-    return _trusted(**own | {"scores": scores, "models": table.models.iloc[models], "references": references})
+    return changed(table, scores=scores, models=table.models.iloc[models], references=references)

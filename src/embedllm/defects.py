@@ -7,7 +7,6 @@ validation, no noise in forecasts, missing cells left out, nothing chosen on tes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from embedllm.factorization import Factorization
 from embedllm.inference import holm, paired_test
 from embedllm.ladder import Parts
 from embedllm.metrics import question_scores
-from embedllm.outcomes import OutcomeMatrix, _trusted, prompt_groups
+from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
 from embedllm.routing import best_single, choose, gained
 from embedllm.sources._rows import resolved
 from embedllm.sources._simulated_flaws import blocks_never_run
@@ -95,7 +94,7 @@ def _cases(parts: Parts, settings: dict) -> Iterator[Case]:
     """Every defect with the trainings of one seed; which there are, and in which order, depends on the table only."""
     rng = np.random.default_rng(settings["seed"])
     (table, vectors), (test, test_vectors) = parts["train"], parts["test"]
-    labelled = _changed(test, references={})  # scored by the labels, which are all that the official code has
+    labelled = changed(test, references={})  # scored by the labels, which are all that the official code has
 
     def trained(change: Parts | None = None, **other) -> Values:
         return _measured(train(parts | (change or {}), **settings | other).predict_proba(test_vectors), test)
@@ -118,7 +117,7 @@ def _cases(parts: Parts, settings: dict) -> Iterator[Case]:
 
     gappy, note = _with_gaps(parts, rng)
     if gappy:
-        filled = {part: (_changed(gaps, scores=np.nan_to_num(gaps.scores)), at) for part, (gaps, at) in gappy.items()}
+        filled = {part: (changed(gaps, scores=np.nan_to_num(gaps.scores)), at) for part, (gaps, at) in gappy.items()}
         yield Case("missing labels count as wrong", note, trained(gappy), trained(filled))
     else:
         yield Case("missing labels count as wrong", note)
@@ -176,7 +175,7 @@ def _with_gaps(parts: Parts, rng: np.random.Generator) -> tuple[Parts | None, st
         return None, f"hardly a cell is missing ({missing.mean():.1%}), and there are too few benchmarks to drop any"
     cut = np.split(gone, [known["train"][0].shape[1]], axis=1)
     dropped = {
-        part: (_changed(table, scores=np.where(away, np.float32(np.nan), table.scores)), vectors)
+        part: (changed(table, scores=np.where(away, np.float32(np.nan), table.scores)), vectors)
         for (part, (table, vectors)), away in zip(known.items(), cut, strict=True)
     }
     return dropped, f"injected: about {DROPPED:.0%} of (model, benchmark) blocks dropped at random, besides {own}"
@@ -212,7 +211,7 @@ def _maxima(table: OutcomeMatrix, repeats: pd.DataFrame) -> OutcomeMatrix:
     settled = resolved(_cells(table, repeats), repeats["score"], "max")
     scores = table.scores.copy()
     scores.flat[settled.index] = settled
-    return _changed(table, scores=scores)
+    return changed(table, scores=scores)
 
 
 def _all_rows(table: OutcomeMatrix, repeats: pd.DataFrame) -> tuple[OutcomeMatrix, np.ndarray]:
@@ -230,9 +229,4 @@ def _all_rows(table: OutcomeMatrix, repeats: pd.DataFrame) -> tuple[OutcomeMatri
         columns.append(np.flatnonzero(~np.isnan(block).all(axis=0)))
         blocks.append(block[:, columns[-1]])
     at = np.concatenate(columns)
-    return _changed(table.at(at), scores=np.hstack(blocks)), at
-
-
-def _changed(table: OutcomeMatrix, **changes) -> OutcomeMatrix:
-    """The table with some fields replaced; like a part of a table it may lack scores or repeat a question."""
-    return _trusted(**{field.name: getattr(table, field.name) for field in fields(table)} | changes)
+    return changed(table.at(at), scores=np.hstack(blocks)), at

@@ -157,9 +157,9 @@ def readme_tables() -> dict[str, str]:
     """The README's tables in Markdown, from the committed CSV files alone."""
     results, times = [], []
     for folder in (FIGURES / name for name in ("mmlu-pro", "alpaca-eval", "simulated")):
-        forecasts = pd.read_csv(folder / "03_forecasters.csv").rename(columns={"forecaster": "method"})
-        names = {"log_loss": "log-loss", "auc": "AUC", "brier": "Brier score"}
-        forecasts["measure"] = "forecast " + forecasts["metric"].replace(names)
+        forecasts = pd.read_csv(folder / "03_cross_fitted.csv").rename(columns={"forecaster": "method"})
+        names = {"accuracy": "forecast accuracy", "log_loss": "forecast log-loss"}
+        forecasts = forecasts[forecasts["metric"].isin(names)].assign(measure=forecasts["metric"].map(names))
         routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
         routing = routing[routing["benchmark"] == "all"].assign(measure="routing score")
         both = pd.concat([forecasts, routing])

@@ -6,6 +6,8 @@ of the factorisation. Notebooks call these through ``run.remember``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,8 @@ from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import PAPER, Parts, forecast
 from embedllm.metrics import THRESHOLD, question_scores
-from embedllm.outcomes import OutcomeMatrix, prompt_groups
+from embedllm.one_dimensional import fit_one_dimensional
+from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
 
 METRICS = ("accuracy", "log_loss")
 
@@ -92,6 +95,40 @@ def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) 
                 tables.append(_scored(parts["test"][0], probabilities).assign(
                     n_train=len(rows), seed=seed, forecaster=name))
     return pd.concat(tables, ignore_index=True)
+
+
+def without_specialisation(
+    parts: Parts, names: Sequence[str], reference: str, n_worlds: int, **settings
+) -> pd.DataFrame:
+    """What forecasters gain over one, here and in worlds where models differ in ability alone.
+
+    A one-dimensional pool is fitted to all answers; in each world the same models answer the same questions anew
+    (`OneDimensional.draw_same`: a question keeps its difficulty, as far as its answers tell it), and all forecasters
+    are trained on those answers. Scores from 0.5 on count as right, here as well.
+
+    Parameters
+    ----------
+    reference : str
+        A forecaster that knows no specialisation.
+    n_worlds : int
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
+        the reference's, nats a cell, mean over questions).
+    """
+    right = {part: _right(table) for part, (table, _) in parts.items()}
+    pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
+    rows = []
+    for world in range(n_worlds + 1):
+        scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
+        own = {part: (changed(table, scores=scores[part], references={}), vectors)
+               for part, (table, vectors) in parts.items()}
+        told, wanted = forecast(own, [reference, *names], **settings), own["test"][0].scores
+        losses = {name: np.nanmean(question_scores(p, wanted, "log_loss")) for name, p in told.items()}
+        rows += [(name, world, losses[name] - losses[reference]) for name in names]
+    return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
 
 def encoder_comparison(
@@ -174,8 +211,13 @@ def targets(table: OutcomeMatrix, metric: str) -> np.ndarray:
     if truth is not None and (metric in ("log_loss", "score") or (metric == "accuracy" and table.binary)):
         return np.where(table.observed, truth, np.nan).astype(np.float32)
     if metric == "accuracy" and not table.binary:
-        return np.where(table.observed, table.scores >= THRESHOLD, np.nan).astype(np.float32)
+        return _right(table)
     return table.scores
+
+
+def _right(table: OutcomeMatrix) -> np.ndarray:
+    """Right (1) or wrong (0), float32; a graded score is right from 0.5 on, NaN where not asked."""
+    return np.where(table.observed, table.scores >= THRESHOLD, np.nan).astype(np.float32)
 
 
 def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:

@@ -28,7 +28,11 @@ SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
 BROWN, VIOLET = "#8C510A", "#5E3C99"
 COLOURS = {
     "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
-    "1PL with text": SKY, "logistic per model": BROWN, "shaped logistic": VIOLET,
+    "1PL with text": SKY, "logistic per model": BROWN, "shaped logistic": VIOLET, "pooled factorisation": GREEN,
+    "two-layer network": VERMILION, "completion": VERMILION, "benchmark mean": PURPLE, "boosted trees": PURPLE,
+    "2PL with text": SKY, "MIRT with text": SKY, "factorisation, published": BLUE, "factorisation, tuned": BLUE,
+    "control: shuffled labels": GREY, "control: random vectors": GREY,
+    "observed": BLACK, "drawn without specialisation": GREY,
     "random model": GREY, "best single model": VERMILION, "best per benchmark": PURPLE, "oracle": BLACK,
     "text ceiling": GREEN, "additive text ceiling": PURPLE, "true probability": BLACK,
     "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,

@@ -1,4 +1,4 @@
-"""The ladder: every forecaster that is compared, from the model mean to the kernel factorisation, and two controls.
+"""The ladder: every forecaster that is compared, from the model mean to the pooled factorisation, and two controls.
 
 ``parts`` is always {"train" | "val" | "test": (OutcomeMatrix, prompt vectors)}; ``settings`` are those of the
 factorisation.
@@ -22,11 +22,12 @@ from embedllm.linear import TextLogistic
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
 from embedllm.outcomes import OutcomeMatrix, folds
+from embedllm.pool import Pool, pooled, weigh
 from embedllm.training import Tuned
 
 Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 PAPER = ("model mean", "kNN", "factorisation")  # what the paper compares, trained many times for its curves
-OURS = "kernel factorisation"
+OURS = "pooled factorisation"
 PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
     "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
     "patience": 0,
@@ -34,24 +35,33 @@ PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
 ON_BENCHMARKS = ("benchmark mean", "boosted trees")
 SHUFFLED, RANDOM = "control: shuffled labels", "control: random vectors"
 CONTROLS = (SHUFFLED, RANDOM)
-ABLATION = {  # the kernel factorisation with one of its parts taken out
-    "without difficulty": {"shared": (inf,)},
-    "without deviations": {"own": (inf,)},
-    "without shaping": {"shapings": 0},
-    "without similarity": {"widths": (inf,)},
+UNSHAPED, WITHOUT_NEIGHBOURS = "logistic, unshaped", "pool without neighbours"
+STEPS = {  # from the simplest rung to the pooled factorisation, one part at a time
+    "ability": "model mean",
+    "+ difficulty read from the text": "1PL with text",
+    "+ own deviations": UNSHAPED,
+    "+ directions shared by models": "shaped logistic",
+    "+ similarity to other prompts": WITHOUT_NEIGHBOURS,
+    "+ nearest neighbours": OURS,
 }
+STEPS_ONLY = (UNSHAPED, WITHOUT_NEIGHBOURS)  # on the way, but no rungs of the ladder
 
 
 def forecasters(settings: dict) -> dict[str, Forecaster]:
     """The rungs, untrained, by the name every figure uses. Tuned networks have twelve candidates each."""
     plain = Factorization(**settings)
     same = {"seed": plain.seed, "noise": plain.noise}
+    linear = {
+        "shaped logistic": TextLogistic(),
+        "wide similarity": TextLogistic(width=1.4),
+        "narrow similarity": TextLogistic(width=0.7),
+    }
     return {
         "model mean": ModelMean(),
         "benchmark mean": BenchmarkMean(),
         "boosted trees": BoostedTrees(),
         "kNN": KNearestNeighbours(),
-        "1PL with text": TextLogistic(own=(inf,), widths=(inf,)),
+        "1PL with text": TextLogistic(own=(inf,)),
         "2PL with text": Tuned([
             ItemResponse(dim=1, weight_decay=decay, learning_rate=rate, **same)
             for decay, rate in product((1e-6, 1e-5, 1e-4, 1e-3), (1e-3, 3e-3, 1e-2))
@@ -60,8 +70,8 @@ def forecasters(settings: dict) -> dict[str, Forecaster]:
             ItemResponse(dim=dim, weight_decay=decay, learning_rate=rate, **same)
             for dim, decay, rate in product((2, 4, 8), (1e-5, 1e-4), (3e-3, 1e-2))
         ]),
-        "logistic per model": TextLogistic(shared=(inf,), shapings=0, widths=(inf,)),
-        "shaped logistic": TextLogistic(widths=(inf,)),
+        "logistic per model": TextLogistic(shared=(inf,), shapings=0),
+        "shaped logistic": linear["shaped logistic"],
         "two-layer network": Tuned([
             TwoLayer(dim=dim, hidden=hidden, weight_decay=decay, **same)
             for dim, hidden, decay in product((8, 32), (32, 64), (1e-5, 1e-4, 3e-4))
@@ -72,23 +82,17 @@ def forecasters(settings: dict) -> dict[str, Forecaster]:
             Factorization(dim=dim, weight_decay=decay, learning_rate=rate, **same)
             for dim, decay, rate in product((8, 32, 232), (1e-5, 1e-4), (1e-3, 3e-3))
         ]),
-        OURS: TextLogistic(),
+        OURS: Pool(linear | {"kNN": KNearestNeighbours()}),
         SHUFFLED: plain,
         RANDOM: plain,
-    } | {name: TextLogistic(**without) for name, without in ABLATION.items()}
+        UNSHAPED: TextLogistic(shapings=0),
+        WITHOUT_NEIGHBOURS: Pool(linear),
+    }
 
 
 def forecast(parts: Parts, names: Sequence[str], **settings) -> dict[str, np.ndarray]:
     """Test probabilities of the named forecasters: name to float32, shape (n_models, n_test)."""
-    known, result = forecasters(settings), {}
-    for name in names:
-        train, val, test = (vectors for _, vectors in parts.values())
-        if name in (*ON_BENCHMARKS, *CONTROLS):
-            benchmarks = pd.concat([table.questions["benchmark"] for table, _ in parts.values()])
-            seen = _handed(name, benchmarks, np.concatenate([train, val, test]), settings["seed"])
-            train, val, test = np.split(seen, np.cumsum([len(train), len(val)]))
-        result[name] = known[name].fit(parts["train"][0], train, parts["val"][0], val).predict_proba(test)
-    return result
+    return {name: told for name, (_, told) in _told(parts, names, settings).items()}
 
 
 def cross_fit(table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n_folds: int, **settings) -> dict:
@@ -106,26 +110,49 @@ def cross_fit(table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n
     half = folds(table, 2 * n_folds, settings["seed"]).to_numpy()
     raw, calibrated = ({name: np.empty(table.shape, np.float32) for name in names} for _ in range(2))
     rows = []
-    for name, fold in product(names, range(n_folds)):
-        seen = _handed(name, table.questions["benchmark"], vectors, settings["seed"])
+    for fold in range(n_folds):
         test, val = half // 2 == fold, half == 2 * ((fold + 1) % n_folds)
-        train, held_out = table.at(~test & ~val), table.at(val)
-        fitted = forecasters(settings)[name].fit(train, seen[~test & ~val], held_out, seen[val])
-        told, at_val = fitted.predict_proba(seen[test]), fitted.predict_proba(seen[val])
-        heat = temperature(at_val, held_out.scores)
-        raw[name][:, test], calibrated[name][:, test] = told, scaled(told, heat)
-        rows.append((name, fold, float(np.nanmean(question_scores(at_val, held_out.scores, "log_loss"))), heat))
+        at = {"train": ~test & ~val, "val": val, "test": test}
+        parts = {part: (table.at(inside), vectors[inside]) for part, inside in at.items()}
+        scores = parts["val"][0].scores
+        for name, (at_val, at_test) in _told(parts, names, settings).items():
+            heat = temperature(at_val, scores)
+            raw[name][:, test], calibrated[name][:, test] = at_test, scaled(at_test, heat)
+            rows.append((name, fold, float(np.nanmean(question_scores(at_val, scores, "log_loss"))), heat))
     tuning = pd.DataFrame(rows, columns=["name", "fold", "val", "temperature"])
     return {"raw": raw, "scaled": calibrated, "folds": tuning}
 
 
-def _handed(name: str, benchmarks: pd.Series, vectors: np.ndarray, seed: int) -> np.ndarray:
+def _told(parts: Parts, names: Sequence[str], settings: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Validation and test probabilities of every named rung; a pool shares the fits of its members with them."""
+    done = {}
+
+    def told(name: str, forecaster: Forecaster) -> tuple[np.ndarray, np.ndarray]:
+        if name not in done and isinstance(forecaster, Pool):
+            members = [told(*member) for member in forecaster.members.items()]
+            at_val, at_test = zip(*members, strict=True)
+            weights = weigh(at_val, parts["val"][0].scores)
+            done[name] = pooled(at_val, weights), pooled(at_test, weights)
+        elif name not in done:
+            train, val, test = _handed(name, parts, settings)
+            forecaster.fit(parts["train"][0], train, parts["val"][0], val)
+            done[name] = forecaster.predict_proba(val), forecaster.predict_proba(test)
+        return done[name]
+
+    known = forecasters(settings)
+    return {name: told(name, known[name]) for name in names}
+
+
+def _handed(name: str, parts: Parts, settings: dict) -> Sequence[np.ndarray]:
     """What a rung is given as prompt vectors: its benchmarks, a control's noise, or the vectors themselves."""
-    rng = np.random.default_rng(seed)
+    own = [parts[part][1] for part in ("train", "val", "test")]
+    if name not in (*ON_BENCHMARKS, *CONTROLS):
+        return own
+    vectors, rng = np.concatenate(own), np.random.default_rng(settings["seed"])
     if name in ON_BENCHMARKS:
-        return one_hot(benchmarks)
-    if name == SHUFFLED:
-        return rng.permutation(vectors)  # the same as shuffling the labels of all models together
-    if name == RANDOM:
-        return (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
-    return vectors
+        vectors = one_hot(pd.concat([parts[part][0].questions["benchmark"] for part in ("train", "val", "test")]))
+    elif name == SHUFFLED:
+        vectors = rng.permutation(vectors)  # the same as shuffling the labels of all models together
+    else:
+        vectors = (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
+    return np.split(vectors, np.cumsum([len(part) for part in own])[:-1])

@@ -25,8 +25,8 @@ FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the penalty on own deviations, walked anew 
 COARSE, EXACT = 1e-6, 1e-9  # relative fall of the objective at which a solve ends, on the way and at last
 SPARED = 1e-3  # share of the features' variance that may be left out with its principal axes
 ANCHOR = 1e-6  # ridge that keeps the level of a model with all answers right, or none, finite
-WIDTHS = (inf, 1.4, 0.7)  # of the similarity; training prompts lie about 1.4 apart
 LANDMARKS = 1000  # training prompts that similarities are taken to, at most
+BLURRED = 2e-2  # share of the similarities' variance that may be left out: half of their axes
 FLOOR = 0.01  # share of the mean spread that every direction of model space keeps when shaped
 
 
@@ -37,8 +37,7 @@ class TextLogistic:
     The simpler forecasters are special cases. Without own deviations it is an item-response model of one
     ability a model (b_m) and a difficulty read from the text (1PL with text); without the shared part, one
     ridge-penalised logistic regression a model; without both, the model mean. Penalties are chosen on
-    validation from "leave the part out" on, first the shared one, then the own one, for each width of the
-    similarity.
+    validation from "leave the part out" on, first the shared one, then the own one.
 
     `shapings` then lets models that deviate alike share strength: V is penalised by
     ``trace(V' S^-1 V)`` with ``S = (V V')^(1/2)`` of the last solution (n_models x n_models), anew at each
@@ -52,9 +51,9 @@ class TextLogistic:
         leaves the part out. The best pair is in ``penalties`` after ``fit``.
     shapings : int
         Steps of reweighting; each is kept only if validation log-loss falls.
-    widths : tuple of float
-        Standard deviations of the Gaussian similarity to try, in the unit of standardised prompt vectors; infinity
-        stands for the prompt vector itself, which very wide similarities amount to. The best is in ``width``.
+    width : float
+        Standard deviation of the Gaussian similarity, in the unit of standardised prompt vectors, which lie about 1.4
+        apart; infinity stands for the prompt vector itself, which very wide similarities amount to.
 
     Attributes (after ``fit``)
     --------------------------
@@ -66,20 +65,15 @@ class TextLogistic:
     shared: tuple[float, ...] = PATH
     own: tuple[float, ...] = PATH
     shapings: int = 3
-    widths: tuple[float, ...] = WIDTHS
+    width: float = inf
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        """Solve on `train`, choose penalties and width on `val`; the contract is `baselines.Forecaster`."""
-        best, search = (inf,), None
-        for width in self.widths:
-            features = _Features(train_vectors, width)
-            solver = _Solver(train, features(train_vectors))
-            here = _Search(solver, features(val_vectors) @ solver.axes, val.scores)
-            _, (shared, _), solution = here.walk([(shared, inf) for shared in self.shared], None)
-            found = here.walk([(shared, own) for own in self.own], solution)
-            if found[0] < best[0]:
-                best, search, self.width, self.features = found, here, width, features
-        root = None
+        """Solve on `train`, choose penalties on `val`; the contract is `baselines.Forecaster`."""
+        self.features = _Features(train_vectors, self.width)
+        solver = _Solver(train, self.features(train_vectors))
+        search = _Search(solver, self.features(val_vectors) @ solver.axes, val.scores)
+        _, (shared, _), solution = search.walk([(shared, inf) for shared in self.shared], None)
+        best, root = search.walk([(shared, own) for own in self.own], solution), None
         for _ in range(self.shapings):
             loss, (shared, own), solution = best
             if not solution[2].any():
@@ -90,8 +84,8 @@ class TextLogistic:
                 break
             best, root = shaped, shape
         _, self.penalties, solution = best
-        self.intercepts, common, deviations = search.solver.solve(*self.penalties, root, solution, EXACT)
-        self.betas = (common + deviations) @ search.solver.axes.T
+        self.intercepts, common, deviations = solver.solve(*self.penalties, root, solution, EXACT)
+        self.betas = (common + deviations) @ solver.axes.T
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
@@ -111,7 +105,7 @@ class _Features:
             chosen = np.sort(np.random.default_rng(0).choice(len(vectors), size, replace=False))
             self.landmarks = self._standardised(vectors[chosen])
             spread, axes = np.linalg.eigh(self._similarity(self.landmarks))
-            kept = spread > 1e-6 * spread.max()
+            kept = np.cumsum(spread) > BLURRED * spread.sum()
             # Nystroem: features whose products are the similarities (Williams and Seeger 2001, NIPS 13).
             self.mapping = axes[:, kept] / np.sqrt(spread[kept])
             self.level = (self._similarity(self._standardised(vectors)) @ self.mapping).mean(axis=0)

@@ -6,7 +6,9 @@ read back unless its own inputs or the code behind it changed.
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -48,7 +50,7 @@ class Memory:
         *args, **settings
             Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
         """
-        key = _digest(function.__module__, function.__qualname__, _code(), *map(_fingerprint, args),
+        key = _digest(function.__module__, function.__qualname__, _code(function.__module__), *map(_fingerprint, args),
                       *(name + _fingerprint(value) for name, value in sorted(settings.items())))
         path = self.folder / f"{function.__name__}-{key[:16]}"
         if path.exists():
@@ -65,11 +67,19 @@ class Memory:
         return result
 
 
-def _code() -> str:
-    """A hash of the package's source that this process uses, presentation aside."""
-    files = {name: module.__file__ for name, module in sys.modules.copy().items()
-             if name.split(".")[0] == "embedllm" and name not in PRESENTATION}
-    return _digest(*(Path(file).read_bytes() for _, file in sorted(files.items())))
+def _code(module: str) -> str:
+    """A hash of the source of a module and of all modules of this package that it imports, presentation aside."""
+    files, waiting = {}, [module]
+    while waiting:
+        name = waiting.pop()
+        if name in files or name in PRESENTATION:
+            continue
+        files[name] = Path(importlib.import_module(name).__file__).read_bytes()
+        for node in ast.walk(ast.parse(files[name])):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "embedllm":
+                package = hasattr(importlib.import_module(node.module), "__path__")  # ``from package import module``
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names] if package else [node.module]
+    return _digest(*(content for _, content in sorted(files.items())))
 
 
 def _fingerprint(value) -> str:

@@ -10,6 +10,7 @@ from scipy.special import expit, softmax
 from embedllm.routing import oracle
 
 REACH = 5.0  # quadrature covers difficulties up to so many standard deviations
+N_NODES = 81  # between them
 RIDGE = 0.01  # prior precision of an ability: one with every answer right stays finite
 
 
@@ -42,13 +43,39 @@ class OneDimensional:
         ndarray, shape (n_models, n_questions), float32
             0 or 1; NaN where not observed.
         """
-        difficulty = self.difficulty_sd * rng.standard_normal(observed.shape[1])
+        return self._answers(self.difficulty_sd * rng.standard_normal(observed.shape[1]), observed, rng)
+
+    def draw_same(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """New answers of the same models to the same questions.
+
+        Each question's difficulty is drawn from what its answers say of it (its posterior), so that a text that
+        told the difficulty of a question still does; what told one model from another beyond ability is gone.
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_models, n_questions), in [0, 1]
+            NaN = not observed, and not filled.
+        rng : Generator
+
+        Returns
+        -------
+        ndarray, shape (n_models, n_questions), float32
+            As from `draw`.
+        """
+        z, observed = np.linspace(-REACH, REACH, N_NODES), ~np.isnan(scores)
+        posterior = _posterior(np.nan_to_num(scores).astype(np.float64), observed.astype(np.float64),
+                               self.abilities[:, None] - self.difficulty_sd * z, z)
+        at = (posterior.cumsum(axis=1) < rng.random((len(posterior), 1))).sum(axis=1)  # a node for each question
+        within = (rng.random(len(at)) - 0.5) * (z[1] - z[0])
+        return self._answers(self.difficulty_sd * (z[np.minimum(at, N_NODES - 1)] + within), observed, rng)
+
+    def _answers(self, difficulty: np.ndarray, observed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         probability = expit((self.abilities[:, None] - difficulty).astype(np.float32))
         correct = rng.random(observed.shape, dtype=np.float32) < probability
         return np.where(observed, correct, np.float32(np.nan))
 
 
-def fit_one_dimensional(scores: np.ndarray, n_nodes: int = 81) -> OneDimensional:
+def fit_one_dimensional(scores: np.ndarray) -> OneDimensional:
     """Fit one ability a model and a normal population of difficulties, by marginal maximum likelihood.
 
     The random-effects Rasch model (Bock and Aitkin, Psychometrika 1981), with the difficulty integrated
@@ -61,8 +88,6 @@ def fit_one_dimensional(scores: np.ndarray, n_nodes: int = 81) -> OneDimensional
     ----------
     scores : ndarray, shape (n_models, n_questions), in [0, 1]
         NaN = not observed, left out. A score between 0 and 1 counts as that part of a right answer.
-    n_nodes : int
-        Between -5 and 5 standard deviations.
 
     Returns
     -------
@@ -70,15 +95,13 @@ def fit_one_dimensional(scores: np.ndarray, n_nodes: int = 81) -> OneDimensional
     """
     observed = ~np.isnan(scores)
     asked, right = observed.astype(np.float64), np.where(observed, scores, 0.0).astype(np.float64)
-    z = np.linspace(-REACH, REACH, n_nodes)
-    log_population = -(z**2) / 2
+    z = np.linspace(-REACH, REACH, N_NODES)
     mean = (right.sum(axis=1) + 0.5) / (asked.sum(axis=1) + 1)
     ability, sd = np.log(mean / (1 - mean)), 1.0
     for _ in range(500):
         before = np.append(ability, sd)
         logit = ability[:, None] - sd * z  # (n_models, n_nodes)
-        evidence = right.T @ logit - asked.T @ np.logaddexp(0, logit)  # (n_questions, n_nodes)
-        posterior = softmax(evidence + log_population, axis=1)
+        posterior = _posterior(right, asked, logit, z)
         # One Newton step on abilities and sd with the expected answers at each node.
         probability, answers = expit(logit), asked @ posterior
         residual = right @ posterior - answers * probability
@@ -97,6 +120,15 @@ def fit_one_dimensional(scores: np.ndarray, n_nodes: int = 81) -> OneDimensional
         if np.abs(np.append(ability, sd) - before).max() < 1e-4:
             break
     return OneDimensional(abilities=ability, difficulty_sd=float(sd))
+
+
+def _posterior(right: np.ndarray, asked: np.ndarray, logit: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Chance of each node for each question, given its answers: (n_questions, n_nodes).
+
+    `right` and `asked` are (n_models, n_questions), `logit` (n_models, n_nodes).
+    """
+    evidence = right.T @ logit - asked.T @ np.logaddexp(0, logit)
+    return softmax(evidence - z**2 / 2, axis=1)
 
 
 def oracle_without_specialisation(scores: np.ndarray, n_draws: int = 200, seed: int = 0) -> np.ndarray:

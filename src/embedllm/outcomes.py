@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -189,12 +189,17 @@ def _unpacked(packed: np.ndarray, n_questions: int) -> np.ndarray:
     return np.where(observed, right.astype(np.float32), np.float32(np.nan))
 
 
-def _trusted(**fields) -> OutcomeMatrix:
+def _trusted(**values) -> OutcomeMatrix:
     """An OutcomeMatrix cut from a valid one: a model may have no score in the part."""
     table = object.__new__(OutcomeMatrix)
-    for name, value in fields.items():
+    for name, value in values.items():
         object.__setattr__(table, name, value)
     return table
+
+
+def changed(table: OutcomeMatrix, **changes) -> OutcomeMatrix:
+    """The table with some fields replaced; like a part of a table it may lack scores or repeat a question."""
+    return _trusted(**{one.name: getattr(table, one.name) for one in fields(table)} | changes)
 
 
 def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARES) -> pd.Series:

@@ -133,11 +133,22 @@ class Training(Fitting):
     DIM_MARGIN: float = Field(0.002, description="log-loss that a shorter vector may cost, nats a cell", gt=0)
 
 
+# Rungs of the ladder that notebook 03 can do without.
+OPTIONAL = ("boosted trees", "2PL with text", "MIRT with text", "two-layer network", "factorisation, published",
+            "factorisation, tuned")
+
+
 class CorrectnessForecasting(Fitting):
+    SKIP: Annotated[list[Annotated[str, _one_of(OPTIONAL)]], AfterValidator(_distinct)] = Field(
+        [], description="rungs to leave out: the slow ones are the networks and the published settings"
+    )
     SIZES: list[Share] = Field(
         [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
     )
     N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
+    N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
+    MARGIN: float = Field(0.002, description="log-loss that would not matter, nats a cell", gt=0)
+    N_WORLDS: Count = Field(8, description="worlds without specialisation")
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
@@ -159,6 +170,17 @@ class EmbedderAblation(Fitting):
     MARGIN: float = Field(0.01, description="accuracy difference that would not matter", gt=0)
 
 
+class Sensitivity(Fitting):
+    POOL_SIZES: list[Annotated[int, Interval(ge=3)]] = Field(
+        [5, 10, 20, 50], description="numbers of models trained on alone", min_length=1
+    )
+    CELLS: list[Annotated[float, Interval(gt=0, lt=1)]] = Field(
+        [0.05, 0.1, 0.2, 0.5], description="shares of the training cells that are kept", min_length=1
+    )
+    N_SEEDS: int = Field(3, description="draws of models and of cells, and trainings with each defect", ge=2)
+    N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_data_preparation": DataPreparation,
     "02_training": Training,
@@ -166,6 +188,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "04_model_routing": ModelRouting,
     "05_probing": Probing,
     "06_embedder_ablation": EmbedderAblation,
+    "07_sensitivity": Sensitivity,
 }
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
 
