@@ -183,6 +183,26 @@ def test_neighbours_equal_brute_force_with_missing_cells(weights, centred, pseud
     np.testing.assert_allclose(fitted.predict_proba(vectors), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("weights", ["even", "distance"])
+def test_tied_neighbours_with_missing_cells_equal_brute_force(weights):
+    """Every training prompt occurs three times: the 7th neighbour ties with the 8th and the 9th."""
+    rng = np.random.default_rng(1)
+    distinct = rng.integers(-3, 4, (60, 5)) + np.eye(5)[0] * 0.5
+    vectors = np.concatenate([np.repeat(distinct, 3, axis=0), rng.standard_normal((40, 5))]).astype(np.float32)
+    parts = make_parts(rng.standard_normal((4, 220)), vectors, missing=0.4, shares=(180 / 220, 20 / 220))
+    (train, train_vectors), new = parts["train"], parts["test"][1]
+    fitted = KNearestNeighbours((7,), (weights,), (False,), (4,)).fit(*parts["train"], *parts["val"])
+    told = fitted.predict_proba(new)
+    for q, one in enumerate(new.astype(float)):
+        cosine = train_vectors @ one / np.linalg.norm(train_vectors, axis=1) / np.linalg.norm(one)
+        near = np.flatnonzero(cosine >= np.sort(cosine)[-7] - 1e-6)
+        assert len(near) % 3 == 0
+        weight = 1 / np.maximum(1 - cosine[near], 0.01) if weights == "distance" else np.ones(len(near))
+        weight *= len(near) / weight.sum()
+        right, asked = np.nan_to_num(train.scores[:, near]) @ weight, train.observed[:, near] @ weight
+        np.testing.assert_allclose(told[:, q], (right + 4 * fitted.means) / (asked + 4), atol=1e-5)
+
+
 def test_tied_neighbours_all_count():
     vectors = np.float32([[1, 0], [1, 0], [1, 0], [0, 1]])
     train = make_table([[1, 0, 0, 1]])

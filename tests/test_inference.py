@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
@@ -128,6 +129,20 @@ def test_level_holds_where_cells_of_one_question_are_correlated():
     limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
     assert (p <= 0.05).mean() < limit
     assert (p_cells <= 0.05).mean() > 0.5
+
+
+def test_level_holds_on_exchangeable_copies():
+    """Two forecasters that are equally noisy copies of the truth: neither is better, and p is uniform."""
+    rng, repeats = np.random.default_rng(8), 400
+    p = np.empty(repeats)
+    for r in range(repeats):
+        truth = rng.standard_normal(60) + rng.standard_normal((8, 1))  # (n_models, n_questions), in logits
+        scores = (rng.random(truth.shape) < expit(truth)).astype(float)
+        copies = expit(truth + rng.standard_normal((2, *truth.shape)))
+        losses = [question_scores(copy, scores, "log_loss") for copy in copies]
+        p[r] = paired_test(*losses, np.zeros(60), seed=r, n_permutations=399)["p"]
+    assert (p <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
 def test_smallest_detectable_difference_is_found_four_times_in_five():

@@ -54,6 +54,13 @@ def test_a_benchmark_never_trained_on_is_forecast_from_the_model(rung, by_benchm
     assert np.corrcoef(unknown, table.at(seen).model_means)[0, 1] > 0.8
 
 
+def test_trees_take_more_benchmarks_than_the_booster_has_categories(rng):
+    vectors = one_hot(pd.Series(np.arange(900) % 300))
+    parts = make_parts(rng.standard_normal((5, 300)) @ vectors.T, vectors)
+    told = BoostedTrees(rates=(0.3,), leaves=(3,), trees=5).fit(*parts["train"], *parts["val"]).predict_proba(vectors)
+    assert told.shape == (5, 900)
+
+
 def test_benchmark_means_with_one_pseudo_answer(by_benchmark):
     """Counted by hand on the smallest table."""
     table = make_table([[1, 1, 0, np.nan], [0, 1, np.nan, 1]])
@@ -83,7 +90,7 @@ def test_the_network_learns_what_no_linear_forecaster_can(rng):
     inside = (vectors**2).sum(axis=1) < 1.4
     parts = make_parts(np.where(inside, 2.0, -2.0) * np.ones((10, 1)), vectors)
     network = TwoLayer(dim=4, hidden=32, noise=0, batch_cells=1024, learning_rate=0.01)
-    kernel = ladder.forecasters(SMALL)[ladder.OURS]
+    kernel = ladder.forecasters(SMALL)[ladder.TEXT_ONLY]
     test, e = parts["test"]
     linear, *others = (loss(one.fit(*parts["train"], *parts["val"]).predict_proba(e), test)
                        for one in (ladder.forecasters(SMALL)["shaped logistic"], network, kernel))
@@ -109,7 +116,7 @@ def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(plante
     """Flipping the answers to the questions of one fold leaves their own forecasts as they are."""
     parts, _ = planted
     table, vectors = parts["train"]
-    names = ["model mean", "logistic per model"]
+    names = ["model mean", "logistic per model", "benchmark mean", "kNN", ladder.CALIBRATED]
     first = ladder.cross_fit(table, vectors, names, 3, **SMALL)
     fold = folds(table, 6, 0).to_numpy() // 2
     scores = np.where(fold == 1, 1 - table.scores, table.scores)
@@ -135,7 +142,7 @@ def test_controls_lose(planted):
     assert min(controls) > mean - 0.003
 
 
-def test_the_ladder_has_one_budget_and_contains_the_published_settings():
+def test_networks_share_one_budget_and_the_ladder_contains_the_published_settings():
     rungs = ladder.forecasters({"seed": 3, "noise": 0.1})
     tuned = {name: rung.candidates for name, rung in rungs.items() if hasattr(rung, "candidates")}
     assert len(tuned) == 4
@@ -146,17 +153,35 @@ def test_the_ladder_has_one_budget_and_contains_the_published_settings():
     assert (published.dim, published.learning_rate, published.epochs, published.patience) == (232, 1e-4, 50, 0)
 
 
-def recovered(n_questions: int) -> float:
-    """Share of what specialisation is worth to a reader, where the prompt vector says what the text says."""
-    table = simulate(n_models=30, n_questions=n_questions, blur=1e-6)
+def readable(n_models: int, n_questions: int, **planted) -> dict:
+    """Parts of a simulated pool whose prompt vectors say what the text says: one-hot topic, and the difficulty cue."""
+    table = simulate(n_models=n_models, n_questions=n_questions, **planted)
     benchmark, subtopic, cue = (table.questions[name] for name in ("benchmark", "subtopic", "difficulty_cue"))
     topic, level = one_hot(benchmark + subtopic.astype(str)), (cue.to_numpy()[:, None] - 3) / 2
-    vectors = np.concatenate([topic, one_hot(benchmark) * level], axis=1).astype(np.float32)
+    vectors = np.concatenate([topic, level], axis=1).astype(np.float32)
     cuts = np.split(np.arange(n_questions), [int(0.8 * n_questions), int(0.9 * n_questions)])
-    parts = {part: (table.at(at), vectors[at]) for part, at in zip(("train", "val", "test"), cuts, strict=True)}
-    told, test = ladder.forecast(parts, [ladder.OURS], seed=0), parts["test"][0]
+    return {part: (table.at(at), vectors[at]) for part, at in zip(("train", "val", "test"), cuts, strict=True)}
+
+
+def test_planted_probabilities_are_recovered_where_the_truth_is_a_logit_of_the_vectors():
+    """The recoverable mode of the pool: more questions, smaller error, for the factorisation and for ours."""
+    plain = {"guessing": False, "format_failures": False, "alpha_mean": 0, "alpha_spread": 0, "rho_d": 1, "rho_z": 1}
+    errors = []
+    for n_questions in (1000, 12_000):
+        parts = readable(24, n_questions, **plain)
+        settings = {"seed": 0, "dim": 8, "noise": 0, "learning_rate": 0.01, "batch_cells": 4096}
+        told, truth = ladder.forecast(parts, ["shaped logistic", "factorisation"], **settings), parts["test"][0]
+        errors.append([np.sqrt(np.mean((p - truth.references["true probability"]) ** 2)) for p in told.values()])
+    assert max(errors[1]) < 0.05
+    assert (np.array(errors[1]) < np.array(errors[0]) / 2).all()
+
+
+def recovered(n_questions: int) -> float:
+    """Share of what specialisation is worth to a reader that the pooled factorisation gets."""
+    parts = readable(30, n_questions, blur=1e-6)
+    told, test = ladder.forecast(parts, [ladder.TEXT_ONLY], seed=0), parts["test"][0]
     rows = excess_loss(told, test, np.ones((2, test.shape[1]), int)).set_index(["forecaster", "quantity"])
-    return rows.loc[(ladder.OURS, "recovered"), "value"]
+    return rows.loc[(ladder.TEXT_ONLY, "recovered"), "value"]
 
 
 def test_the_pooled_factorisation_comes_closer_to_the_text_ceiling_the_more_questions_it_sees():
@@ -167,6 +192,21 @@ def test_the_pooled_factorisation_comes_closer_to_the_text_ceiling_the_more_ques
 def test_a_pool_in_the_ladder_is_the_pool_of_its_members(planted):
     """Sharing fits between rungs changes nothing."""
     parts = {part: (table.at(range(150)), vectors[:150]) for part, (table, vectors) in planted[0].items()}
-    alone = ladder.forecasters(SMALL)[ladder.OURS].fit(*parts["train"], *parts["val"])
-    shared = ladder.forecast(parts, ["kNN", "shaped logistic", ladder.OURS], **SMALL)[ladder.OURS]
+    alone = ladder.forecasters(SMALL)[ladder.TEXT_ONLY].fit(*parts["train"], *parts["val"])
+    shared = ladder.forecast(parts, ["kNN", "shaped logistic", ladder.TEXT_ONLY], **SMALL)[ladder.TEXT_ONLY]
     np.testing.assert_array_equal(alone.predict_proba(parts["test"][1]), shared)
+
+
+def test_a_pool_knows_the_benchmark_where_only_the_benchmark_tells(by_benchmark, rng):
+    """Prompt vectors of noise: what the pool forecasts is the benchmark's mean."""
+    parts, _ = by_benchmark
+    of = np.concatenate([vectors for _, vectors in parts.values()]).argmax(axis=1)
+    names = np.array(list("abcd"))[of]
+    cuts = np.cumsum([len(vectors) for _, vectors in parts.values()])[:-1]
+    noisy = {
+        part: (make_table(table.scores, benchmarks=of_part), rng.standard_normal((len(of_part), 8), dtype=np.float32))
+        for (part, (table, _)), of_part in zip(parts.items(), np.split(names, cuts), strict=True)
+    }
+    told = ladder.forecast(noisy, ["benchmark mean", ladder.TEXT_ONLY, ladder.OURS], **SMALL)
+    best, blind, ours = (loss(probabilities, noisy["test"][0]) for probabilities in told.values())
+    assert ours < best + 0.005 < blind - 0.05

@@ -120,7 +120,7 @@ def _features(train, right: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """One row a (model, benchmark) pair; the first three columns are names: benchmark, family, kind."""
     n_models, n_benchmarks = right.shape
     facts = model_facts(train)
-    # HistGradientBoosting takes at most 255 categories; rarer families share the last one.
+    # HistGradientBoosting takes at most 255 categories; later families and benchmarks share the last one.
     codes = [np.minimum(pd.factorize(facts[name])[0], 254).astype(float) for name in ("family", "kind")]
     models = [*(np.where(code < 0, np.nan, code) for code in codes), smoothed_means(train),
               np.log(facts["parameters_b"].to_numpy())]
@@ -129,6 +129,6 @@ def _features(train, right: np.ndarray, asked: np.ndarray) -> np.ndarray:
     benchmarks = [of_benchmark, asked.max(axis=0)]
     family, kind, *numbers = (np.repeat(column, n_benchmarks) for column in models)
     return np.column_stack([
-        np.tile(np.arange(n_benchmarks), n_models), family, kind, *numbers,
+        np.tile(np.minimum(np.arange(n_benchmarks), 254), n_models), family, kind, *numbers,
         *(np.tile(column, n_models) for column in benchmarks),
     ])

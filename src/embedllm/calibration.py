@@ -130,7 +130,7 @@ def breakdown(
     ValueError
         If `by`, the metric or the reference is unknown, or forecasts do not fit the table.
     """
-    from embedllm.experiments import targets  # late: experiments may come to import this module
+    from embedllm.experiments import targets  # late: experiments imports the ladder, which imports this module
 
     if by not in ("benchmark", "model"):
         raise ValueError(f"by = {by!r} must be benchmark or model")

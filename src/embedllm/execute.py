@@ -121,7 +121,7 @@ def summarise(run: Path, figures: Path) -> None:
 
 
 def write_gallery(figures: Path) -> None:
-    """Write README.md of a folder of figures: each with its caption (kept in the PNG) and its table."""
+    """Write README.md of a folder of figures: each with its caption (kept in the PNG) and table, then other tables."""
     lines = [f"# Figures: {figures.name}", "",
              "Made by `make reproduce`; each with its SVG and the table behind it. Not edited by hand.", ""]
     for path in sorted(figures.glob("*.png")):
@@ -130,6 +130,8 @@ def write_gallery(figures: Path) -> None:
         files = f"[SVG]({path.stem}.svg), [table]({path.stem}.csv)"
         lines += [f"## {title}", "", f"![{caption}]({path.name})", "",
                   f"{caption} Notebook {path.stem[:2]}; {files}.", ""]
+    alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
+    lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     (figures / "README.md").write_text("\n".join(lines))
 
 

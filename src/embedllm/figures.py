@@ -29,6 +29,7 @@ BROWN, VIOLET = "#8C510A", "#5E3C99"
 COLOURS = {
     "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
     "1PL with text": SKY, "logistic per model": BROWN, "shaped logistic": VIOLET, "pooled factorisation": GREEN,
+    "pooled, text only": GREEN, "logistic, unshaped": VIOLET,
     "two-layer network": VERMILION, "completion": VERMILION, "benchmark mean": PURPLE, "boosted trees": PURPLE,
     "2PL with text": SKY, "MIRT with text": SKY, "factorisation, published": BLUE, "factorisation, tuned": BLUE,
     "control: shuffled labels": GREY, "control: random vectors": GREY,

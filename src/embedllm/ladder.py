@@ -27,7 +27,7 @@ from embedllm.training import Tuned
 
 Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 PAPER = ("model mean", "kNN", "factorisation")  # what the paper compares, trained many times for its curves
-OURS = "pooled factorisation"
+TEXT_ONLY, OURS = "pooled, text only", "pooled factorisation"
 PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
     "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
     "patience": 0,
@@ -35,20 +35,26 @@ PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
 ON_BENCHMARKS = ("benchmark mean", "boosted trees")
 SHUFFLED, RANDOM = "control: shuffled labels", "control: random vectors"
 CONTROLS = (SHUFFLED, RANDOM)
-UNSHAPED, WITHOUT_NEIGHBOURS = "logistic, unshaped", "pool without neighbours"
+UNSHAPED, CALIBRATED, WITHOUT_NEIGHBOURS = "logistic, unshaped", "shaped, calibrated", "pooled, without neighbours"
 STEPS = {  # from the simplest rung to the pooled factorisation, one part at a time
     "ability": "model mean",
     "+ difficulty read from the text": "1PL with text",
     "+ own deviations": UNSHAPED,
     "+ directions shared by models": "shaped logistic",
+    "+ calibration": CALIBRATED,
     "+ similarity to other prompts": WITHOUT_NEIGHBOURS,
-    "+ nearest neighbours": OURS,
+    "+ nearest neighbours": TEXT_ONLY,
+    "+ the question's benchmark": OURS,
 }
-STEPS_ONLY = (UNSHAPED, WITHOUT_NEIGHBOURS)  # on the way, but no rungs of the ladder
+STEPS_ONLY = (UNSHAPED, CALIBRATED, WITHOUT_NEIGHBOURS)  # on the way, but no rungs of the ladder
 
 
 def forecasters(settings: dict) -> dict[str, Forecaster]:
-    """The rungs, untrained, by the name every figure uses. Tuned networks have twelve candidates each."""
+    """The rungs, untrained, by the name every figure uses. Tuned networks have twelve candidates each.
+
+    Those in `ON_BENCHMARKS` take one-hot benchmarks for prompt vectors, also within a pool: `forecast` and `cross_fit`
+    hand every rung and every member its own.
+    """
     plain = Factorization(**settings)
     same = {"seed": plain.seed, "noise": plain.noise}
     linear = {
@@ -82,10 +88,12 @@ def forecasters(settings: dict) -> dict[str, Forecaster]:
             Factorization(dim=dim, weight_decay=decay, learning_rate=rate, **same)
             for dim, decay, rate in product((8, 32, 232), (1e-5, 1e-4), (1e-3, 3e-3))
         ]),
-        OURS: Pool(linear | {"kNN": KNearestNeighbours()}),
+        TEXT_ONLY: Pool(linear | {"kNN": KNearestNeighbours()}),
+        OURS: Pool(linear | {"kNN": KNearestNeighbours(), "benchmark mean": BenchmarkMean()}),
         SHUFFLED: plain,
         RANDOM: plain,
         UNSHAPED: TextLogistic(shapings=0),
+        CALIBRATED: Pool({"shaped logistic": linear["shaped logistic"]}),
         WITHOUT_NEIGHBOURS: Pool(linear),
     }
 
@@ -95,10 +103,13 @@ def forecast(parts: Parts, names: Sequence[str], **settings) -> dict[str, np.nda
     return {name: told for name, (_, told) in _told(parts, names, settings).items()}
 
 
-def cross_fit(table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n_folds: int, **settings) -> dict:
+def cross_fit(
+    table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n_folds: int, fold_seed: int = 0, **settings
+) -> dict:
     """Every question forecast once, by a fit that never saw it; all tuning is inside each fold.
 
-    A fold is the test part in its turn, half of the next one the validation part, the rest is trained on.
+    A fold is the test part in its turn, half of the next one the validation part, the rest is trained on. The seed
+    of the folds is not that of the trainings, so that another initialisation is compared on the same folds.
 
     Returns
     -------
@@ -107,7 +118,7 @@ def cross_fit(table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n
         temperature scaling on each fold's validation part. ``folds``: DataFrame with ``name``, ``fold``, ``val``
         (validation log-loss) and ``temperature``.
     """
-    half = folds(table, 2 * n_folds, settings["seed"]).to_numpy()
+    half = folds(table, 2 * n_folds, fold_seed).to_numpy()
     raw, calibrated = ({name: np.empty(table.shape, np.float32) for name in names} for _ in range(2))
     rows = []
     for fold in range(n_folds):

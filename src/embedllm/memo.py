@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -50,7 +51,8 @@ class Memory:
         *args, **settings
             Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
         """
-        key = _digest(function.__module__, function.__qualname__, _code(function.__module__), *map(_fingerprint, args),
+        code = _code(function.__module__), _libraries()
+        key = _digest(function.__module__, function.__qualname__, *code, *map(_fingerprint, args),
                       *(name + _fingerprint(value) for name, value in sorted(settings.items())))
         path = self.folder / f"{function.__name__}-{key[:16]}"
         if path.exists():
@@ -80,6 +82,12 @@ def _code(module: str) -> str:
                 package = hasattr(importlib.import_module(node.module), "__path__")  # ``from package import module``
                 waiting += [f"{node.module}.{alias.name}" for alias in node.names] if package else [node.module]
     return _digest(*(content for _, content in sorted(files.items())))
+
+
+def _libraries() -> str:
+    """The versions of what computes; that of torch says whether it is built for a CPU."""
+    return " ".join(f"{name} {importlib.metadata.version(name)}"
+                    for name in ("numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "torch"))
 
 
 def _fingerprint(value) -> str:

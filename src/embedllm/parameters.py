@@ -147,8 +147,9 @@ class CorrectnessForecasting(Fitting):
     )
     N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
     N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
+    FOLD_SEED: int = Field(0, description="draws the folds", ge=0)
     MARGIN: float = Field(0.002, description="log-loss that would not matter, nats a cell", gt=0)
-    N_WORLDS: Count = Field(8, description="worlds without specialisation")
+    N_WORLDS: Count = Field(19, description="worlds without specialisation")
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
@@ -174,8 +175,8 @@ class Sensitivity(Fitting):
     POOL_SIZES: list[Annotated[int, Interval(ge=3)]] = Field(
         [5, 10, 20, 50], description="numbers of models trained on alone", min_length=1
     )
-    CELLS: list[Annotated[float, Interval(gt=0, lt=1)]] = Field(
-        [0.05, 0.1, 0.2, 0.5], description="shares of the training cells that are kept", min_length=1
+    CELLS: list[Share] = Field(
+        [0.05, 0.1, 0.2, 0.5, 1.0], description="shares of the training cells that are kept", min_length=1
     )
     N_SEEDS: int = Field(3, description="draws of models and of cells, and trainings with each defect", ge=2)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
