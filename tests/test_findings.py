@@ -1,0 +1,58 @@
+"""What notebook 03 says: no more than the tests behind it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedllm import findings
+from embedllm.inference import compare, holm
+from embedllm.ladder import OURS
+
+
+def test_worlds_are_counted_on_the_side_of_a_gain():
+    worlds = pd.DataFrame({
+        "forecaster": ["kNN"] * 5 + ["factorisation"] * 5, "world": [0, 1, 2, 3, 4] * 2,
+        "difference": [-0.3, -0.4, -0.2, 0.0, 0.1, 0.05, 0.1, 0.2, 0.3, 0.4],
+    })
+    found = findings.beyond_worlds(worlds).set_index(["pool", "forecaster"])
+    assert found.loc[("observed", "kNN"), "p"] == pytest.approx(2 / 5)  # one of four gains as much
+    assert found.loc[("observed", "factorisation"), "p"] == pytest.approx(1 / 5)
+    drawn = found.loc[("drawn without specialisation", "kNN")]
+    assert (drawn["value"], drawn["low"], drawn["high"]) == pytest.approx((-0.125, -0.4, 0.1))
+
+
+def test_each_step_is_compared_with_the_one_before(rng):
+    base = rng.random(300)
+    values = {"a": base, "b": base - 0.1 + 0.01 * rng.standard_normal(300), "c": base + 0.2}
+    steps = findings.stepwise(values, np.zeros(300))
+    assert list(steps["method"]) == ["b", "c"] and list(steps["reference"]) == ["a", "b"]
+    np.testing.assert_allclose(steps["difference"], [-0.1, 0.3], atol=0.005)
+    alone = compare({name: values[name] for name in "ab"}, "a", np.zeros(300))
+    assert steps["p"].iloc[0] == alone["p"].iloc[0]
+    np.testing.assert_array_equal(steps["p_holm"], holm(steps["p"]))
+
+
+@pytest.mark.parametrize(("differences", "p", "expected"), [
+    ([-0.1, -0.1], [0.01, 0.01], "reproduced, the factorisation is ahead of kNN at every size"),
+    ([-0.1, -0.1], [0.01, 0.9], "reproduced in part, of 2 sizes the factorisation is ahead of kNN at 1"),
+    ([-0.1, 0.1], [0.01, 0.01], "not reproduced, of 2 sizes the factorisation is ahead of kNN at 1 and kNN ahead at 1"),
+    ([0.1, -0.1], [0.9, 0.9], "no difference is shown at any size (the tests find differences from 0.020 on)"),
+])
+def test_the_verdict_on_neighbours_follows_signs_and_tests(differences, p, expected):
+    by_size = pd.DataFrame({"difference": differences, "p_holm": p, "mde": [0.02, 0.03]})  # kNN minus factorisation
+    assert findings._against_neighbours(by_size).startswith(expected)
+
+
+def test_no_worse_than_the_best_needs_every_rung():
+    against = pd.DataFrame({"rung": ["kNN", "boosted trees"], "difference": [-0.01, 0.0], "low90": [-0.02, -0.003],
+                            "high90": [-0.001, 0.003], "p_worse": [0.001, 0.2]})
+    assert "is not shown to be within the margin of boosted trees (" in findings._best(against, 0.002)
+    assert "is no worse than any other rung" in findings._best(against[:1], 0.002)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.6, "50% was aimed at: met"), (-0.2, "50% was aimed at: not met")])
+def test_the_target_is_judged_where_the_truth_is_known(share, expected):
+    excess = pd.DataFrame({"forecaster": OURS, "quantity": ["recovered", "estimation", "unread text"],
+                           "value": [share, 0.02, 0.08], "low": share - 0.1, "high": share + 0.1})
+    assert expected in findings._recovered(excess)
+    assert findings._recovered(pd.DataFrame()) == ""
