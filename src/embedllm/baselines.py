@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Protocol, Self
 
 import numpy as np
+import torch
+from scipy.sparse import csr_array
 
 from embedllm.metrics import question_scores
 from embedllm.outcomes import OutcomeMatrix
@@ -94,45 +97,61 @@ class KNearestNeighbours:
         self.observed = train.observed.T.astype(np.float32)
         grid = sorted({min(k, len(train_vectors)) for k in self.grid})
         best = np.inf
-        for centred, weights in product(self.centred, self.weights):
-            for k, (right, asked) in zip(grid, self._sums(val_vectors, centred, grid, weights), strict=True):
-                for pseudo in self.pseudo:
-                    forecast = self._shrunk(right, asked, pseudo)
-                    loss = np.nanmean(question_scores(forecast, val.scores, "log_loss"))
-                    if loss < best:
-                        best, self.chosen = loss, (centred, k, weights, pseudo)
+        for centred in self.centred:
+            sums = self._sums(val_vectors, centred, grid, self.weights)
+            for (weights, k), pseudo in product(sums, self.pseudo):
+                forecast = self._shrunk(*sums[weights, k], pseudo)
+                loss = np.nanmean(question_scores(forecast, val.scores, "log_loss"))
+                if loss < best:
+                    best, self.chosen = loss, (centred, k, weights, pseudo)
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         centred, k, weights, pseudo = self.chosen
-        [(right, asked)] = self._sums(prompt_vectors, centred, [k], weights)
-        return self._shrunk(right, asked, pseudo)
+        [sums] = self._sums(prompt_vectors, centred, [k], [weights]).values()
+        return self._shrunk(*sums, pseudo)
 
     def _shrunk(self, right: np.ndarray, asked: np.ndarray, pseudo: float) -> np.ndarray:
         return (right + pseudo * self.means[:, None]) / (asked + pseudo)
 
-    def _sums(self, prompt_vectors: np.ndarray, centred: bool, grid: list[int], weights: str) -> list[tuple]:
-        """Weighted scores and answers of the neighbours for every k of the (ascending) grid: (n_models, n_questions).
+    def _sums(self, prompt_vectors: np.ndarray, centred: bool, grid: Sequence[int], weights: Sequence[str]) -> dict:
+        """Weighted scores and answers of the neighbours, each (n_models, n_questions), by (weights, k).
 
-        Weights are scaled to a mean of one over the neighbours of a question, so that pseudo-answers weigh alike.
+        One product of all questions with all training questions serves every model, k (ascending) and kind of
+        weights: the neighbours of the largest k are split into those of the smallest, those that the next one adds,
+        and so on, and sums over these are cumulated. Weights are scaled to a mean of one over the neighbours of a
+        question, so that pseudo-answers weigh alike.
         """
         level = self.train_vectors.mean(axis=0) if centred else 0
-        neighbours = _unit(self.train_vectors - level)
-        shape = (len(self.means), len(prompt_vectors))
-        result = [(np.empty(shape, np.float32), np.empty(shape, np.float32)) for _ in grid]
+        neighbours = torch.as_tensor(_unit(self.train_vectors - level))
+        whole = (len(self.means), len(prompt_vectors))
+        result = {key: (np.empty(whole, np.float32), np.empty(whole, np.float32)) for key in product(weights, grid)}
         for start in range(0, len(prompt_vectors), self.block):
-            similarity = _unit(prompt_vectors[start : start + self.block] - level) @ neighbours.T
-            positions = [similarity.shape[1] - k for k in grid]
-            thresholds = np.partition(similarity, positions, axis=1)[:, positions]
-            for (right, asked), threshold in zip(result, thresholds.T, strict=True):
-                near = (similarity >= threshold[:, None]).astype(np.float32)  # (block, n_train)
-                if weights == "distance":
-                    count = near.sum(axis=1, keepdims=True)
-                    near /= np.maximum(1 - similarity, CLOSEST)
-                    near *= count / near.sum(axis=1, keepdims=True)
-                at = slice(start, start + len(near))
-                right[:, at], asked[:, at] = (near @ self.scores).T, (near @ self.observed).T
+            questions = torch.as_tensor(_unit(prompt_vectors[start : start + self.block] - level))
+            similarity = (questions @ neighbours.T).numpy()  # (block, n_train)
+            nearest = np.sort(np.partition(similarity, -grid[-1], axis=1)[:, -grid[-1] :], axis=1)
+            thresholds = nearest[:, [-k for k in grid]]
+            question, neighbour = np.nonzero(similarity >= thresholds[:, -1:])
+            close = similarity[question, neighbour]
+            ring = (close[:, None] < thresholds[question]).sum(axis=1)  # 0: among the smallest k
+            rows = question * len(grid) + ring
+            shape = (len(similarity) * len(grid), len(neighbours))
+
+            count = _cumulated(np.bincount(rows, minlength=shape[0]), len(grid))
+            for kind in weights:
+                weight = 1 / np.maximum(1 - close, CLOSEST) if kind == "distance" else np.ones_like(close)
+                near = csr_array((weight, (rows, neighbour)), shape=shape)
+                scale = count / _cumulated(near.sum(axis=1), len(grid))  # (block, n_k, 1)
+                for place, answers in enumerate((self.scores, self.observed)):
+                    sums = scale * _cumulated(near @ answers, len(grid))  # (block, n_k, n_models)
+                    for k, one in zip(grid, np.moveaxis(sums, 1, 0), strict=True):
+                        result[kind, k][place][:, start : start + self.block] = one.T
         return result
+
+
+def _cumulated(sums: np.ndarray, n_rings: int) -> np.ndarray:
+    """Sums over the rings of each question, (n_questions * n_rings, ...), up to each: (n_questions, n_rings, ...)."""
+    return np.cumsum(sums.reshape(-1, n_rings, sums[0].size), axis=1)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

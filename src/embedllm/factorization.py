@@ -82,3 +82,18 @@ class Factorization(Trained):
     def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
         latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
         return latent @ (weights["model_vectors"] * weights["output"]).T + weights["constant"]
+
+    def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
+        """What `Trained._descent` finds by differentiation, in half the time."""
+        with torch.no_grad():
+            latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
+            scaled = weights["model_vectors"] * weights["output"]  # (n_models, dim)
+            logits = torch.addmm(weights["constant"], latent, scaled.T)
+            residual = torch.sigmoid(logits).sub_(scores).mul_(share)  # (batch, n_models)
+            back, by_model = residual @ scaled, residual.T @ latent  # (batch, dim), (n_models, dim)
+            torch.mm(back.T, e, out=gradients["projection"])
+            torch.sum(back, 0, out=gradients["offset"])
+            torch.mul(by_model, weights["output"], out=gradients["model_vectors"])
+            torch.sum(by_model.mul_(weights["model_vectors"]), 0, out=gradients["output"])
+            gradients["constant"].copy_(residual.sum())
+        return logits

@@ -71,8 +71,8 @@ class TextLogistic:
     @threadpool_limits.wrap(limits=1, user_api="blas")  # its threads would spin in the way of torch's: tenfold slower
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
         """Solve on `train`, choose penalties on `val`; the contract is `baselines.Forecaster`."""
-        self.features = _Features(train_vectors, self.width)
-        solver = _Solver(train, self.features(train_vectors))
+        self.features = _Features(self.width)
+        solver = _Solver(train, self.features.learn(train_vectors))
         search = _Search(solver, self.features(val_vectors) @ solver.axes, val.scores)
         _, (shared, _), solution = search.walk([(shared, inf) for shared in self.shared], None)
         best, root = search.walk([(shared, own) for own in self.own], solution), None
@@ -98,31 +98,48 @@ class TextLogistic:
 class _Features:
     """Prompt vectors to what the logit is linear in."""
 
-    def __init__(self, vectors: np.ndarray, width: float):
-        """Learn centre, scale and landmarks from the training prompts, (n_questions, d_prompt)."""
-        self.centre, self.scale, self.width = vectors.mean(axis=0, dtype=np.float64), 1.0, width
-        self.scale = np.sqrt((self._standardised(vectors) ** 2).sum(axis=1).mean()) or 1.0
-        if width < inf:
-            size = min(LANDMARKS, len(vectors))
-            chosen = np.sort(np.random.default_rng(0).choice(len(vectors), size, replace=False))
-            self.landmarks = self._standardised(vectors[chosen])
-            spread, axes = np.linalg.eigh(self._similarity(self.landmarks))
-            kept = np.cumsum(spread) > BLURRED * spread.sum()
-            # Nystroem: features whose products are the similarities (Williams and Seeger 2001, NIPS 13).
-            self.mapping = axes[:, kept] / np.sqrt(spread[kept])
-            self.level = (self._similarity(self._standardised(vectors)) @ self.mapping).mean(axis=0)
+    def __init__(self, width: float):
+        self.width = width
+
+    def learn(self, vectors: np.ndarray) -> np.ndarray:
+        """Learn centre, scale and landmarks from the training prompts, (n_questions, d_prompt); their features."""
+        self.centre, self.scale = vectors.mean(axis=0, dtype=np.float64).astype(np.float32), np.float32(1)
+        self.scale = np.float32(np.sqrt((self._standardised(vectors) ** 2).sum(axis=1).mean(dtype=np.float64)) or 1)
+        if self.width == inf:
+            return self._standardised(vectors)
+        size = min(LANDMARKS, len(vectors))
+        chosen = np.sort(np.random.default_rng(0).choice(len(vectors), size, replace=False))
+        self.landmarks = self._standardised(vectors[chosen])
+        spread, axes = np.linalg.eigh(self._similarity(self.landmarks).astype(np.float64))
+        kept = np.cumsum(spread) > BLURRED * spread.sum()
+        # Nystroem: features whose products are the similarities (Williams and Seeger 2001, NIPS 13).
+        self.mapping = (axes[:, kept] / np.sqrt(spread[kept])).astype(np.float32)
+        self.level = np.float32(0)
+        e = self(vectors)
+        self.level = e.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return e - self.level
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Features of prompts: float64, (n_questions, n_features), centred on the training questions."""
+        """Features of prompts: float32, (n_questions, n_features), centred on the training questions."""
         e = self._standardised(vectors)
-        return e if self.width == inf else self._similarity(e) @ self.mapping - self.level
+        return e if self.width == inf else _product(self._similarity(e), self.mapping) - self.level
 
     def _standardised(self, vectors: np.ndarray) -> np.ndarray:
         return (vectors - self.centre) / self.scale
 
     def _similarity(self, e: np.ndarray) -> np.ndarray:
-        squares = (e**2).sum(axis=1)[:, None] + (self.landmarks**2).sum(axis=1) - 2 * e @ self.landmarks.T
-        return np.exp(-np.maximum(squares, 0) / (2 * self.width**2))
+        result = _product(e, self.landmarks.T)  # in place from here: there may be many questions
+        result *= -2
+        result += (e**2).sum(axis=1)[:, None]
+        result += (self.landmarks**2).sum(axis=1)
+        np.maximum(result, 0, out=result)
+        result /= -2 * self.width**2
+        return np.exp(result, out=result)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` on all cores; BLAS has one thread here, see `TextLogistic.fit`."""
+    return (torch.as_tensor(a) @ torch.as_tensor(b)).numpy()
 
 
 @dataclass
@@ -155,11 +172,11 @@ class _Solver:
 
     def __init__(self, train, e: np.ndarray):
         """Take the scores and the features of the training questions, (n_questions, n_features)."""
-        spread, axes = np.linalg.eigh(e.T @ e / len(e))
+        spread, axes = np.linalg.eigh(_product(e.T, e).astype(np.float64) / len(e))
         kept = np.cumsum(spread) > SPARED * spread.sum()
-        self.spread, self.axes = spread[kept], axes[:, kept]
+        self.spread, self.axes = spread[kept], axes[:, kept].astype(np.float32)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.e = self._tensor(e @ self.axes)
+        self.e = self._tensor(_product(e, self.axes))
         self.mask, self.y = self._tensor(train.observed), self._tensor(np.nan_to_num(train.scores))
         asked = train.observed.sum(axis=1)
         self.n = max(asked.sum(), 1)
@@ -228,5 +245,5 @@ def _shape(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _probabilities(intercepts: np.ndarray, shared, own: np.ndarray, e: np.ndarray) -> np.ndarray:
-    logits = intercepts[:, None] + (shared + own) @ e.T
-    return expit(np.clip(logits, -15, 15)).astype(np.float32)  # beyond, float32 would round to certainty
+    logits = _product((shared + own).astype(np.float32), e.T) + intercepts[:, None].astype(np.float32)
+    return expit(np.clip(logits, -15, 15))  # beyond, float32 would round to certainty

@@ -28,9 +28,9 @@ class ItemResponse(Trained):
         return {
             "model_vectors": normal(0.5, (n_models, self.dim), generator, device),
             "discrimination": uniform(d_prompt**-0.5, (self.dim, d_prompt), generator, device),
-            "level": level.requires_grad_(),
-            "difficulty": torch.zeros(d_prompt, device=device, requires_grad=True),
-            "constant": torch.zeros((), device=device, requires_grad=True),
+            "level": level,
+            "difficulty": torch.zeros(d_prompt, device=device),
+            "constant": torch.zeros((), device=device),
         }
 
     @staticmethod
@@ -68,3 +68,21 @@ class TwoLayer(Trained):
         question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
         model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
         return torch.relu(question[:, None] + model) @ weights["output"] + weights["constant"]
+
+    def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
+        """What `Trained._descent` finds by differentiation, with one (batch, n_models, hidden) array, not four."""
+        with torch.no_grad():
+            question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
+            model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
+            active = (question[:, None] + model).relu_()
+            logits = active @ weights["output"] + weights["constant"]
+            residual = torch.sigmoid(logits).sub_(scores).mul_(share)  # (batch, n_models)
+            torch.mv(active.flatten(0, 1).T, residual.ravel(), out=gradients["output"])
+            gradients["constant"].copy_(residual.sum())
+            active.sign_().mul_(residual[:, :, None])
+            by_question, by_model = active.sum(1).mul_(weights["output"]), active.sum(0).mul_(weights["output"])
+            torch.mm(by_question.T, e, out=gradients["prompt_layer"])
+            torch.sum(by_question, 0, out=gradients["offset"])
+            torch.mm(by_model, weights["model_layer"], out=gradients["model_vectors"])
+            torch.mm(by_model.T, weights["model_vectors"], out=gradients["model_layer"])
+        return logits

@@ -1,13 +1,15 @@
 """One training loop for every forecaster that learns by gradient steps, and one way to tune them.
 
 A batch is a set of *questions* and scores all models at once. Drawing (model, question) cells one by one would
-project each question once per model.
+project each question once per model. Scores are kept as bytes, question first, and become floats a few batches at a
+time; weights, gradients and Adam's moments lie in one flat array each, so that a step is one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, Self
 
 import numpy as np
@@ -18,8 +20,10 @@ from embedllm.outcomes import OutcomeMatrix
 
 HISTORY = ["epoch", "train", "val"]
 UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
-TRIAL, FINALISTS = 12, 3  # epochs that every candidate of Tuned gets, and how many go on to their end
-BLOCK = 512  # questions predicted at a time
+TRIAL, FINALISTS = 400, 3  # updates that every candidate of Tuned gets, and how many candidates go on to their end
+LONGEST_TRIAL = 12  # epochs: on a small table few updates are many passes
+BLOCK = 512  # questions gathered or predicted at a time
+UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
 
 
@@ -73,40 +77,54 @@ class Trained:
         self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
     ) -> Self:
         """Train on `train`, stop on `val`; the contract is `baselines.Forecaster`."""
+        for _ in self.epochs_of(train, train_vectors, val, val_vectors):
+            pass
+        return self
+
+    def epochs_of(
+        self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
+    ) -> Iterator[float]:
+        """`fit`, an epoch at a time: yields the validation log-loss; between epochs the forecaster is usable."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         generator = torch.Generator(device).manual_seed(self.seed)
-        vectors, scores, mask = _tensors(train, train_vectors, device)
-        held_out = _tensors(val, val_vectors, device)
+        vectors, held_out = (torch.as_tensor(v, dtype=torch.float32, device=device)
+                             for v in (train_vectors, val_vectors))
+        answers, held_out_answers = _Answers(train, device), _Answers(val, device)
         weights = self._initialise(len(train.models), vectors.shape[1], generator, device)
-        adam = torch.optim.Adam(
-            weights.values(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
-        batch = max(1, min(self.batch_cells // len(train.models), len(vectors) // UPDATES))
+        flat, weights, gradients = _flattened(weights)
+        adam = torch.optim.Adam([flat], lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        batch = self.batch(*train.shape)
+        gathered = batch * max(1, BLOCK // batch)
         best, stale, history = np.inf, 0, []
         for epoch in range(1, self.epochs + 1):
-            losses, sizes = [], []
+            loss = cells = 0
             order = (torch.randperm(len(vectors), generator=generator, device=device) if self.shuffle
                      else torch.arange(len(vectors), device=device))
-            for rows in order.split(batch):
-                e = vectors[rows]  # (batch, d_prompt)
-                e = e + self.noise * torch.randn(e.shape, generator=generator, device=device)
-                loss = _log_loss(self._logits(weights, e), scores[rows], mask[rows])
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-                losses.append(loss.detach())
-                sizes.append(len(rows))
-            with torch.inference_mode():
-                logits = torch.cat([self._logits(weights, e) for e in held_out[0].split(BLOCK)])
-                val_loss = float(_log_loss(logits, *held_out[1:]))
-            history.append((epoch, float(np.average(torch.stack(losses).cpu(), weights=sizes)), val_loss))
+            for rows in order.split(gathered):
+                e = torch.randn((len(rows), vectors.shape[1]), generator=generator, device=device)
+                e.mul_(self.noise).add_(vectors[rows])  # (gathered, d_prompt)
+                scores, mask = answers(rows)
+                share = mask / torch.cat([m.sum().clamp(min=1).expand(len(m), 1) for m in mask.split(batch)])
+                logits = []
+                for one in zip(e.split(batch), scores.split(batch), share.split(batch), strict=True):
+                    logits.append(self._descent(weights, gradients, *one))
+                    adam.step()
+                loss, cells = loss + _log_loss(torch.cat(logits), scores, mask), cells + mask.sum()
+            val_loss = self._validate(weights, held_out, held_out_answers)
+            history.append((epoch, float(loss / cells), val_loss))
+            self.history = pd.DataFrame(history, columns=HISTORY)
             if val_loss < best or not self.patience:
                 best, stale = val_loss, 0
                 self._keep(weights)
-            elif (stale := stale + 1) >= self.patience:
-                break
-        self.history = pd.DataFrame(history, columns=HISTORY)
-        return self
+            else:
+                stale += 1
+            yield val_loss
+            if self.patience and stale >= self.patience:
+                return
+
+    def batch(self, n_models: int, n_questions: int) -> int:
+        """Questions an update, on a training table of this size."""
+        return max(1, min(self.batch_cells // n_models, n_questions // UPDATES))
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
@@ -117,13 +135,37 @@ class Trained:
             return torch.sigmoid(logits.clamp(-15, 15)).T.numpy()  # beyond, float32 would round to certainty
 
     def _initialise(self, n_models: int, d_prompt: int, generator: torch.Generator, device) -> Weights:
-        """Starting values, each with ``requires_grad``."""
+        """Starting values."""
         raise NotImplementedError
 
     @staticmethod
     def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
         """Logits of all models on a batch: (batch, d_prompt) -> (batch, n_models)."""
         raise NotImplementedError
+
+    def _descent(
+        self, weights: Weights, gradients: Weights, e: torch.Tensor, scores: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
+        """Write the gradients of a batch's log-loss, cells weighing `share`; returns the logits.
+
+        A subclass may write out what differentiation finds here.
+        """
+        logits = self._logits(weights, e)
+        residual = torch.sigmoid(logits.detach()).sub_(scores).mul_(share)
+        found = torch.autograd.grad(logits, list(weights.values()), residual)
+        for gradient, value in zip(gradients.values(), found, strict=True):
+            gradient.copy_(value)
+        return logits.detach()
+
+    def _validate(self, weights: Weights, vectors: torch.Tensor, answers: _Answers) -> float:
+        """Log-loss without noise, mean over observed cells."""
+        loss = cells = 0
+        with torch.inference_mode():
+            for rows in torch.arange(len(vectors), device=vectors.device).split(BLOCK):
+                scores, mask = answers(rows)
+                loss = loss + _log_loss(self._logits(weights, vectors[rows]), scores, mask)
+                cells = cells + mask.sum()
+        return float(loss / cells)
 
     def _keep(self, weights: Weights) -> None:
         for name, value in weights.items():
@@ -134,8 +176,8 @@ class Trained:
 class Tuned:
     """The best of several gradient-trained candidates on validation log-loss.
 
-    All get a short training, the best of these a full one (successive halving with a single cut, Jamieson and
-    Talwalkar 2016, AISTATS). The winner is in ``best`` after ``fit``.
+    All get a short training, the best of these go on to the end of theirs (successive halving with a single cut,
+    Jamieson and Talwalkar 2016, AISTATS). The winner is in ``best`` after ``fit``.
 
     Parameters
     ----------
@@ -146,15 +188,13 @@ class Tuned:
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
         """Tune on `val`; the contract is `baselines.Forecaster`."""
-        def trained(one: Trained, epochs: int) -> Trained:
-            return replace(one, epochs=min(epochs, one.epochs)).fit(train, train_vectors, val, val_vectors)
-
-        def loss(one: Trained) -> float:
-            return one.history["val"].min()
-
-        trials = [loss(trained(one, TRIAL)) for one in self.candidates]
+        running = [one.epochs_of(train, train_vectors, val, val_vectors) for one in self.candidates]
+        updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
+        trials = [min(islice(epochs, min(LONGEST_TRIAL, int(np.ceil(TRIAL / n)))))
+                  for epochs, n in zip(running, updates, strict=True)]
         best = np.argsort(trials, kind="stable")[:FINALISTS]
-        self.best = min((trained(self.candidates[place], self.candidates[place].epochs) for place in best), key=loss)
+        finals = {place: min([trials[place], *running[place]]) for place in best}
+        self.best = self.candidates[min(finals, key=finals.get)]
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
@@ -165,22 +205,45 @@ class Tuned:
 def uniform(bound: float, shape: tuple[int, ...], generator: torch.Generator, device) -> torch.Tensor:
     """A weight drawn evenly from [-bound, bound], as torch's linear layers start."""
     values = torch.rand(shape, generator=generator, device=device)
-    return ((2 * values - 1) * bound).requires_grad_()
+    return (2 * values - 1) * bound
 
 
 def normal(scale: float, shape: tuple[int, ...], generator: torch.Generator, device) -> torch.Tensor:
     """A weight drawn from a normal law of mean zero."""
-    return (scale * torch.randn(shape, generator=generator, device=device)).requires_grad_()
+    return scale * torch.randn(shape, generator=generator, device=device)
 
 
-def _tensors(table: OutcomeMatrix, vectors: np.ndarray, device) -> tuple[torch.Tensor, ...]:
-    """Prompt vectors, scores (0 where not observed) and mask, question first."""
-    scores = torch.as_tensor(np.nan_to_num(table.scores).T.copy(), device=device)
-    mask = torch.as_tensor(table.observed.T.astype(np.float32), device=device)
-    return torch.as_tensor(vectors, dtype=torch.float32, device=device), scores, mask
+class _Answers:
+    """The scores of a table, question first: a byte a cell where all are 0 or 1, floats otherwise."""
+
+    def __init__(self, table: OutcomeMatrix, device):
+        kind = np.uint8 if table.binary else np.float32
+        cells = np.empty(table.shape[::-1], kind)
+        for start in range(0, len(cells), BLOCK):
+            block = table.scores[:, start : start + BLOCK].T
+            cells[start : start + BLOCK] = np.nan_to_num(block, nan=UNASKED)
+        self.cells = torch.as_tensor(cells, device=device)
+
+    def __call__(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (0 where not asked) and mask of some questions: float32, (n_rows, n_models)."""
+        cells = self.cells[rows]
+        mask = cells != UNASKED
+        return (cells * mask).float(), mask.float()
+
+
+def _flattened(weights: Weights) -> tuple[torch.Tensor, Weights, Weights]:
+    """All weights in one flat array that has a gradient; the weights and their gradients as views of it."""
+    flat = torch.cat([value.ravel() for value in weights.values()])
+    flat.grad = torch.zeros_like(flat)
+    sizes = [value.numel() for value in weights.values()]
+
+    def views(array: torch.Tensor) -> Weights:
+        return {name: part.view(value.shape)
+                for (name, value), part in zip(weights.items(), array.split(sizes), strict=True)}
+
+    return flat, {name: view.requires_grad_() for name, view in views(flat).items()}, views(flat.grad)
 
 
 def _log_loss(logits: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with soft targets, mean over observed cells."""
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, scores, mask, reduction="sum")
-    return loss / mask.sum().clamp(min=1)
+    """Cross-entropy with soft targets, sum over observed cells."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, scores, mask, reduction="sum")
