@@ -92,29 +92,31 @@ class KNearestNeighbours:
     block: int = 1024
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        self.train_vectors, self.means = train_vectors, smoothed_means(train).astype(np.float32)
+        self.means = smoothed_means(train).astype(np.float32)
         self.scores = np.nan_to_num(train.scores).T.copy()  # (n_train, n_models)
         self.observed = train.observed.T.astype(np.float32)
         grid = sorted({min(k, len(train_vectors)) for k in self.grid})
         best = np.inf
         for centred in self.centred:
-            sums = self._sums(val_vectors, centred, grid, self.weights)
+            level = train_vectors.mean(axis=0) if centred else np.zeros_like(train_vectors[0])
+            space = level, torch.as_tensor(_unit(train_vectors - level))
+            sums = self._sums(val_vectors, space, grid, self.weights)
             for (weights, k), pseudo in product(sums, self.pseudo):
                 forecast = self._shrunk(*sums[weights, k], pseudo)
                 loss = np.nanmean(question_scores(forecast, val.scores, "log_loss"))
                 if loss < best:
-                    best, self.chosen = loss, (centred, k, weights, pseudo)
+                    best, self.chosen, self.space = loss, (centred, k, weights, pseudo), space
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        centred, k, weights, pseudo = self.chosen
-        [sums] = self._sums(prompt_vectors, centred, [k], [weights]).values()
+        _, k, weights, pseudo = self.chosen
+        [sums] = self._sums(prompt_vectors, self.space, [k], [weights]).values()
         return self._shrunk(*sums, pseudo)
 
     def _shrunk(self, right: np.ndarray, asked: np.ndarray, pseudo: float) -> np.ndarray:
         return (right + pseudo * self.means[:, None]) / (asked + pseudo)
 
-    def _sums(self, prompt_vectors: np.ndarray, centred: bool, grid: Sequence[int], weights: Sequence[str]) -> dict:
+    def _sums(self, prompt_vectors: np.ndarray, space: tuple, grid: Sequence[int], weights: Sequence[str]) -> dict:
         """Weighted scores and answers of the neighbours, each (n_models, n_questions), by (weights, k).
 
         One product of all questions with all training questions serves every model, k (ascending) and kind of
@@ -122,8 +124,7 @@ class KNearestNeighbours:
         and so on, and sums over these are cumulated. Weights are scaled to a mean of one over the neighbours of a
         question, so that pseudo-answers weigh alike.
         """
-        level = self.train_vectors.mean(axis=0) if centred else 0
-        neighbours = torch.as_tensor(_unit(self.train_vectors - level))
+        level, neighbours = space
         whole = (len(self.means), len(prompt_vectors))
         result = {key: (np.empty(whole, np.float32), np.empty(whole, np.float32)) for key in product(weights, grid)}
         for start in range(0, len(prompt_vectors), self.block):

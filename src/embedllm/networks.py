@@ -39,6 +39,21 @@ class ItemResponse(Trained):
         difficulty = e @ weights["difficulty"] + weights["constant"]  # (batch,)
         return torch.addmm(-difficulty[:, None], discrimination, weights["model_vectors"].T)
 
+    def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
+        """What `Trained._descent` finds by differentiation, written out."""
+        with torch.no_grad():
+            discrimination = torch.addmm(weights["level"], e, weights["discrimination"].T)  # (batch, dim)
+            difficulty = torch.mv(e, weights["difficulty"]).add_(weights["constant"])  # (batch,)
+            logits = (discrimination @ weights["model_vectors"].T).sub_(difficulty[:, None])
+            residual = torch.sigmoid(logits).sub_(scores).mul_(share)  # (batch, n_models)
+            back, by_question = residual @ weights["model_vectors"], residual.sum(1)
+            torch.mm(residual.T, discrimination, out=gradients["model_vectors"])
+            torch.mm(back.T, e, out=gradients["discrimination"])
+            torch.sum(back, 0, out=gradients["level"])
+            torch.mv(e.T, by_question.neg_(), out=gradients["difficulty"])
+            gradients["constant"].copy_(by_question.sum())
+        return logits
+
 
 @dataclass
 class TwoLayer(Trained):

@@ -97,7 +97,7 @@ class OutcomeMatrix:
     @cached_property
     def binary(self) -> bool:
         """Whether every score is 0 or 1."""
-        return bool(np.isin(self.scores[self.observed], (0, 1)).all())
+        return bool(((self.scores == 0) | (self.scores == 1) | ~self.observed).all())
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ time; weights, gradients and Adam's moments lie in one flat array each, so that 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,8 +21,9 @@ from embedllm.outcomes import OutcomeMatrix
 
 HISTORY = ["epoch", "train", "val"]
 UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
-TRIAL, FINALISTS = 400, 3  # updates that every candidate of Tuned gets, and how many candidates go on to their end
-LONGEST_TRIAL = 12  # epochs: on a small table few updates are many passes
+FEWEST = 16  # questions an update, at least: with thousands of models its cost is that of Adam, not of the questions
+TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
+CUT = 3  # of so many candidates one goes on, for so many times as long
 BLOCK = 512  # questions gathered or predicted at a time
 UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
@@ -46,7 +48,7 @@ class Trained:
         At most so many passes over the training questions.
     batch_cells : int
         (model, question) cells an update, rounded to whole questions: at 112 models 2,048 cells are
-        18 questions. Fewer on a small table, so that an epoch has at least 16 updates.
+        18 questions. At least 16 questions, but on a small table so few that an epoch has 16 updates.
     patience : int
         Stop after so many epochs without a better validation log-loss, and go back to the best.
         0 trains all epochs and keeps the last.
@@ -77,8 +79,7 @@ class Trained:
         self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
     ) -> Self:
         """Train on `train`, stop on `val`; the contract is `baselines.Forecaster`."""
-        for _ in self.epochs_of(train, train_vectors, val, val_vectors):
-            pass
+        deque(self.epochs_of(train, train_vectors, val, val_vectors), maxlen=0)
         return self
 
     def epochs_of(
@@ -124,7 +125,7 @@ class Trained:
 
     def batch(self, n_models: int, n_questions: int) -> int:
         """Questions an update, on a training table of this size."""
-        return max(1, min(self.batch_cells // n_models, n_questions // UPDATES))
+        return max(1, min(max(FEWEST, self.batch_cells // n_models), n_questions // UPDATES))
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
@@ -176,8 +177,8 @@ class Trained:
 class Tuned:
     """The best of several gradient-trained candidates on validation log-loss.
 
-    All get a short training, the best of these go on to the end of theirs (successive halving with a single cut,
-    Jamieson and Talwalkar 2016, AISTATS). The winner is in ``best`` after ``fit``.
+    Successive halving (Jamieson and Talwalkar 2016, AISTATS): all get a short training, the best third goes on for
+    three times as long, and so on; the last one is trained to its end. It is in ``best`` after ``fit``.
 
     Parameters
     ----------
@@ -188,13 +189,17 @@ class Tuned:
 
     def fit(self, train, train_vectors, val, val_vectors) -> Self:
         """Tune on `val`; the contract is `baselines.Forecaster`."""
-        running = [one.epochs_of(train, train_vectors, val, val_vectors) for one in self.candidates]
+        racing = [(one, one.epochs_of(train, train_vectors, val, val_vectors)) for one in self.candidates]
         updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
-        trials = [min(islice(epochs, min(LONGEST_TRIAL, int(np.ceil(TRIAL / n)))))
-                  for epochs, n in zip(running, updates, strict=True)]
-        best = np.argsort(trials, kind="stable")[:FINALISTS]
-        finals = {place: min([trials[place], *running[place]]) for place in best}
-        self.best = self.candidates[min(finals, key=finals.get)]
+        done, epochs = 0, min(LONGEST_TRIAL, int(np.ceil(TRIAL / min(updates))))
+        while len(racing) > 1:
+            for _, training in racing:
+                deque(islice(training, epochs - done), maxlen=0)
+            racing.sort(key=lambda runner: runner[0].history["val"].min())
+            racing = racing[: max(1, len(racing) // CUT)]
+            done, epochs = epochs, CUT * epochs
+        [(self.best, training)] = racing
+        deque(training, maxlen=0)
         return self
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
