@@ -267,11 +267,14 @@ def _key_of_bytes(content: bytes) -> str:
 def _encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
     """Encode texts, and yield them with their vectors a shard at a time.
 
-    Sorted by length, so that little of a batch is padding. Padding moves the last digits of a vector: an
-    order that depends on the texts alone, and shards of whole batches, give a resumed run the same batches.
+    Sorted by tokens, so that hardly anything of a batch is padding (by letters it is an eighth). Padding moves the
+    last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
+    the same batches.
     """
     model = _load(name)
-    ordered = sorted(texts, key=lambda text: (-len(text), text))
+    tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    length = dict(zip(texts, map(len, tokens), strict=True))
+    ordered = sorted(texts, key=lambda text: (-length[text], text))
     with tqdm(total=len(ordered), desc=f"encoding with {name}", unit=" prompts", delay=2, leave=False) as bar:
         for start in range(0, len(ordered), SHARD):
             shard = ordered[start : start + SHARD]
