@@ -25,7 +25,7 @@ NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model
              06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
-.PHONY: help setup reproduce notebooks smoke test test-slow lint lock lab publish clean distclean weights-mpnet
+.PHONY: help setup reproduce notebooks smoke bench test test-slow lint lock lab publish clean distclean weights-mpnet
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -69,13 +69,16 @@ $(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done
 
 # What each notebook reads, beside its own code and the modules it imported (in the .d files).
 TABLE := $(RUN)/01_data_preparation.products
-$(RUN)/02_training.done: $(TABLE)
+$(RUN)/02_training.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha
 $(RUN)/03_correctness_forecasting.done: $(TABLE)
 $(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products
 $(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products
 $(RUN)/06_embedder_ablation.done: $(TABLE)
 $(RUN)/07_sensitivity.done: $(TABLE)
 -include $(wildcard $(RUN)/*.d)
+
+bench: $(SETUP)  ## time everything at the paper's size (a quarter of an hour, best alone on the machine)
+	$(BIN)/python tests/benchmarks/bench.py
 
 test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size
 	$(BIN)/python -m pytest -m "not slow"

@@ -24,6 +24,7 @@ def copy(tmp_path_factory):
     """The tree without runs; its own package comes first on the path, the environment is shared."""
     folder = tmp_path_factory.mktemp("copy") / "study"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "artifacts", "data", "figures"))
+    shutil.copytree(ROOT / "figures" / "bench", folder / "figures" / "bench")
     return folder
 
 

@@ -280,3 +280,8 @@ def test_provenance_names_parameters_inputs_and_products(run):
     assert manifest["parameters"]["DIM"] == 232
     assert set(manifest["inputs"]) == {"01_data_preparation"}
     assert set(manifest["products"]) == {"result.npy"}
+
+
+def test_a_measurement_that_is_not_there_names_the_command():
+    with pytest.raises(study.StudyError, match=r"figures/bench/nothing\.csv is not there: make bench"):
+        study.benchmark("nothing")

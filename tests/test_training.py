@@ -1,19 +1,22 @@
 """Gradients written out are those of differentiation; training a piece at a time is training."""
 
+import numpy as np
 import pytest
 import torch
+from conftest import make_table
 
 from embedllm.factorization import Factorization
 from embedllm.networks import ItemResponse, TwoLayer
-from embedllm.training import _flattened
+from embedllm.training import FEWEST, LONGEST_TRIAL, Tuned, _Answers, _flattened
 
 
 @pytest.mark.parametrize("kind", [Factorization, TwoLayer, ItemResponse])
 def test_the_gradients_of_a_batch_are_those_of_its_log_loss(kind):
     forecaster, generator = kind(dim=7), torch.Generator().manual_seed(0)
     flat, weights, gradients = _flattened(forecaster._initialise(5, 11, generator, "cpu"))
-    e, scores = torch.randn(13, 11), torch.rand(13, 5)
-    mask = (torch.rand(13, 5) < 0.8).float()
+    flat.add_(0.3 * torch.randn(flat.shape, generator=generator))  # nothing may stay at zero
+    e, scores, drawn = (torch.rand(shape, generator=generator) for shape in ((13, 11), (13, 5), (13, 5)))
+    mask = (drawn < 0.8).float()
     logits = forecaster._descent(weights, gradients, e, scores, mask / mask.sum())
     loss = torch.nn.functional.binary_cross_entropy_with_logits(
         forecaster._logits(weights, e), scores, mask, reduction="sum"
@@ -22,3 +25,35 @@ def test_the_gradients_of_a_batch_are_those_of_its_log_loss(kind):
         torch.testing.assert_close(gradients[name], expected, msg=name)
     torch.testing.assert_close(flat.grad, torch.cat([gradients[name].ravel() for name in weights]))
     torch.testing.assert_close(logits, forecaster._logits(weights, e).detach())
+
+
+def test_a_race_of_one_is_a_training_and_losers_stop_early(planted):
+    """Training in pieces, as a race does, ends at the bits of one that was never paused."""
+    parts = planted[0]
+    settings = {"dim": 4, "batch_cells": 1024, "learning_rate": 0.01, "epochs": 40}
+    hopeless = [Factorization(**settings | {"learning_rate": rate}) for rate in (1e-7, 1e-6)]
+    race = Tuned([*hopeless, Factorization(**settings)]).fit(*parts["train"], *parts["val"])
+    alone = Factorization(**settings).fit(*parts["train"], *parts["val"])
+    np.testing.assert_array_equal(race.predict_proba(parts["test"][1]), alone.predict_proba(parts["test"][1]))
+    assert [len(one.history) for one in hopeless] == [LONGEST_TRIAL] * 2
+    assert race.best.history.equals(alone.history)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_answers_kept_as_bytes_or_floats_are_the_scores(rng, graded):
+    scores = rng.random((4, 700)).astype(np.float32)
+    scores = scores if graded else scores.round()
+    scores[1:][rng.random((3, 700)) < 0.3] = np.nan
+    answers = _Answers(make_table(scores), "cpu")
+    rows = torch.as_tensor(rng.permutation(700)[:50])
+    values, mask = answers(rows)
+    np.testing.assert_array_equal(values.numpy(), np.nan_to_num(scores).T[rows])
+    np.testing.assert_array_equal(mask.numpy(), ~np.isnan(scores).T[rows])
+    assert answers.cells.element_size() == (4 if graded else 1)
+
+
+def test_thousands_of_models_do_not_leave_an_update_without_questions():
+    assert Factorization().batch(112, 28_800) == 146
+    assert Factorization(batch_cells=2048).batch(112, 28_800) == 18
+    assert Factorization().batch(5_000, 40_000) == FEWEST
+    assert Factorization().batch(5_000, 160) == 10

@@ -46,6 +46,8 @@ def write_inputs(p: Parameters, run: Path) -> None:
         _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
     for path in SOURCE.rglob("*.py"):
         _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", path.read_text())
+    measured = sorted((ROOT / "figures" / "bench").glob("*.csv"))
+    _write_if_changed(ARTIFACTS / "inputs" / "bench.sha", "".join(path.read_text() for path in measured))
     preset = PRESETS / f"{p.PRESET}.yaml"
     folder = data_dir(p)
     files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
@@ -122,14 +124,16 @@ def summarise(run: Path, figures: Path) -> None:
 
 def write_gallery(figures: Path) -> None:
     """Write README.md of a folder of figures: each with its caption (kept in the PNG) and table, then other tables."""
+    command = "make bench" if figures.name == "bench" else "make reproduce"
     lines = [f"# Figures: {figures.name}", "",
-             "Made by `make reproduce`; each with its SVG and the table behind it. Not edited by hand.", ""]
+             f"Made by `{command}`; each with its SVG and the table behind it. Not edited by hand.", ""]
     for path in sorted(figures.glob("*.png")):
         caption = Image.open(path).info["Description"]
-        title = path.stem[3:].replace("_", " ").capitalize()
+        number, name = path.stem.split("_", 1)
+        source = f"Notebook {number}; " if number.isdigit() else ""
         files = f"[SVG]({path.stem}.svg), [table]({path.stem}.csv)"
-        lines += [f"## {title}", "", f"![{caption}]({path.name})", "",
-                  f"{caption} Notebook {path.stem[:2]}; {files}.", ""]
+        lines += [f"## {name.replace('_', ' ').capitalize()}", "", f"![{caption}]({path.name})", "",
+                  f"{caption} {source}{files}.", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     (figures / "README.md").write_text("\n".join(lines))
@@ -175,7 +179,10 @@ def readme_tables() -> dict[str, str]:
     table = pd.concat([column.reindex(rows) for column in results], axis=1).fillna("")
     times = pd.concat(times, axis=1)
     times.loc["all notebooks"] = times.sum()
-    return {"results": _markdown(table.reset_index()), "times": _markdown(times.reset_index())}
+    speed = pd.read_csv(FIGURES / "bench" / "timing_speed.csv", keep_default_na=False)
+    speed["value"] = speed["value"].map(lambda value: f"{float(value):,.3g}" if value < 1000 else f"{value:,.0f}")
+    tables = {"results": table.reset_index(), "times": times.reset_index(), "speed": speed}
+    return {mark: _markdown(content) for mark, content in tables.items()}
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -205,6 +205,20 @@ def start(notebook: str, namespace: dict) -> Run:
     return run
 
 
+def benchmark(name: str) -> pd.DataFrame:
+    """A table that `make bench` wrote.
+
+    Raises
+    ------
+    StudyError
+        If it is not there.
+    """
+    path = ROOT / "figures" / "bench" / f"{name}.csv"
+    if not path.exists():
+        raise StudyError(f"{shown(path)} is not there: make bench")
+    return pd.read_csv(path)
+
+
 def base_folder(p: Parameters) -> Path:
     """The folder of a run that overrides nothing; the Makefile names it the same way."""
     return ARTIFACTS / p.label / f"{p.PRESET}-{p.ENCODER}-s{p.SEED}"

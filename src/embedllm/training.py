@@ -195,7 +195,7 @@ class Tuned:
         while len(racing) > 1:
             for _, training in racing:
                 deque(islice(training, epochs - done), maxlen=0)
-            racing.sort(key=lambda runner: runner[0].history["val"].min())
+            racing.sort(key=lambda runner: np.nan_to_num(runner[0].history["val"].min(), nan=np.inf))
             racing = racing[: max(1, len(racing) // CUT)]
             done, epochs = epochs, CUT * epochs
         [(self.best, training)] = racing

@@ -1,0 +1,76 @@
+"""The plain trainer and the fast one are the same algorithm, and every solver reaches the same solution."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_parts
+from cost import D_PROMPT, DIM, EPOCHS, N_QUESTIONS, PAPER_TRAINING, cost_table, counted, per_question
+from per_cell import updates
+from solvers import ALTERNATING, WHOLE, by_full_batches, by_gradient_steps
+
+from embedllm.factorization import Factorization
+
+N_MODELS, N_TRAIN, D = 8, 640, 12
+
+
+@pytest.fixture
+def planted():
+    """Parts, and the true probabilities of the test part."""
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((800, D)) / D**0.5
+    logits = rng.standard_normal((N_MODELS, 3)) @ rng.standard_normal((3, D)) @ vectors.T * 3
+    return make_parts(logits, vectors), 1 / (1 + np.exp(-logits[:, -80:]))
+
+
+@pytest.fixture
+def parts(planted):
+    return planted[0]
+
+
+def test_without_noise_or_shuffling_both_trainers_make_the_same_steps(parts):
+    """640 questions of 8 models: batches of 160 cells are 20 questions, and question by question both are alike."""
+    like = Factorization(dim=5, noise=0, batch_cells=160, learning_rate=0.01, epochs=3, patience=0, shuffle=False)
+    *_, (network, _) = updates(parts, like, epochs=3)
+    like.fit(*parts["train"], *parts["val"])
+    for name, value in network.weights.items():
+        np.testing.assert_allclose(value.detach().numpy(), getattr(like, name), atol=1e-4, err_msg=name)
+
+
+def test_cell_by_cell_and_by_question_reach_the_same_solution(planted):
+    """Same model, other order and noise: the forecasts of both end up closer to each other than to the truth."""
+    parts, truth = planted
+    like = Factorization(dim=5, noise=0.01, batch_cells=160, learning_rate=0.005, epochs=60, patience=0)
+    *_, (network, _) = updates(parts, like, epochs=60)
+    fast = like.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1])
+    e = torch.as_tensor(parts["test"][1])
+    with torch.no_grad():
+        logits = torch.stack([network(torch.full((len(e),), m), e) for m in range(N_MODELS)])
+    plain = torch.sigmoid(logits).numpy()
+    assert np.abs(plain - fast).mean() < 0.3 * np.abs(fast - truth).mean()
+    assert np.corrcoef(plain.ravel(), fast.ravel())[0, 1] > 0.99
+
+
+def test_quasi_newton_and_alternating_solves_reach_the_same_validation_loss(parts):
+    like = Factorization(dim=N_MODELS, noise=0, batch_cells=160, learning_rate=0.01, epochs=60)
+    adam = by_gradient_steps(parts, like)["val"].min()
+    for groups in (WHOLE, ALTERNATING):
+        assert abs(by_full_batches(parts, like, groups, seconds=3)["val"].min() - adam) < 0.01
+
+
+def test_operations_counted_by_torch_are_those_of_the_formulas():
+    assert counted("by question", 30, 7, 11, batch=4) == pytest.approx(per_question(30, 7, 11) / 11)
+    # A projection of each cell forward and the product for its gradient; products with one vector hardly count.
+    assert counted("cell by cell") == pytest.approx(4 * D_PROMPT * DIM, rel=0.02)
+    assert 90 < counted("cell by cell") / counted("by question") < 112
+
+
+def test_the_papers_figures_follow_from_its_convention():
+    """C5 and C6: 107.71 TFLOP, some 60 generations, benchmarking 26,000 times as dear, labels left out."""
+    cost = cost_table().set_index("what")
+    convention = cost.loc["training, 6 operations a weight of the projection, a cell"]
+    assert convention["flop"] == 6 * 178_176 * 112 * EPOCHS * N_QUESTIONS
+    assert convention["flop"] == pytest.approx(PAPER_TRAINING, rel=0.001)
+    assert convention["generations"] == pytest.approx(60, rel=0.01)
+    benchmarking = cost.loc["benchmarking 112 models on MMLU"]
+    assert benchmarking["flop"] / convention["flop"] == pytest.approx(26_000, rel=0.01)
+    assert cost.loc["labels and training by question", "flop"] > benchmarking["flop"]
