@@ -7,7 +7,7 @@ from conftest import make_table
 
 from embedllm.factorization import Factorization
 from embedllm.networks import ItemResponse, TwoLayer
-from embedllm.training import FEWEST, LONGEST_TRIAL, Tuned, _Answers, _flattened
+from embedllm.training import LONGEST_TRIAL, Tuned, _Answers, _flattened
 
 
 @pytest.mark.parametrize("kind", [Factorization, TwoLayer, ItemResponse])
@@ -50,10 +50,3 @@ def test_answers_kept_as_bytes_or_floats_are_the_scores(rng, graded):
     np.testing.assert_array_equal(values.numpy(), np.nan_to_num(scores).T[rows])
     np.testing.assert_array_equal(mask.numpy(), ~np.isnan(scores).T[rows])
     assert answers.cells.element_size() == (4 if graded else 1)
-
-
-def test_thousands_of_models_do_not_leave_an_update_without_questions():
-    assert Factorization().batch(112, 28_800) == 146
-    assert Factorization(batch_cells=2048).batch(112, 28_800) == 18
-    assert Factorization().batch(5_000, 40_000) == FEWEST
-    assert Factorization().batch(5_000, 160) == 10

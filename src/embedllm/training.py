@@ -21,7 +21,6 @@ from embedllm.outcomes import OutcomeMatrix
 
 HISTORY = ["epoch", "train", "val"]
 UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
-FEWEST = 16  # questions an update, at least: with thousands of models its cost is that of Adam, not of the questions
 TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
 CUT = 3  # of so many candidates one goes on, for so many times as long
 BLOCK = 512  # questions gathered or predicted at a time
@@ -48,7 +47,8 @@ class Trained:
         At most so many passes over the training questions.
     batch_cells : int
         (model, question) cells an update, rounded to whole questions: at 112 models 2,048 cells are
-        18 questions. At least 16 questions, but on a small table so few that an epoch has 16 updates.
+        18 questions. Fewer on a small table, so that an epoch has at least 16 updates; with thousands of
+        models take more cells, some hundred questions an update.
     patience : int
         Stop after so many epochs without a better validation log-loss, and go back to the best.
         0 trains all epochs and keeps the last.
@@ -125,7 +125,7 @@ class Trained:
 
     def batch(self, n_models: int, n_questions: int) -> int:
         """Questions an update, on a training table of this size."""
-        return max(1, min(max(FEWEST, self.batch_cells // n_models), n_questions // UPDATES))
+        return max(1, min(self.batch_cells // n_models, n_questions // UPDATES))
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
