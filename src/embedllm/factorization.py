@@ -84,7 +84,7 @@ class Factorization(Trained):
         return latent @ (weights["model_vectors"] * weights["output"]).T + weights["constant"]
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
-        """What `Trained._descent` finds by differentiation, in half the time."""
+        """What `Trained._descent` finds by differentiation, written out."""
         with torch.no_grad():
             latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
             scaled = weights["model_vectors"] * weights["output"]  # (n_models, dim)

@@ -112,7 +112,7 @@ class Trained:
                     adam.step()
                 loss, cells = loss + _log_loss(torch.cat(logits), scores, mask), cells + mask.sum()
             val_loss = self._validate(weights, held_out, held_out_answers)
-            history.append((epoch, float(loss / cells), val_loss))
+            history.append((epoch, float(loss / cells.clamp(min=1)), val_loss))
             self.history = pd.DataFrame(history, columns=HISTORY)
             if val_loss < best or not self.patience:
                 best, stale = val_loss, 0
@@ -166,7 +166,7 @@ class Trained:
                 scores, mask = answers(rows)
                 loss = loss + _log_loss(self._logits(weights, vectors[rows]), scores, mask)
                 cells = cells + mask.sum()
-        return float(loss / cells)
+        return float(loss / cells.clamp(min=1))
 
     def _keep(self, weights: Weights) -> None:
         for name, value in weights.items():

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,9 +37,10 @@ from embedllm.outcomes import PARTS, OutcomeMatrix, split
 from embedllm.sources.simulated import simulate
 from embedllm.study import ARTIFACTS, FIGURES
 
-SETTINGS = {"dim": 232, "noise": 0.05, "learning_rate": 0.003, "weight_decay": 1e-5, "epochs": 60,
-            "batch_cells": 16_384, "patience": 5, "seed": 0}
+SETTINGS = asdict(Factorization())
+DIM, D_PROMPT, PUBLISHED = SETTINGS["dim"], encoders.ENCODERS["minilm"].dim, ladder.PUBLISHED
 N_MODELS, N_QUESTIONS, D_PAPER = 112, 36_000, 768
+N_TRAIN = 0.8 * N_QUESTIONS
 LARGE, LARGE_BATCH = (5_000, 50_000), 640_000  # models, questions: as an open leaderboard; cells an update
 CLOSE = 0.001  # log-loss above the optimum that counts as trained
 PLAIN, PLAIN_SECONDS, SOLVER_SECONDS = "cell by cell, published settings", 30, 25
@@ -116,7 +118,7 @@ def random_parts(n_models: int, n_questions: int, d_prompt: int, observed: float
     return {name: (table.at(at), vectors[at]) for name, at in zip(PARTS, cuts, strict=True)}
 
 
-# The measurements: each a function without arguments (or of plain ones) to a table, run in its own process
+# The measurements: each a function of plain arguments, run in its own process
 
 
 def ceiling() -> dict:
@@ -144,14 +146,14 @@ def cells() -> dict:
     """Path and peak memory of the per-cell trainer, the first seconds of it."""
     parts = paper_parts()
     with PeakMemory() as memory:
-        path = by_cells(parts, Factorization(**SETTINGS | ladder.PUBLISHED), PLAIN_SECONDS)
+        path = by_cells(parts, Factorization(**SETTINGS | PUBLISHED), PLAIN_SECONDS)
     return {"path": path, "megabytes": memory.megabytes}
 
 
 def training(d_prompt: int | None, published: bool) -> dict:
     """Path and peak memory, beyond vectors and scores, of a training of the factorisation."""
     parts = paper_parts(d_prompt)
-    forecaster = Factorization(**SETTINGS | (ladder.PUBLISHED if published else {}))
+    forecaster = Factorization(**SETTINGS | (PUBLISHED if published else {}))
     with PeakMemory() as memory:
         path = by_gradient_steps(parts, forecaster)
     return {"seconds": path["seconds"].max(), "path": path, "megabytes": memory.megabytes}
@@ -223,17 +225,16 @@ def leaderboard() -> dict:
     """Seconds of training at the size of an open leaderboard, and peak memory of the process, table included."""
     began = psutil.Process().memory_info().rss / 1e6
     with PeakMemory() as memory:
-        parts = random_parts(*LARGE, 384)
+        parts = random_parts(*LARGE, D_PROMPT)
         path = by_gradient_steps(parts, forecaster := Factorization(**SETTINGS | {"batch_cells": LARGE_BATCH}))
-    batch = forecaster.batch(*parts["train"][0].shape)
     return {"seconds": path["seconds"].max(), "epochs": len(path), "megabytes": memory.megabytes + began,
-            "best": path["val"].min(), "batch": batch}
+            "batch": forecaster.batch(*parts["train"][0].shape)}
 
 
 def growth(axis: str, size: float) -> tuple:
     """Seconds an epoch (median of four) and peak memory of training with one size changed."""
     at = BASE | {axis: size}
-    parts = random_parts(at["models"], round(at["training questions"] / 0.8), 384, at["share of cells observed"])
+    parts = random_parts(at["models"], round(at["training questions"] / 0.8), D_PROMPT, at["share of cells observed"])
     forecaster = Factorization(**SETTINGS | {"dim": at["length of a model vector"], "epochs": 4})
     with PeakMemory() as memory:
         path = by_gradient_steps(parts, forecaster)
@@ -324,8 +325,8 @@ def report(measured: dict, folder: Path) -> None:
     encoded, large, paths, grown = (measured[name] for name in ("encoding", "leaderboard", "solvers", "growth"))
     top, ends = measured["ceiling"]
     exact, plain = encoded.iloc[0], measured["cells"]["path"].iloc[-1]
-    plain_update, n_train = plain["seconds"] / plain["updates"], 0.8 * N_QUESTIONS
-    plain_minutes = plain_update * n_train * N_MODELS / 2048 * 50 / 60
+    plain_update = plain["seconds"] / plain["updates"]
+    plain_minutes = plain_update * N_TRAIN * N_MODELS / PUBLISHED["batch_cells"] * PUBLISHED["epochs"] / 60
     ways = {"by question, Adam": default["path"], "by question, published settings": published["path"]}
     ways |= dict(list(paths.groupby("solver", sort=False))) | {PLAIN: measured["cells"]["path"]}
     paths = pd.concat([path.assign(solver=name) for name, path in ways.items()], ignore_index=True)
@@ -388,25 +389,28 @@ def report(measured: dict, folder: Path) -> None:
                         "an update.")
     figures.save_figure(plot_solvers(paths), folder / "timing_solvers", paths,
                         f"Lowest validation log-loss so far against seconds, {N_MODELS} x {N_QUESTIONS:,}; cell by "
-                        f"cell was stopped after {PLAIN_SECONDS} seconds, within its first epoch.")
+                        f"cell was stopped after {PLAIN_SECONDS} seconds.")
 
     def by_question(what: str, batch: int, n_models: int, epoch: float, n_questions: float) -> tuple:
         """An update moves weights, gradients and Adam's moments (read and written), vectors, and a byte a cell."""
-        flop = batch * per_question(384, 232, n_models)
-        moved = 4 * 8 * 232 * (384 + n_models + 2) + batch * (4 * 384 + n_models)
+        flop = batch * per_question(D_PROMPT, DIM, n_models)
+        moved = 4 * 8 * DIM * (D_PROMPT + n_models + 2) + batch * (4 * D_PROMPT + n_models)
         return f"{what}: {batch} questions", flop / moved, flop / (epoch / n_questions * batch) / 1e9
 
-    flop, moved = 2048 * counted("cell by cell", 384), 4 * (8 * 232 * (384 + N_MODELS + 2) + 2048 * (384 + 232))
+    cells = PUBLISHED["batch_cells"]
+    flop = cells * counted("cell by cell", D_PROMPT)
+    moved = 4 * (8 * DIM * (D_PROMPT + N_MODELS + 2) + cells * (D_PROMPT + DIM))
+    few, many = (SETTINGS | changes for changes in (PUBLISHED, {}))
     points = pd.DataFrame([
-        ("cell by cell: 2,048 cells", flop / moved, flop / plain_update / 1e9),
-        by_question("published", 18, N_MODELS, published["seconds"] / 50, n_train),
-        by_question("default", 16_384 // N_MODELS, N_MODELS, default["seconds"] / len(default["path"]), n_train),
+        (f"cell by cell: {cells:,} cells", flop / moved, flop / plain_update / 1e9),
+        *(by_question(name, settings["batch_cells"] // N_MODELS, N_MODELS, run["seconds"] / len(run["path"]), N_TRAIN)
+          for name, settings, run in (("published", few, published), ("default", many, default))),
         by_question("5,000 models", large["batch"], LARGE[0], large["seconds"] / large["epochs"], 0.8 * LARGE[1]),
-        ("encoding: 32 prompts", exact["intensity"], exact["gflops"]),
+        (f"encoding: {encoders.BATCH} prompts", exact["intensity"], exact["gflops"]),
     ], columns=["what", "intensity", "gflops"])
     figures.save_figure(plot_roofline(points, flops, top["bandwidth"]), folder / "timing_roofline", points,
                         "Operations a second of training and encoding against operations for each byte that must move; "
-                        "line: what this machine's matrix product and main memory allow (small weights stay in cache).")
+                        "line: what this machine's matrix product and main memory allow (weights may stay in cache).")
     write_gallery(folder)
 
 
