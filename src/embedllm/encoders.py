@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from tqdm import tqdm
 from embedllm import weights
 from embedllm.weights import EncoderError
 
-SHARD = 2048  # prompts a shard: what an interrupted run can lose; a multiple of BATCH, see _encoded
-BATCH = 32  # prompts a forward pass
+SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
+TOKENS = 2048  # a forward pass, padding included: products long enough to be fast, activations that stay in cache
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
 
 
@@ -271,18 +272,22 @@ def _encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarra
     last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
     the same batches.
     """
+    import torch
+
     model = _load(name)
     tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
-    length = dict(zip(texts, map(len, tokens), strict=True))
-    ordered = sorted(texts, key=lambda text: (-length[text], text))
-    with tqdm(total=len(ordered), desc=f"encoding with {name}", unit=" prompts", delay=2, leave=False) as bar:
-        for start in range(0, len(ordered), SHARD):
-            shard = ordered[start : start + SHARD]
-            blocks = []
-            for first in range(0, len(shard), BATCH):
-                batch = shard[first : first + BATCH]
-                block = model.encode(batch, batch_size=BATCH, show_progress_bar=False)
-                blocks.append(np.asarray(block, dtype=np.float32))
+    waiting = deque(sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i])))
+    with tqdm(total=len(texts), desc=f"encoding with {name}", unit=" prompts", delay=2, leave=False) as bar:
+        while waiting:
+            shard, blocks = [], []
+            while waiting and len(shard) < SHARD:
+                width = len(tokens[waiting[0]])
+                batch = [waiting.popleft() for _ in range(min(len(waiting), max(1, TOKENS // width)))]
+                padded = model.tokenizer.pad({"input_ids": [tokens[i] for i in batch]}, return_tensors="pt")
+                with torch.inference_mode():  # not model.encode: it would turn every text into tokens once more
+                    found = model.forward({key: value.to(model.device) for key, value in padded.items()})
+                blocks.append(found["sentence_embedding"].float().cpu().numpy())
+                shard += [texts[i] for i in batch]
                 bar.update(len(batch))
             yield shard, np.concatenate(blocks)
 

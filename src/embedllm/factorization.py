@@ -85,7 +85,7 @@ class Factorization(Trained):
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, written out."""
-        with torch.no_grad():
+        with torch.inference_mode():
             latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
             scaled = weights["model_vectors"] * weights["output"]  # (n_models, dim)
             logits = torch.addmm(weights["constant"], latent, scaled.T)

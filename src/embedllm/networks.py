@@ -41,7 +41,7 @@ class ItemResponse(Trained):
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, written out."""
-        with torch.no_grad():
+        with torch.inference_mode():
             discrimination = torch.addmm(weights["level"], e, weights["discrimination"].T)  # (batch, dim)
             difficulty = torch.mv(e, weights["difficulty"]).add_(weights["constant"])  # (batch,)
             logits = (discrimination @ weights["model_vectors"].T).sub_(difficulty[:, None])
@@ -86,7 +86,7 @@ class TwoLayer(Trained):
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, with one (batch, n_models, hidden) array, not four."""
-        with torch.no_grad():
+        with torch.inference_mode():
             question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
             model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
             active = (question[:, None] + model).relu_()

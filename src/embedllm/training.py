@@ -8,14 +8,16 @@ time; weights, gradients and Adam's moments lie in one flat array each, so that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.optim.adam import adam
 
 from embedllm.outcomes import OutcomeMatrix
 
@@ -24,6 +26,7 @@ UPDATES = 16  # in an epoch, at least: on a small table whole batches would leav
 TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
 CUT = 3  # of so many candidates one goes on, for so many times as long
 BLOCK = 512  # questions gathered or predicted at a time
+TINY, SETTLE = 1e-30, 50  # weights and means of gradients below are set to 0, after so many updates, see _adam
 UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
 
@@ -93,7 +96,7 @@ class Trained:
         answers, held_out_answers = _Answers(train, device), _Answers(val, device)
         weights = self._initialise(len(train.models), vectors.shape[1], generator, device)
         flat, weights, gradients = _flattened(weights)
-        adam = torch.optim.Adam([flat], lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        step = _adam(flat, self.learning_rate, self.weight_decay)
         batch = self.batch(*train.shape)
         gathered = batch * max(1, BLOCK // batch)
         best, stale, history = np.inf, 0, []
@@ -109,7 +112,7 @@ class Trained:
                 logits = []
                 for one in zip(e.split(batch), scores.split(batch), share.split(batch), strict=True):
                     logits.append(self._descent(weights, gradients, *one))
-                    adam.step()
+                    step()
                 loss, cells = loss + _log_loss(torch.cat(logits), scores, mask), cells + mask.sum()
             val_loss = self._validate(weights, held_out, held_out_answers)
             history.append((epoch, float(loss / cells.clamp(min=1)), val_loss))
@@ -247,6 +250,26 @@ def _flattened(weights: Weights) -> tuple[torch.Tensor, Weights, Weights]:
                 for (name, value), part in zip(weights.items(), array.split(sizes), strict=True)}
 
     return flat, {name: view.requires_grad_() for name, view in views(flat).items()}, views(flat.grad)
+
+
+def _adam(flat: torch.Tensor, learning_rate: float, weight_decay: float) -> Callable[[], None]:
+    """A step of `torch.optim.Adam` with its defaults; the object would spend a sixth of an update around it.
+
+    Directions that weight decay has closed shrink for ever, and processors are slow on denormal numbers (late epochs
+    took up to twice as long). `torch.set_flush_denormal` reaches the calling thread only, so what is `TINY` becomes 0.
+    """
+    mean, square, steps = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), device=flat.device)
+    update = partial(adam, [flat], [flat.grad], [mean], [square], [], [steps], fused=True, amsgrad=False, beta1=0.9,
+                     beta2=0.999, lr=learning_rate, weight_decay=weight_decay, eps=1e-8, maximize=False)
+    updates = count(1)
+
+    def step() -> None:
+        update()
+        if next(updates) % SETTLE == 0:
+            for values in (flat, mean):
+                values.mul_(values.abs() >= TINY)
+
+    return step
 
 
 def _log_loss(logits: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

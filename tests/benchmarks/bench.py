@@ -1,4 +1,4 @@
-"""`make bench`: what the study's speed claims rest on, measured on this machine in a quarter of an hour.
+"""`make bench`: what the study's speed claims rest on, measured on this machine in some twenty minutes.
 
 Every measurement runs in its own process, so that none sees the memory or the threads of another. Tables and figures
 go to ``figures/bench/``, which notebook 02 and the README read. Prompt vectors come from the cache or are encoded.
@@ -14,17 +14,19 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
+import cost
 import numpy as np
 import pandas as pd
 import psutil
 import statsmodels.api as sm
 import torch
-from cost import cost_table, counted, per_question
 from draw import plot_growth, plot_roofline, plot_solvers
 from sklearn.neighbors import KNeighborsClassifier
 from solvers import ALTERNATING, WHOLE, by_cells, by_full_batches, by_gradient_steps
@@ -44,10 +46,14 @@ N_TRAIN = 0.8 * N_QUESTIONS
 LARGE, LARGE_BATCH = (5_000, 50_000), 640_000  # models, questions: as an open leaderboard; cells an update
 CLOSE = 0.001  # log-loss above the optimum that counts as trained
 PLAIN, PLAIN_SECONDS, SOLVER_SECONDS = "cell by cell, published settings", 30, 25
+SECONDS, N_ENCODED = 2.0, 2_048  # of repeating what is quick; prompts
 SIZES = {  # each varied with the others at their base, the paper's
     "models": [14, 28, 56, 112, 224, 448], "training questions": [1_800, 3_600, 7_200, 14_400, 28_800, 57_600],
     "length of a model vector": [8, 16, 32, 64, 128, 232, 464], "share of cells observed": [0.05, 0.1, 0.2, 0.5, 1.0],
 }
+CURVES = {"length of a model vector": (1, 2, 4, 8, 16, 32, 64, 128, 232),
+          "training questions": (1_800, 3_600, 7_200, 14_400, 28_800)}
+STARTS = ("anew", "from the point before")
 BASE = {"models": 112, "training questions": 28_800, "length of a model vector": 232, "share of cells observed": 1.0}
 
 
@@ -122,15 +128,15 @@ def random_parts(n_models: int, n_questions: int, d_prompt: int, observed: float
 
 
 def ceiling() -> dict:
-    """Median and best GFLOP/s of a matrix product, GB/s of a copy, over two seconds each."""
+    """Median and best GFLOP/s of a matrix product, GB/s of a copy, and torch's threads."""
     a, b, big = torch.randn(2048, 2048), torch.randn(2048, 2048), torch.randn(32_000_000)
     products, copies, out, copied = [], [], torch.empty(2048, 2048), torch.empty_like(big)
     for kept, function in ((products, lambda: torch.mm(a, b, out=out)), (copies, lambda: copied.copy_(big))):
-        end = time.perf_counter() + 2
+        end = time.perf_counter() + SECONDS
         while time.perf_counter() < end:
             kept.append(timed(function)[0])
     return {"gflops": 2 * 2048**3 / np.median(products) / 1e9, "best_gflops": 2 * 2048**3 / min(products) / 1e9,
-            "bandwidth": 2 * big.nbytes / np.median(copies) / 1e9}
+            "bandwidth": 2 * big.nbytes / np.median(copies) / 1e9, "threads": torch.get_num_threads()}
 
 
 def solvers() -> pd.DataFrame:
@@ -142,21 +148,27 @@ def solvers() -> pd.DataFrame:
     ], ignore_index=True)
 
 
-def cells() -> dict:
-    """Path and peak memory of the per-cell trainer, the first seconds of it."""
-    parts = paper_parts()
+def watched(run: Callable[[ladder.Parts], pd.DataFrame], parts: ladder.Parts) -> dict:
+    """Path, seconds and peak memory, beyond vectors and scores, of a training.
+
+    A tiny one goes before: what libraries set up at their first call is not the training's.
+    """
+    run(random_parts(8, 320, parts["train"][1].shape[1]))
     with PeakMemory() as memory:
-        path = by_cells(parts, Factorization(**SETTINGS | PUBLISHED), PLAIN_SECONDS)
-    return {"path": path, "megabytes": memory.megabytes}
+        path = run(parts)
+    return {"path": path, "seconds": path["seconds"].max(), "megabytes": memory.megabytes}
+
+
+def cells(d_prompt: int | None) -> dict:
+    """The first seconds of the per-cell trainer, see `watched`."""
+    like = Factorization(**SETTINGS | PUBLISHED)
+    return watched(lambda parts: by_cells(parts, like, PLAIN_SECONDS), paper_parts(d_prompt))
 
 
 def training(d_prompt: int | None, published: bool) -> dict:
-    """Path and peak memory, beyond vectors and scores, of a training of the factorisation."""
-    parts = paper_parts(d_prompt)
+    """A training of the factorisation, see `watched`."""
     forecaster = Factorization(**SETTINGS | (PUBLISHED if published else {}))
-    with PeakMemory() as memory:
-        path = by_gradient_steps(parts, forecaster)
-    return {"seconds": path["seconds"].max(), "path": path, "megabytes": memory.megabytes}
+    return watched(lambda parts: by_gradient_steps(parts, forecaster), paper_parts(d_prompt))
 
 
 def neighbours() -> dict:
@@ -181,18 +193,19 @@ def selections() -> dict:
     """Routing decisions a second, vectors given."""
     parts = paper_parts()
     fitted = Factorization(**SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
-    return routing.selections_per_second(lambda e: fitted.predict_proba(e).argmax(axis=0), parts["test"][1], 2.0)
+    return routing.selections_per_second(lambda e: fitted.predict_proba(e).argmax(axis=0), parts["test"][1], SECONDS)
 
 
 def encoding() -> pd.DataFrame:
-    """Each way to encode 2,048 prompts: prompts and GFLOP a second, drift from float32; then all of them again."""
+    """Each way to encode some prompts: prompts and GFLOP a second, drift from float32; then all of them again."""
     from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
-    prompts = list(dict.fromkeys(simulate(n_models=16, n_questions=3_000).questions["prompt"]))[:2_048]
+    prompts = list(dict.fromkeys(simulate(n_models=16, n_questions=3_000).questions["prompt"]))[:N_ENCODED]
     load, results = encoders._load, []
 
     def int8(name: str):
-        return quantize_dynamic(load(name), {torch.nn.Linear: per_channel_dynamic_qconfig}, dtype=torch.qint8)
+        with warnings.catch_warnings(action="ignore"):  # deprecated for torchao
+            return quantize_dynamic(load(name), {torch.nn.Linear: per_channel_dynamic_qconfig}, dtype=torch.qint8)
 
     loaders = {"float32": load, "bfloat16": lambda name: load(name).bfloat16(), "int8 weights, by channel": int8}
     model = load("minilm")
@@ -204,12 +217,12 @@ def encoding() -> pd.DataFrame:
     ).sum()
     widths = 8 * shape.hidden_size + 2 * (shape.hidden_size + shape.intermediate_size)  # in and out of six products
     layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
-    moved = 4 * shape.num_hidden_layers * (layer * len(prompts) / encoders.BATCH + widths * n.sum())
+    moved = 4 * shape.num_hidden_layers * (layer / encoders.TOKENS + widths) * n.sum()
     exact = None
     for name, loader in loaders.items():
         ready = loader("minilm")  # loading is no encoding
-        ready.encode(prompts[: encoders.BATCH])
         encoders._load = lambda name, ready=ready: ready
+        encoders.encode("minilm", prompts[:64], None)
         with tempfile.TemporaryDirectory() as folder:
             seconds, vectors = timed(encoders.encode, "minilm", prompts, Path(folder))
             again, _ = timed(encoders.encode, "minilm", prompts, Path(folder))
@@ -236,13 +249,12 @@ def growth(axis: str, size: float) -> tuple:
     at = BASE | {axis: size}
     parts = random_parts(at["models"], round(at["training questions"] / 0.8), D_PROMPT, at["share of cells observed"])
     forecaster = Factorization(**SETTINGS | {"dim": at["length of a model vector"], "epochs": 4})
-    with PeakMemory() as memory:
-        path = by_gradient_steps(parts, forecaster)
-    return axis, size, float(np.median(np.diff(path["seconds"], prepend=0))), memory.megabytes
+    found = watched(lambda some: by_gradient_steps(some, forecaster), parts)
+    return axis, size, float(np.median(np.diff(found["path"]["seconds"], prepend=0))), found["megabytes"]
 
 
 class Warm(Factorization):
-    """A factorisation that starts from a shorter one's weights where there are any."""
+    """A factorisation that starts from another's weights where there are any, perhaps shorter ones."""
 
     former: dict | None = None
 
@@ -256,17 +268,25 @@ class Warm(Factorization):
 
 
 def warm_starts() -> pd.DataFrame:
-    """The dim curve of notebook 02, each length trained anew or from the one before."""
+    """Curves over the length of a model vector and over training questions, each point anew or from the one before.
+
+    Columns ``curve``, ``start``, ``size``, ``seconds``, ``val``.
+    """
     parts, rows = paper_parts(), []
-    for way in ("anew", "from the shorter one"):
-        former = None
-        for dim in (1, 2, 4, 8, 16, 32, 64, 128, 232):
-            forecaster = Warm(**SETTINGS | {"dim": dim})
-            forecaster.former = former if way != "anew" else None
-            path = by_gradient_steps(parts, forecaster)
-            former = {name: getattr(forecaster, name) for name in Factorization.WEIGHTS}
-            rows.append((way, dim, path["seconds"].max(), path["val"].min()))
-    return pd.DataFrame(rows, columns=["start", "dim", "seconds", "val"])
+    table, vectors = parts["train"]
+    shuffled = np.random.default_rng(0).permutation(len(vectors))
+    for curve, sizes in CURVES.items():
+        for start in STARTS:
+            former = None
+            for size in sizes:
+                questions, dim = (shuffled, size) if curve == "length of a model vector" else (shuffled[:size], DIM)
+                forecaster = Warm(**SETTINGS | {"dim": dim})
+                forecaster.former = former if start != STARTS[0] else None
+                some = parts | {"train": (table.at(questions), vectors[questions])}
+                path = by_gradient_steps(some, forecaster)
+                former = {name: getattr(forecaster, name) for name in Factorization.WEIGHTS}
+                rows.append((curve, start, size, path["seconds"].max(), path["val"].min()))
+    return pd.DataFrame(rows, columns=["curve", "start", "size", "seconds", "val"])
 
 
 # From measurements to tables
@@ -283,29 +303,39 @@ def alone(function, *args):
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
     """Power of each size in time and memory by least squares on logarithms, with the 95 % interval of that fit.
 
-    Each size is measured once: the interval says how straight the points lie, curvature included, not how sure a
-    repetition would be.
+    A size counts once, with the geometric mean of its measurements: what the points of one size share, curvature above
+    all, is no independent error. Columns ``axis``, ``measure``, ``exponent``, ``low``, ``high``, ``factor`` (at size 1)
+    and ``again`` (typical ratio of two measurements of one size).
     """
-    rows = []
-    for axis, part in table.groupby("axis", sort=False):
-        for measure in ("seconds", "megabytes"):
+    rows, measures = [], ["seconds", "megabytes"]
+    logs = table.assign(**{name: np.log(table[name]) for name in measures}).groupby(["axis", "size"], sort=False)
+    again = np.exp(np.sqrt(2 * logs[measures].var().groupby("axis").mean()))
+    means = np.exp(logs[measures].mean()).reset_index()
+    for axis, part in means.groupby("axis", sort=False):
+        for measure in measures:
             design = sm.add_constant(np.log(part["size"].to_numpy(float)))
             fit = sm.OLS(np.log(part[measure].to_numpy()), design).fit()
             low, high = fit.conf_int()[1]
-            rows.append((axis, measure, fit.params[1], low, high, np.exp(fit.params[0])))
-    return pd.DataFrame(rows, columns=["axis", "measure", "exponent", "low", "high", "factor"])
+            rows.append((axis, measure, fit.params[1], low, high, np.exp(fit.params[0]), again.loc[axis, measure]))
+    return pd.DataFrame(rows, columns=["axis", "measure", "exponent", "low", "high", "factor", "again"])
+
+
+def plain_updates(n_questions: float) -> float:
+    """Updates of the per-cell trainer in all published epochs."""
+    return n_questions * N_MODELS / PUBLISHED["batch_cells"] * PUBLISHED["epochs"]
 
 
 def measure() -> dict:
     """Every measurement, one after the other."""
     first = alone(ceiling)
-    grown = [alone(growth, axis, size) for axis, sizes in SIZES.items() for size in sizes]
+    there = [(axis, size) for axis, sizes in SIZES.items() for size in sizes]
+    grown = [alone(growth, *at) for at in there + there[::-1]]  # a machine that slows down cancels out
     return {
         "default": alone(training, None, False), "wide": alone(training, D_PAPER, False),
         "published": alone(training, None, True), "wide published": alone(training, D_PAPER, True),
         "neighbours": alone(neighbours), "rungs": alone(rungs), "selections": alone(selections),
         "encoding": alone(encoding), "leaderboard": alone(leaderboard),
-        "solvers": alone(solvers), "cells": alone(cells),
+        "solvers": alone(solvers), "cells": alone(cells, None), "wide cells": alone(cells, D_PAPER),
         "warm starts": alone(warm_starts),
         "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
         "ceiling": (first, alone(ceiling)),  # other users of the machine show as a difference
@@ -326,7 +356,7 @@ def report(measured: dict, folder: Path) -> None:
     top, ends = measured["ceiling"]
     exact, plain = encoded.iloc[0], measured["cells"]["path"].iloc[-1]
     plain_update = plain["seconds"] / plain["updates"]
-    plain_minutes = plain_update * N_TRAIN * N_MODELS / PUBLISHED["batch_cells"] * PUBLISHED["epochs"] / 60
+    plain_minutes = plain_update * plain_updates(N_TRAIN) / 60
     ways = {"by question, Adam": default["path"], "by question, published settings": published["path"]}
     ways |= dict(list(paths.groupby("solver", sort=False))) | {PLAIN: measured["cells"]["path"]}
     paths = pd.concat([path.assign(solver=name) for name, path in ways.items()], ignore_index=True)
@@ -335,17 +365,19 @@ def report(measured: dict, folder: Path) -> None:
     def reached(path: pd.DataFrame) -> float:
         return path["seconds"][path["val"] <= lowest + CLOSE].min()
 
+    arrived = pd.Series({name: reached(path) for name, path in ways.items()}, name="seconds")
+    table("timing_reached", arrived.rename_axis("solver").reset_index().assign(margin=CLOSE))
     flops = np.mean([top["gflops"], ends["gflops"]])
     rows = [
-        ("factorisation, dim 232, within 0.001 of the lowest validation log-loss", reached(default["path"]), "s",
+        (f"factorisation, dim {DIM}, within {CLOSE} of the lowest validation log-loss", reached(default["path"]), "s",
          "under 10", f"lowest of five solvers: {lowest:.4f}"),
         ("the same with vectors of 768 numbers", reached(wide["path"]), "s", "under 10", ""),
         ("factorisation, until validation stops gaining", default["seconds"], "s", "", ""),
-        ("factorisation, published settings, 50 epochs", published["seconds"], "s", "under 40",
+        (f"factorisation, published settings, {PUBLISHED['epochs']} epochs", published["seconds"], "s", "under 40",
          f"cell by cell: {plain_minutes:.0f} min, {60 * plain_minutes / published['seconds']:.0f} times as long, "
          "extrapolated"),
         ("published settings with vectors of 768 numbers", wide_published["seconds"], "s", "under 40", ""),
-        ("kNN forecast of all models, 3,600 questions", knn["seconds"], "s", "under 3",
+        (f"kNN forecast of all models, {N_QUESTIONS // 10:,} questions", knn["seconds"], "s", "under 3",
          f"scikit-learn, model after model: {knn['scikit_learn']:.0f} s, extrapolated from one"),
         ("kNN tuned and fitted", knn["fit"], "s", "", ""),
         ("all rungs of notebook 03, one split and seed", measured["rungs"], "s", "under 180", ""),
@@ -354,11 +386,11 @@ def report(measured: dict, folder: Path) -> None:
         ("prompts encoded (MiniLM)", exact["prompts_per_second"], "a second", "", ""),
         ("matrix-product ceiling over encoding", flops / exact["gflops"], "times", "under 1.5",
          f"{exact['gflops']:.0f} of {flops:.0f} GFLOP/s"),
-        ("2,048 prompts that were encoded before", exact["seconds_again"], "s", "", "no work repeated"),
+        (f"{N_ENCODED:,} prompts that were encoded before", exact["seconds_again"], "s", "", "no work repeated"),
         ("peak memory of training beyond vectors and scores", default["megabytes"], "MB", "under 1,000",
          f"cell by cell: {measured['cells']['megabytes']:.0f} MB; the paper: under 1 GB"),
         ("the same memory with vectors of 768 numbers", wide["megabytes"], "MB", "under 1,000", ""),
-        ("5,000 models x 50,000 questions, trained", large["seconds"], "s", "under 600",
+        (f"{LARGE[0]:,} models x {LARGE[1]:,} questions, trained", large["seconds"], "s", "under 600",
          f"{large['epochs']} epochs, {large['batch']} questions an update, random vectors"),
         ("peak memory of that process, table included", large["megabytes"] / 1000, "GB", "under 8", ""),
     ]
@@ -369,7 +401,7 @@ def report(measured: dict, folder: Path) -> None:
         processor = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     machine = {
-        "processor": processor, "cores": cores, "threads of torch": torch.get_num_threads(),
+        "processor": processor, "cores": cores, "threads of torch": top["threads"],
         "memory, GB": round(psutil.virtual_memory().total / 1e9), "torch": torch.__version__,
         "CUDA": torch.cuda.is_available(), "matrix product, GFLOP/s, before": round(top["gflops"]),
         "and after all measurements": round(ends["gflops"]), "fastest single product": round(top["best_gflops"]),
@@ -378,27 +410,32 @@ def report(measured: dict, folder: Path) -> None:
     table("timing_machine", pd.DataFrame(machine.items(), columns=["what", "value"]))
     table("timing_encoders", encoded)
     table("timing_warm_starts", measured["warm starts"])
-    table("cost", cost_table())
+    ours, theirs = measured["wide published"], measured["wide cells"]
+    theirs_update = theirs["path"]["seconds"].iloc[-1] / theirs["path"]["updates"].iloc[-1]
+    table("timing_cost", cost.cost_table({
+        cost.BY_QUESTION: (ours["seconds"] * cost.N_QUESTIONS / N_TRAIN, ours["megabytes"]),
+        cost.BY_CELLS: (theirs_update * plain_updates(cost.N_QUESTIONS), theirs["megabytes"]),
+    }))
 
     powers = exponents(grown)
     table("timing_exponents", powers)
     figures.save_figure(plot_growth(grown, powers), folder / "timing_growth", grown,
                         "Training time and memory against each size, the others as in the paper (112 models, 28,800 "
-                        "training questions, dim 232, all cells observed; 384 numbers a prompt), each measured once; "
-                        "lines: fitted powers, in brackets the 95 % interval of the fit. More models, fewer questions "
-                        "an update.")
-    figures.save_figure(plot_solvers(paths), folder / "timing_solvers", paths,
+                        "training questions, dim 232, all cells observed; 384 numbers a prompt), each measured "
+                        "twice; lines: fitted powers, in brackets the 95 % interval of the fit. More models, fewer "
+                        "questions an update.")
+    figures.save_figure(plot_solvers(paths, CLOSE), folder / "timing_solvers", paths,
                         f"Lowest validation log-loss so far against seconds, {N_MODELS} x {N_QUESTIONS:,}; cell by "
                         f"cell was stopped after {PLAIN_SECONDS} seconds.")
 
     def by_question(what: str, batch: int, n_models: int, epoch: float, n_questions: float) -> tuple:
         """An update moves weights, gradients and Adam's moments (read and written), vectors, and a byte a cell."""
-        flop = batch * per_question(D_PROMPT, DIM, n_models)
+        flop = batch * cost.per_question(D_PROMPT, DIM, n_models)
         moved = 4 * 8 * DIM * (D_PROMPT + n_models + 2) + batch * (4 * D_PROMPT + n_models)
         return f"{what}: {batch} questions", flop / moved, flop / (epoch / n_questions * batch) / 1e9
 
     cells = PUBLISHED["batch_cells"]
-    flop = cells * counted("cell by cell", D_PROMPT)
+    flop = cells * cost.counted("cell by cell", D_PROMPT)
     moved = 4 * (8 * DIM * (D_PROMPT + N_MODELS + 2) + cells * (D_PROMPT + DIM))
     few, many = (SETTINGS | changes for changes in (PUBLISHED, {}))
     points = pd.DataFrame([
@@ -406,7 +443,7 @@ def report(measured: dict, folder: Path) -> None:
         *(by_question(name, settings["batch_cells"] // N_MODELS, N_MODELS, run["seconds"] / len(run["path"]), N_TRAIN)
           for name, settings, run in (("published", few, published), ("default", many, default))),
         by_question("5,000 models", large["batch"], LARGE[0], large["seconds"] / large["epochs"], 0.8 * LARGE[1]),
-        (f"encoding: {encoders.BATCH} prompts", exact["intensity"], exact["gflops"]),
+        (f"encoding: {encoders.TOKENS:,} tokens", exact["intensity"], exact["gflops"]),
     ], columns=["what", "intensity", "gflops"])
     figures.save_figure(plot_roofline(points, flops, top["bandwidth"]), folder / "timing_roofline", points,
                         "Operations a second of training and encoding against operations for each byte that must move; "

@@ -50,12 +50,13 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
         part = table[table["axis"] == name]
         for row, (measure, label) in enumerate(measures.items()):
             axes = grid[row, column]
+            sizes = np.unique(part["size"])
             axes.plot(part["size"], part[measure], "o", color=PALETTE[row])
             fit = exponents[(exponents["axis"] == name) & (exponents["measure"] == measure)].iloc[0]
-            axes.plot(part["size"], fit["factor"] * part["size"] ** fit["exponent"], color=BLACK, lw=1)
+            axes.plot(sizes, fit["factor"] * sizes ** fit["exponent"], color=BLACK, lw=1)
             axes.set(xscale="log", yscale="log",
                      title=f"power {fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})")
-            ticks = part["size"].iloc[[0, len(part) // 2, -1]]
+            ticks = sizes[[0, len(sizes) // 2, -1]]
             axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -67,13 +68,16 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_solvers(table: pd.DataFrame) -> Figure:
-    """Lowest validation log-loss so far against seconds: columns ``solver``, ``seconds``, ``val``."""
+def plot_solvers(table: pd.DataFrame, margin: float) -> Figure:
+    """Lowest validation log-loss so far against seconds: columns ``solver``, ``seconds``, ``val``.
+
+    A line lies ``margin`` above the lowest.
+    """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
     for colour, (name, line) in zip(PALETTE, table.groupby("solver", sort=False), strict=False):
         axes.plot(line["seconds"], line["val"].cummin(), color=colour, lw=1.5, label=name)
     low = table["val"].min()
     axes.set(xscale="log", ylim=(low - 0.003, low + 0.05), xlabel="seconds", ylabel="validation log-loss, nats a cell")
-    axes.axhline(low + 0.001, ls="--", lw=1, color=BLACK, label="lowest + 0.001")
+    axes.axhline(low + margin, ls="--", lw=1, color=BLACK, label=f"lowest + {margin}")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

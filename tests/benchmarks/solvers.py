@@ -34,7 +34,8 @@ def by_cells(parts: Parts, like: Factorization, seconds: float, every: int = 100
     for number, (network, spent) in enumerate(updates(parts, like, like.epochs), 1):
         if number % every == 0:
             began = time.perf_counter()
-            loss = _log_loss(like._logits(network.weights, e).T, val.nan_to_num(), (~val.isnan()).float())
+            with torch.inference_mode():
+                loss = _log_loss(like._logits(network.weights, e).T, val.nan_to_num(), (~val.isnan()).float())
             rows.append((spent - looking, float(loss / (~val.isnan()).sum()), number))
             looking += time.perf_counter() - began
             if rows[-1][0] > seconds:

@@ -1,10 +1,10 @@
 """The plain trainer and the fast one are the same algorithm, and every solver reaches the same solution."""
 
+import cost
 import numpy as np
 import pytest
 import torch
 from conftest import make_parts
-from cost import D_PROMPT, DIM, EPOCHS, N_QUESTIONS, PAPER_TRAINING, cost_table, counted, per_question
 from per_cell import updates
 from solvers import ALTERNATING, WHOLE, by_full_batches, by_gradient_steps
 
@@ -58,19 +58,21 @@ def test_quasi_newton_and_alternating_solves_reach_the_same_validation_loss(part
 
 
 def test_operations_counted_by_torch_are_those_of_the_formulas():
-    assert counted("by question", 30, 7, 11, batch=4) == pytest.approx(per_question(30, 7, 11) / 11)
+    assert cost.counted("by question", 30, 7, 11, batch=4) == pytest.approx(cost.per_question(30, 7, 11) / 11)
     # A projection of each cell forward and the product for its gradient; products with one vector hardly count.
-    assert counted("cell by cell") == pytest.approx(4 * D_PROMPT * DIM, rel=0.02)
-    assert 90 < counted("cell by cell") / counted("by question") < 112
+    assert cost.counted("cell by cell") == pytest.approx(4 * cost.D_PROMPT * cost.DIM, rel=0.02)
+    assert 90 < cost.counted("cell by cell") / cost.counted("by question") < 112
 
 
 def test_the_papers_figures_follow_from_its_convention():
     """C5 and C6: 107.71 TFLOP, some 60 generations, benchmarking 26,000 times as dear, labels left out."""
-    cost = cost_table().set_index("what")
-    convention = cost.loc["training, 6 operations a weight of the projection, a cell"]
-    assert convention["flop"] == 6 * 178_176 * 112 * EPOCHS * N_QUESTIONS
-    assert convention["flop"] == pytest.approx(PAPER_TRAINING, rel=0.001)
+    table = cost.cost_table({cost.BY_CELLS: (3600, 300), cost.BY_QUESTION: (36, 50)}).set_index("what")
+    convention = table.loc["training, 6 operations a weight of the projection, a cell"]
+    assert convention["flop"] == 6 * 178_176 * 112 * cost.EPOCHS * cost.N_QUESTIONS
+    assert convention["flop"] == pytest.approx(cost.PAPER_TRAINING, rel=0.001)
     assert convention["generations"] == pytest.approx(60, rel=0.01)
-    benchmarking = cost.loc["benchmarking 112 models on MMLU"]
+    benchmarking = table.loc["benchmarking 112 models on MMLU"]
     assert benchmarking["flop"] / convention["flop"] == pytest.approx(26_000, rel=0.01)
-    assert cost.loc["labels and training by question", "flop"] > benchmarking["flop"]
+    assert table.loc["labels and training by question", "flop"] > benchmarking["flop"]
+    assert table.loc[[cost.BY_CELLS, cost.BY_QUESTION], "dollars"].tolist() == pytest.approx([0.1, 0.001])
+    assert table["dollars"].notna().all()
