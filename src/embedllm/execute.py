@@ -181,8 +181,12 @@ def readme_tables() -> dict[str, str]:
     times.loc["all notebooks"] = times.sum()
     speed = pd.read_csv(FIGURES / "bench" / "timing_speed.csv", keep_default_na=False)
     speed["value"] = speed["value"].map(lambda value: f"{float(value):,.3g}" if value < 1000 else f"{value:,.0f}")
+    machine = pd.read_csv(FIGURES / "bench" / "timing_machine.csv")
     tables = {"results": table.reset_index(), "times": times.reset_index(), "speed": speed}
-    return {mark: _markdown(content) for mark, content in tables.items()}
+    texts = {mark: _markdown(content) for mark, content in tables.items()}
+    facts = ", ".join(f"{what} {value}" for what, value in machine.itertuples(index=False))
+    texts["speed"] += f"\n\nThe machine: {facts}."
+    return texts
 
 
 def _markdown(table: pd.DataFrame) -> str:

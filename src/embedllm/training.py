@@ -25,8 +25,8 @@ HISTORY = ["epoch", "train", "val"]
 UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
 TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
 CUT = 3  # of so many candidates one goes on, for so many times as long
-BLOCK = 512  # questions gathered or predicted at a time
-TINY, SETTLE = 1e-30, 50  # weights and means of gradients below are set to 0, after so many updates, see _adam
+BLOCK = 512  # questions predicted or, in whole batches, gathered at a time
+TINY, SETTLE = 1e-30, 50  # what is smaller is set to 0, after so many updates, see _adam
 UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
 
@@ -266,7 +266,7 @@ def _adam(flat: torch.Tensor, learning_rate: float, weight_decay: float) -> Call
     def step() -> None:
         update()
         if next(updates) % SETTLE == 0:
-            for values in (flat, mean):
+            for values in (flat, mean, square):
                 values.mul_(values.abs() >= TINY)
 
     return step

@@ -40,9 +40,9 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns ``axis``, ``size``, ``seconds`` (an epoch), ``megabytes`` (peak, beyond the prompt vectors).
+        Columns ``axis``, ``size``, ``seconds`` (an epoch), ``megabytes`` (peak, beyond vectors and scores).
     exponents : DataFrame
-        Columns ``axis``, ``measure``, ``exponent``, ``low``, ``high``, ``factor``.
+        Columns ``axis``, ``measure``, ``exponent``, ``last``, ``factor``.
     """
     axes_names, measures = list(table["axis"].unique()), {"seconds": "seconds an epoch", "megabytes": "peak memory, MB"}
     figure, grid = plt.subplots(2, len(axes_names), figsize=(1.5 * WIDTH, 4.6), sharey="row", squeeze=False)
@@ -55,7 +55,7 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
             fit = exponents[(exponents["axis"] == name) & (exponents["measure"] == measure)].iloc[0]
             axes.plot(sizes, fit["factor"] * sizes ** fit["exponent"], color=BLACK, lw=1)
             axes.set(xscale="log", yscale="log",
-                     title=f"power {fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})")
+                     title=f"power {fit['exponent']:.2f} ({fit['last']:.2f})")
             ticks = sizes[[0, len(sizes) // 2, -1]]
             axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""The yardstick: the factorisation trained one (model, question) cell at a time, as the paper's code does it.
+"""The yardstick: the factorisation trained one (model, question) cell at a time, as the paper describes it.
 
 Plain on purpose: a module, a DataLoader over rows (model, question, label), Adam. Each cell projects its question anew.
 """

@@ -44,7 +44,7 @@ def by_cells(parts: Parts, like: Factorization, seconds: float, every: int = 100
 
 
 def by_full_batches(parts: Parts, like: Factorization, groups: tuple, seconds: float) -> pd.DataFrame:
-    """Validation log-loss on the way of L-BFGS over all questions, without noise, a group of weights at a time.
+    """Validation log-loss on the way of L-BFGS over all questions, a group of weights at a time.
 
     The objective is the mean log-loss plus half the weight decay times the square of the weights.
 
@@ -55,6 +55,7 @@ def by_full_batches(parts: Parts, like: Factorization, groups: tuple, seconds: f
     """
     (train, vectors), generator = parts["train"], torch.Generator().manual_seed(like.seed)
     e, val_e = torch.as_tensor(vectors), torch.as_tensor(parts["val"][1])
+    e = e + like.noise * torch.randn(e.shape, generator=generator)  # one draw: what stochastic steps see on average
     scores, mask = _Answers(train, "cpu")(torch.arange(len(e)))
     share, val_answers = mask / mask.sum(), _Answers(parts["val"][0], "cpu")
     flat, weights, gradients = _flattened(like._initialise(len(train.models), e.shape[1], generator, "cpu"))

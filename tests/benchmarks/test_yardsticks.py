@@ -1,4 +1,4 @@
-"""The plain trainer and the fast one are the same algorithm, and every solver reaches the same solution."""
+"""The plain trainer and the fast one are the same algorithm, and other solvers come to the same loss."""
 
 import cost
 import numpy as np
@@ -54,7 +54,7 @@ def test_quasi_newton_and_alternating_solves_reach_the_same_validation_loss(part
     like = Factorization(dim=N_MODELS, noise=0, batch_cells=160, learning_rate=0.01, epochs=60)
     adam = by_gradient_steps(parts, like)["val"].min()
     for groups in (WHOLE, ALTERNATING):
-        assert abs(by_full_batches(parts, like, groups, seconds=3)["val"].min() - adam) < 0.01
+        assert abs(by_full_batches(parts, like, groups, seconds=3)["val"].min() - adam) < 0.003
 
 
 def test_operations_counted_by_torch_are_those_of_the_formulas():
