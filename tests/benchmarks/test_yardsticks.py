@@ -50,11 +50,16 @@ def test_cell_by_cell_and_by_question_reach_the_same_solution(planted):
     assert np.corrcoef(plain.ravel(), fast.ravel())[0, 1] > 0.99
 
 
-def test_quasi_newton_and_alternating_solves_reach_the_same_validation_loss(parts):
+def test_quasi_newton_ends_where_gradient_steps_end(parts):
+    like = Factorization(dim=N_MODELS, noise=0, batch_cells=640, epochs=200, patience=0, weight_decay=0.003)
+    ends = by_gradient_steps(parts, like)["val"].iloc[-20:].mean()
+    assert abs(by_full_batches(parts, like, WHOLE, seconds=2)["val"].iloc[-1] - ends) < 0.001
+
+
+def test_alternating_solves_come_down_to_the_loss_of_gradient_steps(parts):
     like = Factorization(dim=N_MODELS, noise=0, batch_cells=160, learning_rate=0.01, epochs=60)
-    adam = by_gradient_steps(parts, like)["val"].min()
-    for groups in (WHOLE, ALTERNATING):
-        assert abs(by_full_batches(parts, like, groups, seconds=3)["val"].min() - adam) < 0.003
+    lowest = by_gradient_steps(parts, like)["val"].min()
+    assert abs(by_full_batches(parts, like, ALTERNATING, seconds=3)["val"].min() - lowest) < 0.01
 
 
 def test_operations_counted_by_torch_are_those_of_the_formulas():
