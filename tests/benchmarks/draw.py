@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from embedllm.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, WIDTH
 
@@ -59,8 +59,9 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
             ticks = sizes[[0, len(sizes) // 2, -1]]
             axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(ScalarFormatter())
-            axes.yaxis.set_minor_formatter(ScalarFormatter() if measure == "megabytes" else NullFormatter())
+            axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
             if column == 0:
                 axes.set_ylabel(label)
             if row == 1:
