@@ -184,7 +184,7 @@ def readme_tables() -> dict[str, str]:
     machine = pd.read_csv(FIGURES / "bench" / "timing_machine.csv")
     tables = {"results": table.reset_index(), "times": times.reset_index(), "speed": speed}
     texts = {mark: _markdown(content) for mark, content in tables.items()}
-    facts = ", ".join(f"{what} {value}" for what, value in machine.itertuples(index=False))
+    facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
     texts["speed"] += f"\n\nThe machine: {facts}."
     return texts
 
