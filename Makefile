@@ -77,7 +77,7 @@ $(RUN)/06_embedder_ablation.done: $(TABLE)
 $(RUN)/07_sensitivity.done: $(TABLE)
 -include $(wildcard $(RUN)/*.d)
 
-bench: $(SETUP)  ## time everything at the paper's size (a quarter of an hour, best alone on the machine)
+bench: $(SETUP)  ## time everything at the paper's size (some twenty minutes, best alone on the machine)
 	$(BIN)/python tests/benchmarks/bench.py
 
 test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size

@@ -1,4 +1,4 @@
-"""`make bench`: what the study's speed claims rest on, measured on this machine in a quarter of an hour.
+"""`make bench`: what the study's speed claims rest on, measured on this machine in some twenty minutes.
 
 Every measurement runs in its own process, so that none sees the memory or the threads of another. Tables and figures
 go to ``figures/bench/``, which notebook 02 and the README read. Prompt vectors come from the cache or are encoded. A
@@ -327,11 +327,11 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     logs = table.assign(**{name: np.log(table[name]) for name in measures}).groupby(["axis", "size"], sort=False)
     again = np.exp(np.sqrt(2 * logs[measures].var().groupby("axis").mean()))
     for axis, part in logs[measures].mean().groupby("axis", sort=False):
+        part = part.sort_index()
         sizes = np.log(part.index.get_level_values("size").to_numpy(float))
         for measure in measures:
             slope, level = np.polyfit(sizes, part[measure], 1)
-            (x, end_x), (y, end_y) = np.sort(sizes)[-2:], part[measure].to_numpy()[np.argsort(sizes)[-2:]]
-            last = (end_y - y) / (end_x - x)
+            last = np.diff(part[measure])[-1] / np.diff(sizes)[-1]
             rows.append((axis, measure, slope, np.exp(level), last, again.loc[axis, measure]))
     return pd.DataFrame(rows, columns=["axis", "measure", "exponent", "factor", "last", "again"])
 
@@ -345,7 +345,7 @@ def measure() -> dict:
     """Every measurement, one after the other."""
     first = alone(ceiling)
     there = [(axis, size) for axis, sizes in SIZES.items() for size in sizes]
-    grown = [alone(growth, *at) for at in there + there[::-1]]  # a machine that slows down cancels out
+    grown = [alone(growth, *at) for at in there + there[::-1]]  # a steady drift of the machine cancels out
     return {
         "default": [alone(training, {"seed": seed}) for seed in range(N_SEEDS)],
         "wide": [alone(training, {"seed": seed}, D_PAPER) for seed in range(N_SEEDS)],
@@ -379,8 +379,7 @@ def report(measured: dict, folder: Path) -> None:
     ways |= dict(list(paths.groupby("solver", sort=False))) | {PLAIN: measured["cells"]["path"]}
     paths = pd.concat([path.assign(solver=name) for name, path in ways.items()], ignore_index=True)
     whole = warm[(warm["curve"] == "training questions") & (warm["size"] == max(CURVES["training questions"]))]
-    runs = [run["path"] for run in default]
-    lowest = min(paths["val"].min(), whole["val"].min(), *(path["val"].min() for path in runs))  # of all there are
+    lowest = min(paths["val"].min(), whole["val"].min(), *(run["path"]["val"].min() for run in default))
 
     def reached(path: pd.DataFrame) -> float:
         return path["seconds"][path["val"] <= lowest + CLOSE].min()
@@ -397,15 +396,15 @@ def report(measured: dict, folder: Path) -> None:
     rows = [
         (f"factorisation, dim {DIM}, within {CLOSE} of the lowest validation log-loss", near, "s", "under 10",
          f"{near_range}; lowest of all ways: {lowest:.4f}"),
-        ("the same with vectors of 768 numbers", wide_near, "s", "under 10", wide_range),
+        (f"the same with vectors of {D_PAPER} numbers", wide_near, "s", "under 10", wide_range),
         ("factorisation, until validation stops gaining", default[0]["seconds"], "s", "", ""),
         (f"factorisation, published settings, {PUBLISHED['epochs']} epochs", published["seconds"], "s", "under 40",
          f"cell by cell: {plain_minutes:.0f} min, {60 * plain_minutes / published['seconds']:.0f} times as long, "
          "extrapolated, its loading of rows included"),
-        ("published settings with vectors of 768 numbers", wide_published["seconds"], "s", "under 40", ""),
+        (f"published settings with vectors of {D_PAPER} numbers", wide_published["seconds"], "s", "under 40", ""),
         (f"kNN forecast of all models, {N_QUESTIONS // 10:,} questions", knn["seconds"], "s", "under 3",
          f"scikit-learn, model after model: {knn['scikit_learn']:.0f} s, extrapolated from one"),
-        ("the same with vectors of 768 numbers", measured["wide neighbours"]["seconds"], "s", "under 3", ""),
+        (f"the same with vectors of {D_PAPER} numbers", measured["wide neighbours"]["seconds"], "s", "under 3", ""),
         ("kNN tuned and fitted", knn["fit"], "s", "", ""),
         ("all rungs of notebook 03, one split and seed", measured["rungs"], "s", "under 180", ""),
         ("routing decisions, a batch", route["batch_per_second"], "a second", "over 200,000", "750 in the literature"),
@@ -416,7 +415,7 @@ def report(measured: dict, folder: Path) -> None:
         (f"{N_ENCODED:,} prompts that were encoded before", exact["seconds_again"], "s", "", "no work repeated"),
         ("peak memory of training beyond vectors and scores", default[0]["megabytes"], "MB", "under 1,000",
          f"cell by cell: {measured['cells']['megabytes']:.0f} MB; the paper: under 1 GB"),
-        ("the same memory with vectors of 768 numbers", wide[0]["megabytes"], "MB", "under 1,000", ""),
+        (f"the same memory with vectors of {D_PAPER} numbers", wide[0]["megabytes"], "MB", "under 1,000", ""),
         (f"{LARGE[0]:,} models x {LARGE[1]:,} questions, trained", large["seconds"], "s", "under 600",
          f"{large['epochs']} epochs, {large['batch']} questions an update; validation log-loss "
          f"{large['val']:.3f}, of the means of models {large['mean']:.3f}; random vectors"),
@@ -432,7 +431,7 @@ def report(measured: dict, folder: Path) -> None:
         "processor": processor, "cores": cores, "threads of torch": top["threads"],
         "memory, GB": round(psutil.virtual_memory().total / 1e9), "torch": torch.__version__,
         "matrix product, GFLOP/s, before": round(top["gflops"]),
-        "and after all measurements": round(ends["gflops"]), "fastest single product": round(top["best_gflops"]),
+        "and after all measurements": round(ends["gflops"]), "fastest single product before": round(top["best_gflops"]),
         "copy, GB/s": round(top["bandwidth"], 1),
     }
     table("timing_machine", pd.DataFrame(machine.items(), columns=["what", "value"]))
@@ -449,9 +448,10 @@ def report(measured: dict, folder: Path) -> None:
     table("timing_exponents", powers)
     figures.save_figure(plot_growth(grown, powers), folder / "timing_growth", grown,
                         "Training time and memory beyond vectors and scores against each size, the others as in the "
-                        "paper (112 models, 28,800 training questions, dim 232, all cells observed; 384 numbers a "
-                        "prompt), each measured twice; lines: fitted powers, in brackets the power between the two "
-                        "largest sizes. More models or very few questions: fewer questions an update.")
+                        f"paper ({N_MODELS} models, {BASE['training questions']:,} training questions, dim {DIM}, all "
+                        f"cells observed; {D_PROMPT} numbers a prompt), each measured twice; lines: fitted powers, in "
+                        "brackets the power between the two largest sizes. More models or very few questions: fewer "
+                        "questions an update.")
     figures.save_figure(plot_solvers(paths, CLOSE), folder / "timing_solvers", paths,
                         f"Lowest validation log-loss so far against seconds, {N_MODELS} x {N_QUESTIONS:,}. Full "
                         f"batches see one draw of the noise. Cell by cell was stopped after {PLAIN_SECONDS} seconds, "
@@ -471,7 +471,8 @@ def report(measured: dict, folder: Path) -> None:
         (f"cell by cell: {cells:,} cells", flop / moved, flop / plain_update / 1e9),
         *(by_question(name, settings["batch_cells"] // N_MODELS, N_MODELS, run["seconds"] / len(run["path"]), N_TRAIN)
           for name, settings, run in (("published", few, published), ("default", many, default[0]))),
-        by_question("5,000 models", large["batch"], LARGE[0], large["seconds"] / large["epochs"], 0.8 * LARGE[1]),
+        by_question(f"{LARGE[0]:,} models", large["batch"], LARGE[0], large["seconds"] / large["epochs"],
+                    0.8 * LARGE[1]),
         (f"encoding: {encoders.TOKENS:,} tokens", intensity, exact["gflops"]),
     ], columns=["what", "intensity", "gflops"])
     figures.save_figure(plot_roofline(points, flops, top["bandwidth"]), folder / "timing_roofline", points,
