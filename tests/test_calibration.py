@@ -14,9 +14,8 @@ from sklearn.metrics import log_loss
 
 from embedllm.calibration import breakdown, excess_loss, reliability, scaled, temperature
 from embedllm.calibration_figure import plot_breakdown, plot_excess, plot_reliability
-from embedllm.experiments import targets
 from embedllm.inference import bootstrap_weights, interval
-from embedllm.metrics import cell_scores, expected_calibration_error, question_scores
+from embedllm.metrics import cell_scores, expected_calibration_error, question_scores, targets
 from embedllm.sources.simulated import simulate
 
 CEILINGS = ["text ceiling", "additive text ceiling"]

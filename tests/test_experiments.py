@@ -45,19 +45,6 @@ def test_a_smaller_training_set_keeps_every_benchmark():
     assert not np.array_equal(rows, experiments._stratified_share(benchmarks, 0.1, seed=1))
 
 
-def test_each_metric_has_its_targets():
-    truth = np.float32([[0.3, 0.8, 0.5], [1, 1, 1]])
-    binary = make_table([[1, 0, np.nan], [1, 1, 1]], references={"true probability": truth})
-    graded = make_table([[0.5, 0.4, np.nan], [1, 1, 1]], references={"true probability": truth})
-    unknown = make_table([[0.5, 0.4, np.nan], [1, 1, 1]])
-    for table, metric, expected in (
-        (binary, "accuracy", [0.3, 0.8]), (binary, "log_loss", [0.3, 0.8]), (binary, "brier", [1, 0]),
-        (graded, "accuracy", [1, 0]), (graded, "score", [0.3, 0.8]), (graded, "auc", [0.5, 0.4]),
-        (unknown, "accuracy", [1, 0]), (unknown, "log_loss", [0.5, 0.4]), (unknown, "score", [0.5, 0.4]),
-    ):
-        np.testing.assert_array_equal(experiments.targets(table, metric)[0], np.float32([*expected, np.nan]))
-
-
 @pytest.mark.parametrize("special", [False, True])
 def test_worlds_without_specialisation_look_like_a_pool_that_has_none(rng, special):
     vectors = rng.standard_normal((1500, 10)) / 10**0.5

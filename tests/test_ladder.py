@@ -79,7 +79,7 @@ def test_abilities_and_discrimination_of_a_2pl_pool_are_recovered(rng):
     fitted = ItemResponse(dim=1, noise=0, batch_cells=2048, learning_rate=0.01).fit(*parts["train"], *parts["val"])
     found = fitted.model_vectors[:, 0] * fitted.level[0]
     np.testing.assert_allclose(found - found.mean(), 1.5 * ability, atol=0.2)
-    direction = fitted.discrimination[0] / fitted.level[0]
+    direction = fitted.discrimination[:, 0] / fitted.level[0]
     np.testing.assert_allclose(direction, [0.8, 0, 0, 0], atol=0.15)
     assert abs(np.corrcoef(fitted.difficulty, [0, 1, 0, 0])[0, 1]) > 0.97
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_table
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
-from embedllm.metrics import auc, expected_calibration_error, question_scores
+from embedllm.metrics import auc, expected_calibration_error, question_scores, targets
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,16 @@ def test_calibration_error_known_answers(rng):
     flat = pd.DataFrame({"gap": (p - s).ravel(), "bin": pd.qcut(p.ravel(), 15, labels=False)})
     brute = flat.groupby("bin")["gap"].sum().abs().sum() / p.size
     assert expected_calibration_error(p, s) == pytest.approx(brute)
+
+
+def test_each_metric_has_its_targets():
+    truth = np.float32([[0.3, 0.8, 0.5], [1, 1, 1]])
+    binary = make_table([[1, 0, np.nan], [1, 1, 1]], references={"true probability": truth})
+    graded = make_table([[0.5, 0.4, np.nan], [1, 1, 1]], references={"true probability": truth})
+    unknown = make_table([[0.5, 0.4, np.nan], [1, 1, 1]])
+    for table, metric, expected in (
+        (binary, "accuracy", [0.3, 0.8]), (binary, "log_loss", [0.3, 0.8]), (binary, "brier", [1, 0]),
+        (graded, "accuracy", [1, 0]), (graded, "score", [0.3, 0.8]), (graded, "auc", [0.5, 0.4]),
+        (unknown, "accuracy", [1, 0]), (unknown, "log_loss", [0.5, 0.4]), (unknown, "score", [0.5, 0.4]),
+    ):
+        np.testing.assert_array_equal(targets(table, metric)[0], np.float32([*expected, np.nan]))

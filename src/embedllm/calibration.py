@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from embedllm.metrics import CLIP, THRESHOLD, cell_scores, checked, equal_mass_bins, question_scores
+from embedllm.metrics import CLIP, THRESHOLD, cell_scores, checked, equal_mass_bins, question_scores, targets
 from embedllm.outcomes import OutcomeMatrix
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
@@ -109,7 +109,7 @@ def breakdown(
     ----------
     forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
     table : OutcomeMatrix
-        The questions that were forecast; `experiments.targets` says what they are compared with.
+        The questions that were forecast; `metrics.targets` says what they are compared with.
     metric : {"accuracy", "log_loss", "brier"}
     by : {"benchmark", "model"}
         In a benchmark, the mean over its questions of the mean over models, so that benchmarks weighted by
@@ -130,8 +130,6 @@ def breakdown(
     ValueError
         If `by`, the metric or the reference is unknown, or forecasts do not fit the table.
     """
-    from embedllm.experiments import targets  # late: experiments imports the ladder, which imports this module
-
     if by not in ("benchmark", "model"):
         raise ValueError(f"by = {by!r} must be benchmark or model")
     if reference not in (None, *forecasts):

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from embedllm.baselines import KNearestNeighbours
-from embedllm.experiments import targets, train
+from embedllm.experiments import train
 from embedllm.factorization import Factorization
 from embedllm.inference import holm, paired_test
 from embedllm.ladder import Parts
-from embedllm.metrics import question_scores
+from embedllm.metrics import question_scores, targets
 from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
 from embedllm.routing import best_single, choose, gained
 from embedllm.sources._rows import resolved
@@ -54,7 +54,7 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     DataFrame
         One row a defect and measure: ``defect``; ``measure``, one of "log-loss" (nats), "accuracy", "routing
         score" (each question sent to the model with the highest forecast), "score of the best single model", on
-        test against `experiments.targets`; ``without``, ``with_defect`` and their paired ``difference`` (with minus
+        test against `metrics.targets`; ``without``, ``with_defect`` and their paired ``difference`` (with minus
         without) with ``low``, ``high`` (95 %) and ``p`` over questions, for these trainings
         (`inference.paired_test`); ``seed_sd`` of the difference between trainings; ``p_holm`` over the tested rows;
         ``note``. What is chosen on the test labels is scored on them and not tested. Where nothing can be

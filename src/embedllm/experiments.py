@@ -14,7 +14,7 @@ import pandas as pd
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import PAPER, Parts, forecast
-from embedllm.metrics import THRESHOLD, question_scores
+from embedllm.metrics import question_scores, right_or_wrong, targets
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
 
@@ -118,7 +118,7 @@ def without_specialisation(
         Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
         the reference's, nats a cell, mean over questions).
     """
-    right = {part: _right(table) for part, (table, _) in parts.items()}
+    right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
     pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
     rows = []
     for world in range(n_worlds + 1):
@@ -191,33 +191,6 @@ def per_question(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.nda
     """Seed-averaged per-question values of each method, as `inference.compare` takes them."""
     wide = values.pivot_table(index="question", columns=by, values=metric, sort=False, dropna=False)
     return {name: wide[name].to_numpy() for name in wide}
-
-
-def targets(table: OutcomeMatrix, metric: str) -> np.ndarray:
-    """What a metric compares forecasts with: float32, shape (n_models, n_questions), NaN where not asked.
-
-    - accuracy: right (1) or wrong (0); a graded score is right from 0.5 on.
-    - auc, brier: the scores.
-    - log_loss, score (of a routed choice): the scores.
-
-    Where the true probabilities are known they take the place of binary labels in accuracy and of any
-    score in log_loss and score, which takes the coin-flip of the label out of every comparison.
-
-    Parameters
-    ----------
-    metric : {"accuracy", "log_loss", "brier", "auc", "score"}
-    """
-    truth = table.references.get("true probability")
-    if truth is not None and (metric in ("log_loss", "score") or (metric == "accuracy" and table.binary)):
-        return np.where(table.observed, truth, np.nan).astype(np.float32)
-    if metric == "accuracy" and not table.binary:
-        return _right(table)
-    return table.scores
-
-
-def _right(table: OutcomeMatrix) -> np.ndarray:
-    """Right (1) or wrong (0), float32; a graded score is right from 0.5 on, NaN where not asked."""
-    return np.where(table.observed, table.scores >= THRESHOLD, np.nan).astype(np.float32)
 
 
 def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:

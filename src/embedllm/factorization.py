@@ -35,14 +35,14 @@ class Factorization(Trained):
 
     def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
         """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        latent = prompt_vectors @ self.projection.T + self.offset  # (n_questions, dim)
+        latent = prompt_vectors @ self.projection + self.offset  # (n_questions, dim)
         logits = (self.model_vectors * self.output) @ latent.T + self.constant  # (n_models, n_questions)
         return expit(np.clip(logits, -15, 15))  # beyond, float32 would round to certainty
 
     @property
     def betas(self) -> np.ndarray:
         """What is identified: logit = intercepts + betas @ e; shape (n_models, d_prompt), float32."""
-        return (self.model_vectors * self.output) @ self.projection
+        return (self.model_vectors * self.output) @ self.projection.T
 
     @property
     def intercepts(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Factorization(Trained):
         bound = d_prompt**-0.5
         return {
             "model_vectors": normal(1, (n_models, self.dim), generator, device),
-            "projection": uniform(bound, (self.dim, d_prompt), generator, device),
+            "projection": uniform(bound, (d_prompt, self.dim), generator, device),
             "offset": uniform(bound, (self.dim,), generator, device),
             "output": uniform(self.dim**-0.5, (self.dim,), generator, device),
             "constant": uniform(self.dim**-0.5, (), generator, device),
@@ -80,18 +80,18 @@ class Factorization(Trained):
 
     @staticmethod
     def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
-        latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
+        latent = torch.addmm(weights["offset"], e, weights["projection"])  # (batch, dim)
         return latent @ (weights["model_vectors"] * weights["output"]).T + weights["constant"]
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, written out."""
         with torch.inference_mode():
-            latent = torch.addmm(weights["offset"], e, weights["projection"].T)  # (batch, dim)
+            latent = torch.addmm(weights["offset"], e, weights["projection"])  # (batch, dim)
             scaled = weights["model_vectors"] * weights["output"]  # (n_models, dim)
             logits = torch.addmm(weights["constant"], latent, scaled.T)
             residual = torch.sigmoid(logits).sub_(scores).mul_(share)  # (batch, n_models)
             back, by_model = residual @ scaled, residual.T @ latent  # (batch, dim), (n_models, dim)
-            torch.mm(back.T, e, out=gradients["projection"])
+            torch.mm(e.T, back, out=gradients["projection"])
             torch.sum(back, 0, out=gradients["offset"])
             torch.mul(by_model, weights["output"], out=gradients["model_vectors"])
             torch.sum(by_model.mul_(weights["model_vectors"]), 0, out=gradients["output"])

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import sparse
 
 from embedllm.baselines import KNearestNeighbours
-from embedllm.experiments import METRICS, targets
+from embedllm.experiments import METRICS
 from embedllm.inference import paired_test
-from embedllm.metrics import question_scores
+from embedllm.metrics import question_scores, targets
 from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, prompt_groups
 
 TWIN = 0.8  # Jaccard similarity from which two prompts count as twins

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from embedllm.outcomes import OutcomeMatrix
+
 THRESHOLD = 0.5  # a forecast from here on says "correct"; a graded score from here on counts as correct
 CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
 
@@ -66,6 +68,33 @@ def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) 
     asked = (~np.isnan(cells)).sum(axis=0)
     total = np.nansum(cells, axis=0)
     return np.divide(total, asked, out=np.full(len(asked), np.nan), where=asked > 0)
+
+
+def targets(table: OutcomeMatrix, metric: str) -> np.ndarray:
+    """What a metric compares forecasts with: float32, shape (n_models, n_questions), NaN where not asked.
+
+    - accuracy: right (1) or wrong (0); a graded score is right from 0.5 on.
+    - auc, brier: the scores.
+    - log_loss, score (of a routed choice): the scores.
+
+    Where the true probabilities are known they take the place of binary labels in accuracy and of any
+    score in log_loss and score, which takes the coin-flip of the label out of every comparison.
+
+    Parameters
+    ----------
+    metric : {"accuracy", "log_loss", "brier", "auc", "score"}
+    """
+    truth = table.references.get("true probability")
+    if truth is not None and (metric in ("log_loss", "score") or (metric == "accuracy" and table.binary)):
+        return np.where(table.observed, truth, np.nan).astype(np.float32)
+    if metric == "accuracy" and not table.binary:
+        return right_or_wrong(table)
+    return table.scores
+
+
+def right_or_wrong(table: OutcomeMatrix) -> np.ndarray:
+    """Right (1) or wrong (0), float32; a graded score is right from 0.5 on, NaN where not asked."""
+    return np.where(table.observed, table.scores >= THRESHOLD, np.nan).astype(np.float32)
 
 
 def auc(

@@ -27,7 +27,7 @@ class ItemResponse(Trained):
         level[0] = 1  # the first ability is the general one, until training says otherwise
         return {
             "model_vectors": normal(0.5, (n_models, self.dim), generator, device),
-            "discrimination": uniform(d_prompt**-0.5, (self.dim, d_prompt), generator, device),
+            "discrimination": uniform(d_prompt**-0.5, (d_prompt, self.dim), generator, device),
             "level": level,
             "difficulty": torch.zeros(d_prompt, device=device),
             "constant": torch.zeros((), device=device),
@@ -35,20 +35,20 @@ class ItemResponse(Trained):
 
     @staticmethod
     def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
-        discrimination = torch.addmm(weights["level"], e, weights["discrimination"].T)  # (batch, dim)
+        discrimination = torch.addmm(weights["level"], e, weights["discrimination"])  # (batch, dim)
         difficulty = e @ weights["difficulty"] + weights["constant"]  # (batch,)
         return torch.addmm(-difficulty[:, None], discrimination, weights["model_vectors"].T)
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, written out."""
         with torch.inference_mode():
-            discrimination = torch.addmm(weights["level"], e, weights["discrimination"].T)  # (batch, dim)
+            discrimination = torch.addmm(weights["level"], e, weights["discrimination"])  # (batch, dim)
             difficulty = torch.mv(e, weights["difficulty"]).add_(weights["constant"])  # (batch,)
             logits = (discrimination @ weights["model_vectors"].T).sub_(difficulty[:, None])
             residual = torch.sigmoid(logits).sub_(scores).mul_(share)  # (batch, n_models)
             back, by_question = residual @ weights["model_vectors"], residual.sum(1)
             torch.mm(residual.T, discrimination, out=gradients["model_vectors"])
-            torch.mm(back.T, e, out=gradients["discrimination"])
+            torch.mm(e.T, back, out=gradients["discrimination"])
             torch.sum(back, 0, out=gradients["level"])
             torch.mv(e.T, by_question.neg_(), out=gradients["difficulty"])
             gradients["constant"].copy_(by_question.sum())
@@ -72,7 +72,7 @@ class TwoLayer(Trained):
         return {
             "model_vectors": normal(1, (n_models, self.dim), generator, device),
             "model_layer": uniform(bound, (self.hidden, self.dim), generator, device),
-            "prompt_layer": uniform(bound, (self.hidden, d_prompt), generator, device),
+            "prompt_layer": uniform(bound, (d_prompt, self.hidden), generator, device),
             "offset": uniform(bound, (self.hidden,), generator, device),
             "output": uniform(self.hidden**-0.5, (self.hidden,), generator, device),
             "constant": uniform(self.hidden**-0.5, (), generator, device),
@@ -80,14 +80,14 @@ class TwoLayer(Trained):
 
     @staticmethod
     def _logits(weights: Weights, e: torch.Tensor) -> torch.Tensor:
-        question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
+        question = torch.addmm(weights["offset"], e, weights["prompt_layer"])  # (batch, hidden)
         model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
         return torch.relu(question[:, None] + model) @ weights["output"] + weights["constant"]
 
     def _descent(self, weights, gradients, e, scores, share) -> torch.Tensor:
         """What `Trained._descent` finds by differentiation, with one (batch, n_models, hidden) array, not four."""
         with torch.inference_mode():
-            question = torch.addmm(weights["offset"], e, weights["prompt_layer"].T)  # (batch, hidden)
+            question = torch.addmm(weights["offset"], e, weights["prompt_layer"])  # (batch, hidden)
             model = weights["model_vectors"] @ weights["model_layer"].T  # (n_models, hidden)
             active = (question[:, None] + model).relu_()
             logits = active @ weights["output"] + weights["constant"]
@@ -96,7 +96,7 @@ class TwoLayer(Trained):
             gradients["constant"].copy_(residual.sum())
             active.sign_().mul_(residual[:, :, None])
             by_question, by_model = active.sum(1).mul_(weights["output"]), active.sum(0).mul_(weights["output"])
-            torch.mm(by_question.T, e, out=gradients["prompt_layer"])
+            torch.mm(e.T, by_question, out=gradients["prompt_layer"])
             torch.sum(by_question, 0, out=gradients["offset"])
             torch.mm(by_model, weights["model_layer"], out=gradients["model_vectors"])
             torch.mm(by_model.T, weights["model_vectors"], out=gradients["model_layer"])

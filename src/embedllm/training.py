@@ -26,7 +26,7 @@ UPDATES = 16  # in an epoch, at least: on a small table whole batches would leav
 TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
 CUT = 3  # of so many candidates one goes on, for so many times as long
 BLOCK = 512  # questions predicted or, in whole batches, gathered at a time
-TINY, SETTLE = 1e-30, 50  # what is smaller is set to 0, after so many updates, see _adam
+TINY, SETTLE = 1e-30, 100  # what is smaller is set to 0, after so many updates, see _adam
 UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
 
@@ -139,7 +139,11 @@ class Trained:
             return torch.sigmoid(logits.clamp(-15, 15)).T.numpy()  # beyond, float32 would round to certainty
 
     def _initialise(self, n_models: int, d_prompt: int, generator: torch.Generator, device) -> Weights:
-        """Starting values."""
+        """Starting values; what turns prompt vectors is (d_prompt, length).
+
+        The other way round, the product for its gradient and Adam's step would share it out between threads
+        differently, which cost up to a sixth of an update.
+        """
         raise NotImplementedError
 
     @staticmethod

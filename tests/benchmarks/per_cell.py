@@ -30,7 +30,7 @@ class PerCell(nn.Module):
     def forward(self, model: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         """Logits of pairs: (batch,), (batch, d_prompt) -> (batch,)."""
         w = self.weights
-        latent = nn.functional.linear(e, w["projection"], w["offset"])
+        latent = torch.addmm(w["offset"], e, w["projection"])
         return (w["model_vectors"][model] * latent) @ w["output"] + w["constant"]
 
 

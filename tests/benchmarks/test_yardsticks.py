@@ -51,7 +51,7 @@ def test_cell_by_cell_and_by_question_reach_the_same_solution(planted):
 
 
 def test_quasi_newton_ends_where_gradient_steps_end(parts):
-    like = Factorization(dim=N_MODELS, noise=0, batch_cells=640, epochs=200, patience=0, weight_decay=0.003)
+    like = Factorization(dim=N_MODELS, noise=0, batch_cells=640, epochs=400, patience=0, weight_decay=0.003)
     ends = by_gradient_steps(parts, like)["val"].iloc[-20:].mean()
     assert abs(by_full_batches(parts, like, WHOLE, seconds=2)["val"].iloc[-1] - ends) < 0.001
 
