@@ -32,7 +32,7 @@ class Letters:
 class StandIn:
     """In place of a sentence encoder: vectors that depend on the text and, a little, on the batch."""
 
-    tokenizer, max_seq_length, device = Letters(), 256, "cpu"
+    tokenizer, max_seq_length, device = Letters(), 256, torch.device("cpu")
 
     def __init__(self, dim: int = 384, fail_at: int | None = None):
         self.dim, self.fail_at, self.seen, self.padded = dim, fail_at, [], []
@@ -61,7 +61,7 @@ def use(monkeypatch):
         return model
 
     monkeypatch.setattr(encoders, "SHARD", 8)
-    monkeypatch.setattr(encoders, "TOKENS", 200)
+    monkeypatch.setitem(encoders.TOKENS, "cpu", 200)
     return place
 
 
@@ -141,8 +141,8 @@ def test_each_text_is_encoded_once_longest_first_and_returned_in_order(use, tmp_
     vectors = encode("minilm", [*prompts, *prompts[:5]], tmp_path)
     assert sorted(model.seen) == sorted(prompts)
     assert [len(text) for text in model.seen] == sorted(map(len, prompts), reverse=True)
-    assert all(rows * width <= encoders.TOKENS for rows, width in model.padded)
-    assert len(model.padded) < 1.5 * sum(map(len, prompts)) / encoders.TOKENS + 1, "batches are full"
+    assert all(rows * width <= encoders.TOKENS["cpu"] for rows, width in model.padded)
+    assert len(model.padded) < 1.5 * sum(map(len, prompts)) / encoders.TOKENS["cpu"] + 1, "batches are full"
     np.testing.assert_allclose(vectors[:30], [model.vector(text) for text in prompts], rtol=1e-4)
     np.testing.assert_array_equal(vectors[30:], vectors[:5])
 

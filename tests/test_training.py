@@ -13,7 +13,7 @@ from embedllm.training import LONGEST_TRIAL, Tuned, _adam, _Answers, _flattened
 @pytest.mark.parametrize("kind", [Factorization, TwoLayer, ItemResponse])
 def test_the_gradients_of_a_batch_are_those_of_its_log_loss(kind):
     forecaster, generator = kind(dim=7), torch.Generator().manual_seed(0)
-    flat, weights, gradients = _flattened(forecaster._initialise(5, 11, generator, "cpu"))
+    flat, weights, gradients = _flattened(forecaster._initialise(5, 11, generator))
     flat.add_(0.3 * torch.randn(flat.shape, generator=generator))  # nothing may stay at zero
     e, scores, drawn = (torch.rand(shape, generator=generator) for shape in ((13, 11), (13, 5), (13, 5)))
     mask = (drawn < 0.8).float()
@@ -62,6 +62,18 @@ def test_a_race_of_one_is_a_training_and_losers_stop_early(planted):
     np.testing.assert_array_equal(race.predict_proba(parts["test"][1]), alone.predict_proba(parts["test"][1]))
     assert [len(one.history) for one in hopeless] == [LONGEST_TRIAL] * 2
     assert race.best.history.equals(alone.history)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", [Factorization, TwoLayer, ItemResponse])
+def test_a_gpu_trains_to_the_forecasts_of_the_processor(kind, planted, monkeypatch):
+    """Start and order are the same; without noise only rounding differs."""
+    parts, forecasts = planted[0], []
+    for device in ("cuda", "cpu"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda device=device: device == "cuda")
+        forecaster = kind(dim=4, noise=0, batch_cells=1024, epochs=10, patience=0)
+        forecasts.append(forecaster.fit(*parts["train"], *parts["val"]).predict_proba(parts["test"][1]))
+    np.testing.assert_allclose(*forecasts, atol=1e-3)
 
 
 @pytest.mark.parametrize("graded", [False, True])

@@ -67,15 +67,15 @@ class Factorization(Trained):
             setattr(forecaster, name, value)
         return forecaster
 
-    def _initialise(self, n_models, d_prompt, generator, device) -> Weights:
+    def _initialise(self, n_models, d_prompt, generator) -> Weights:
         """Starting values: unit-scale model vectors, the rest as torch's linear layers start."""
         bound = d_prompt**-0.5
         return {
-            "model_vectors": normal(1, (n_models, self.dim), generator, device),
-            "projection": uniform(bound, (d_prompt, self.dim), generator, device),
-            "offset": uniform(bound, (self.dim,), generator, device),
-            "output": uniform(self.dim**-0.5, (self.dim,), generator, device),
-            "constant": uniform(self.dim**-0.5, (), generator, device),
+            "model_vectors": normal(1, (n_models, self.dim), generator),
+            "projection": uniform(bound, (d_prompt, self.dim), generator),
+            "offset": uniform(bound, (self.dim,), generator),
+            "output": uniform(self.dim**-0.5, (self.dim,), generator),
+            "constant": uniform(self.dim**-0.5, (), generator),
         }
 
     @staticmethod

@@ -21,16 +21,16 @@ class ItemResponse(Trained):
 
     WEIGHTS: ClassVar = ("model_vectors", "discrimination", "level", "difficulty", "constant")
 
-    def _initialise(self, n_models, d_prompt, generator, device) -> Weights:
+    def _initialise(self, n_models, d_prompt, generator) -> Weights:
         """Abilities spread as in a pool of LLMs, every question alike."""
-        level = torch.zeros(self.dim, device=device)
+        level = torch.zeros(self.dim)
         level[0] = 1  # the first ability is the general one, until training says otherwise
         return {
-            "model_vectors": normal(0.5, (n_models, self.dim), generator, device),
-            "discrimination": uniform(d_prompt**-0.5, (d_prompt, self.dim), generator, device),
+            "model_vectors": normal(0.5, (n_models, self.dim), generator),
+            "discrimination": uniform(d_prompt**-0.5, (d_prompt, self.dim), generator),
             "level": level,
-            "difficulty": torch.zeros(d_prompt, device=device),
-            "constant": torch.zeros((), device=device),
+            "difficulty": torch.zeros(d_prompt),
+            "constant": torch.zeros(()),
         }
 
     @staticmethod
@@ -66,16 +66,16 @@ class TwoLayer(Trained):
 
     WEIGHTS: ClassVar = ("model_vectors", "model_layer", "prompt_layer", "offset", "output", "constant")
 
-    def _initialise(self, n_models, d_prompt, generator, device) -> Weights:
+    def _initialise(self, n_models, d_prompt, generator) -> Weights:
         """Unit-scale model vectors, the rest as torch's linear layers start."""
         bound = (self.dim + d_prompt) ** -0.5
         return {
-            "model_vectors": normal(1, (n_models, self.dim), generator, device),
-            "model_layer": uniform(bound, (self.hidden, self.dim), generator, device),
-            "prompt_layer": uniform(bound, (d_prompt, self.hidden), generator, device),
-            "offset": uniform(bound, (self.hidden,), generator, device),
-            "output": uniform(self.hidden**-0.5, (self.hidden,), generator, device),
-            "constant": uniform(self.hidden**-0.5, (), generator, device),
+            "model_vectors": normal(1, (n_models, self.dim), generator),
+            "model_layer": uniform(bound, (self.hidden, self.dim), generator),
+            "prompt_layer": uniform(bound, (d_prompt, self.hidden), generator),
+            "offset": uniform(bound, (self.hidden,), generator),
+            "output": uniform(self.hidden**-0.5, (self.hidden,), generator),
+            "constant": uniform(self.hidden**-0.5, (), generator),
         }
 
     @staticmethod

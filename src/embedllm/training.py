@@ -56,7 +56,7 @@ class Trained:
         Stop after so many epochs without a better validation log-loss, and go back to the best.
         0 trains all epochs and keeps the last.
     seed : int
-        Of initialisation, order of questions and noise.
+        Of initialisation and order of questions, the same on every device, and of noise.
     shuffle : bool
         Draw a new order of the questions in each epoch; False takes them as they stand.
 
@@ -90,22 +90,22 @@ class Trained:
     ) -> Iterator[float]:
         """`fit`, an epoch at a time: yields the validation log-loss; between epochs the forecaster is usable."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        generator = torch.Generator(device).manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
         vectors, held_out = (torch.as_tensor(v, dtype=torch.float32, device=device)
                              for v in (train_vectors, val_vectors))
         answers, held_out_answers = _Answers(train, device), _Answers(val, device)
-        weights = self._initialise(len(train.models), vectors.shape[1], generator, device)
-        flat, weights, gradients = _flattened(weights)
+        start = self._initialise(len(train.models), vectors.shape[1], generator)
+        flat, weights, gradients = _flattened({name: value.to(device) for name, value in start.items()})
+        noise = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
         step = _adam(flat, self.learning_rate, self.weight_decay)
         batch = self.batch(*train.shape)
         gathered = batch * max(1, BLOCK // batch)
         best, stale, history = np.inf, 0, []
         for epoch in range(1, self.epochs + 1):
             loss = cells = 0
-            order = (torch.randperm(len(vectors), generator=generator, device=device) if self.shuffle
-                     else torch.arange(len(vectors), device=device))
-            for rows in order.split(gathered):
-                e = torch.randn((len(rows), vectors.shape[1]), generator=generator, device=device)
+            order = torch.randperm(len(vectors), generator=generator) if self.shuffle else torch.arange(len(vectors))
+            for rows in order.to(device).split(gathered):
+                e = torch.randn((len(rows), vectors.shape[1]), generator=noise, device=device)
                 e.mul_(self.noise).add_(vectors[rows])  # (gathered, d_prompt)
                 scores, mask = answers(rows)
                 share = mask / torch.cat([m.sum().clamp(min=1).expand(len(m), 1) for m in mask.split(batch)])
@@ -138,7 +138,7 @@ class Trained:
             logits = torch.cat([self._logits(weights, e) for e in blocks])
             return torch.sigmoid(logits.clamp(-15, 15)).T.numpy()  # beyond, float32 would round to certainty
 
-    def _initialise(self, n_models: int, d_prompt: int, generator: torch.Generator, device) -> Weights:
+    def _initialise(self, n_models: int, d_prompt: int, generator: torch.Generator) -> Weights:
         """Starting values; what turns prompt vectors is (d_prompt, length).
 
         The other way round, the product for its gradient and Adam's step would share it out between threads
@@ -214,15 +214,14 @@ class Tuned:
         return self.best.predict_proba(prompt_vectors)
 
 
-def uniform(bound: float, shape: tuple[int, ...], generator: torch.Generator, device) -> torch.Tensor:
+def uniform(bound: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """A weight drawn evenly from [-bound, bound], as torch's linear layers start."""
-    values = torch.rand(shape, generator=generator, device=device)
-    return (2 * values - 1) * bound
+    return (2 * torch.rand(shape, generator=generator) - 1) * bound
 
 
-def normal(scale: float, shape: tuple[int, ...], generator: torch.Generator, device) -> torch.Tensor:
+def normal(scale: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """A weight drawn from a normal law of mean zero."""
-    return scale * torch.randn(shape, generator=generator, device=device)
+    return scale * torch.randn(shape, generator=generator)
 
 
 class _Answers:

@@ -227,7 +227,7 @@ def encoding() -> tuple[pd.DataFrame, float]:
     layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
     flop = shape.num_hidden_layers * (n * 2 * layer + 4 * n**2 * shape.hidden_size).sum()
     widths = 8 * shape.hidden_size + 2 * (shape.hidden_size + shape.intermediate_size)  # in and out of six products
-    moved = 4 * shape.num_hidden_layers * (layer / encoders.TOKENS + widths) * n.sum()
+    moved = 4 * shape.num_hidden_layers * (layer / encoders.TOKENS["cpu"] + widths) * n.sum()
     with warnings.catch_warnings(action="ignore"):  # deprecated for torchao
         int8 = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig}, dtype=torch.qint8)
     ways = {"float32": model, "bfloat16": encoders._load("minilm").bfloat16(), "int8 weights, by channel": int8}
@@ -274,8 +274,8 @@ class Warm(Factorization):
 
     former: dict | None = None
 
-    def _initialise(self, n_models, d_prompt, generator, device):
-        weights = super()._initialise(n_models, d_prompt, generator, device)
+    def _initialise(self, n_models, d_prompt, generator):
+        weights = super()._initialise(n_models, d_prompt, generator)
         for name, value in (self.former or {}).items():
             weights[name][tuple(map(slice, value.shape))] = torch.as_tensor(value)
         if self.former:
@@ -473,7 +473,7 @@ def report(measured: dict, folder: Path) -> None:
           for name, settings, run in (("published", few, published), ("default", many, default[0]))),
         by_question(f"{LARGE[0]:,} models", large["batch"], LARGE[0], large["seconds"] / large["epochs"],
                     0.8 * LARGE[1]),
-        (f"encoding: {encoders.TOKENS:,} tokens", intensity, exact["gflops"]),
+        (f"encoding: {encoders.TOKENS['cpu']:,} tokens", intensity, exact["gflops"]),
     ], columns=["what", "intensity", "gflops"])
     figures.save_figure(plot_roofline(points, flops, top["bandwidth"]), folder / "timing_roofline", points,
                         "Operations a second of training and encoding against operations for each byte that must move; "

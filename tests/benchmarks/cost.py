@@ -46,7 +46,7 @@ def counted(way: str, d_prompt: int = D_PROMPT, dim: int = DIM, n_models: int = 
             network = PerCell(like, n_models, d_prompt)
             network(torch.as_tensor(model), e[question]).sum().backward()
         else:
-            _, weights, gradients = _flattened(like._initialise(n_models, d_prompt, generator, "cpu"))
+            _, weights, gradients = _flattened(like._initialise(n_models, d_prompt, generator))
             Trained._descent(like, weights, gradients, e, labels, labels)
     return counter.get_total_flops() / (batch * n_models)
 

@@ -24,7 +24,7 @@ class PerCell(nn.Module):
     def __init__(self, like: Trained, n_models: int, d_prompt: int):
         super().__init__()
         generator = torch.Generator().manual_seed(like.seed)
-        start = like._initialise(n_models, d_prompt, generator, "cpu")
+        start = like._initialise(n_models, d_prompt, generator)
         self.weights = nn.ParameterDict(start)
 
     def forward(self, model: torch.Tensor, e: torch.Tensor) -> torch.Tensor:

@@ -57,7 +57,7 @@ def by_full_batches(parts: Parts, like: Factorization, groups: tuple, seconds: f
     e, val_e = torch.as_tensor(vectors), torch.as_tensor(parts["val"][1])
     scores, mask = _Answers(train, "cpu")(torch.arange(len(e)))
     share, val_answers = mask / mask.sum(), _Answers(parts["val"][0], "cpu")
-    flat, weights, gradients = _flattened(like._initialise(len(train.models), e.shape[1], generator, "cpu"))
+    flat, weights, gradients = _flattened(like._initialise(len(train.models), e.shape[1], generator))
     e = e + like.noise * torch.randn(e.shape, generator=generator)  # one draw: what stochastic steps see on average
     places = dict(zip(weights, torch.arange(len(flat)).split([w.numel() for w in weights.values()]), strict=True))
     rows, began = [], time.perf_counter()
