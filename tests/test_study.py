@@ -122,11 +122,11 @@ def test_figures_that_are_no_longer_drawn_go(run):
     table = pd.DataFrame({"x": [1]})
     first = run()
     for name in ("old", "kept"):
-        first.save_figure(plt.figure(), name, table, "A caption.")
+        first.save_figure(name, table, "A caption.", lambda _: plt.figure())
     first.finish()
     (first.figures / "03_other.png").touch()
     second = run()
-    second.save_figure(plt.figure(), "kept", table, "A caption.")
+    second.save_figure("kept", table, "A caption.", lambda _: plt.figure())
     second.finish()
     assert sorted(path.stem for path in first.figures.glob("*.png")) == ["02_kept", "03_other"]
 
@@ -260,12 +260,25 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     figures.use_style()
     table = pd.DataFrame({"name": ["kNN", "factorisation"], "value": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
     for copy in ("one", "two"):
-        figure = figures.plot_intervals({"": table}, "name", "value", "a label", levels=[("a level", 0.1)], zero=True)
-        figures.save_figure(figure, tmp_path / copy, table, "A caption, with umlauts: äöü.")
+        figures.save_figure(
+            tmp_path / copy, table, "A caption, with umlauts: äöü.", lambda written: figures.plot_intervals(
+                {"": written}, "name", "value", "a label", levels=[("a level", 0.1)], zero=True))
     for kind in ("png", "svg", "csv"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     assert Image.open(tmp_path / "one.png").info["Description"] == "A caption, with umlauts: äöü."
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "one.csv"), table)
+
+
+def test_a_figure_is_drawn_from_what_is_written(tmp_path):
+    """The seventh digit, which differs between machines, reaches neither the table nor the drawing."""
+    for copy, seventh in (("one", 1.1234561), ("two", 1.1234564)):
+        table = pd.DataFrame({"name": ["kNN", "other"], "value": np.float64([seventh, 1e-9])})
+        figures.save_figure(tmp_path / copy, table, "A caption.", lambda written: figures.plot_intervals(
+            {"": written}, "name", "value", "a label"))
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    assert (tmp_path / "one.csv").read_text() == "name,value\nkNN,1.12346\nother,1e-09\n"
+    assert table["value"][0] == 1.1234564, "the caller's table stays as it is"
 
 
 def test_provenance_names_parameters_inputs_and_products(run):

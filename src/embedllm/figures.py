@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
+DIGITS = 6  # significant ones, in tables and in what is drawn from them
 RASTERISE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 
 # One colour per method in every figure (Okabe and Ito's colour-blind safe set).
@@ -55,18 +56,24 @@ def use_style() -> None:
     })
 
 
-def save_figure(figure: Figure, path: Path, table: pd.DataFrame, caption: str) -> None:
-    """Write ``path`` as .png and .svg, and the table behind it as .csv.
+def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]) -> Figure:
+    """Write a table as ``path``.csv and what `draw` makes of the written table as .png and .svg.
 
-    The same figure gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
+    The same table gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
     carries the caption, from which the gallery is made.
 
     Parameters
     ----------
     path : Path
         Without suffix; its folder is made.
+    table : DataFrame
+        All that the figure shows.
+    draw : callable
+        Is handed the table as `as_written` has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    table = as_written(table)
+    figure = draw(table)
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png")
@@ -75,11 +82,28 @@ def save_figure(figure: Figure, path: Path, table: pd.DataFrame, caption: str) -
     image = io.BytesIO()
     colours = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(image, format="png", optimize=True, pnginfo=info)
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
-    for suffix, content in {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": text}.items():
+    contents = {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": to_csv(table).encode()}
+    for suffix, content in contents.items():
         partial = path.with_name(path.name + suffix + ".partial")
         partial.write_bytes(content)
         os.replace(partial, path.with_name(path.name + suffix))
+    return figure
+
+
+def as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its numbers rounded to `DIGITS` significant digits, as every CSV holds them.
+
+    Sums of floats differ in their last digits from machine to machine; what is drawn and committed must not.
+    """
+    table = table.copy()
+    for name in table.select_dtypes("floating"):
+        table[name] = [float(f"{value:.{DIGITS}g}") for value in table[name]]
+    return table
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The text of the CSV that holds a table."""
+    return as_written(table).to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
 def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None) -> Figure:
@@ -107,41 +131,49 @@ def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None
     return figure
 
 
-def plot_distributions(
-    table: pd.DataFrame, value: str, group: str, label: str, *, log: bool = False
-) -> Figure:
-    """Boxes of a value by group, whiskers from the 1st to the 99th percentile."""
-    order = table.groupby(group, observed=True)[value].median().sort_values().index
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.24 * len(order) + 0.9))
-    sns.boxplot(table, x=value, y=group, order=order, color=SKY, fliersize=0, whis=(1, 99), width=0.65,
-                linewidth=0.8, log_scale=log, ax=axes)
-    if log:
-        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
-        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+def plot_distributions(table: pd.DataFrame, group: str, label: str) -> Figure:
+    """Boxes of a positive value by group on a logarithmic axis, whiskers from the 1st to the 99th percentile.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `group`, ``1%``, ``25%``, ``50%``, ``75%``, ``99%``: the quantiles of each group, a row each.
+    """
+    table = table.sort_values("50%", ascending=False, kind="stable")
+    names = {"whislo": "1%", "q1": "25%", "med": "50%", "q3": "75%", "whishi": "99%"}
+    boxes = [{place: row[name] for place, name in names.items()} for _, row in table.iterrows()]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.24 * len(table) + 0.9))
+    axes.bxp(boxes, orientation="horizontal", widths=0.65, showfliers=False, patch_artist=True,
+             boxprops={"fc": SKY, "lw": 0.8}, medianprops={"color": BLACK, "lw": 0.8}, whiskerprops={"lw": 0.8},
+             capprops={"lw": 0.8})
+    axes.set_yticks(range(1, len(table) + 1), table[group])
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes.set(xlabel=label, ylabel="")
     return figure
 
 
 def plot_curves(
     table: pd.DataFrame, x: str, y: str, *, hue: str, labels: tuple[str, str], log: bool = False,
-    levels: dict[str, float] | None = None, minimum: bool = False,
+    minimum: bool = False,
 ) -> Figure:
     """Lines with bands, one for each method, and horizontal levels to compare with.
 
     Parameters
     ----------
     table : DataFrame
-        Columns `x`, `y`, `hue` and, where there is a band, ``low`` and ``high``.
+        Columns `x`, `y`, `hue` and, where there is a band, ``low`` and ``high``. A row without `x` is a
+        dashed horizontal line at its `y`.
     labels : (str, str)
         Of the axes, with units.
-    levels : mapping of str to float, optional
-        Named horizontal lines.
     minimum : bool
         Mark the lowest point of each line.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
-    for name, line in table.groupby(hue, sort=False):
+    level = table[x].isna()
+    for name, line in table[~level].groupby(hue, sort=False):
         axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=COLOURS.get(name, BLACK))
         if "low" in line:
             axes.fill_between(line[x].astype(float), line["low"], line["high"], alpha=0.18, lw=0,
@@ -149,11 +181,11 @@ def plot_curves(
         if minimum:
             low = line.loc[line[y].idxmin()]
             axes.plot(low[x], low[y], marker="o", ms=9, mfc="none", color=COLOURS.get(name, BLACK))
-    for name, level in (levels or {}).items():
-        axes.axhline(level, ls="--", lw=1, color=COLOURS.get(name, BLACK), label=name)
+    for name, height in table.loc[level, [hue, y]].itertuples(index=False):
+        axes.axhline(height, ls="--", lw=1, color=COLOURS.get(name, BLACK), label=name)
     if log:
         axes.set_xscale("log")
-        ticks = sorted(table[x].unique())
+        ticks = sorted(table.loc[~level, x].unique())
         axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     else:
@@ -218,6 +250,21 @@ def plot_intervals(
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(groups))
     return figure
+
+
+def plot_communities(table: pd.DataFrame) -> Figure:
+    """Mean distances within size classes and to the others, a panel for each distance.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `probes.size_communities`.
+    """
+    long = table.melt(["distance", "community"], ["intra", "inter"], "pairs", "mean distance")
+    long["pairs"] = long["pairs"].replace({"intra": "within the size", "inter": "to the other classes"})
+    long = long.sort_values("community", key=lambda sizes: sizes.str.rstrip("B").astype(int), kind="stable")
+    panels = dict(list(long.groupby("distance")))
+    return plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
 
 
 def plot_bars(table: pd.DataFrame, name: str, value: str, label: str, *, hue: str) -> Figure:

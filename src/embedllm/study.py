@@ -9,9 +9,11 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,9 @@ from embedllm.memo import Memory
 from embedllm.outcomes import PARTS, OutcomeMatrix
 from embedllm.parameters import ParameterError, Parameters, read
 from embedllm.sources import directory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
@@ -118,19 +123,23 @@ class Run:
         """``function(*args, **settings)``, read back if nothing it depends on changed."""
         return self.memory.remember(function, *args, **settings)
 
-    def save_figure(self, figure, name: str, table: pd.DataFrame, caption: str) -> None:
-        """Write a figure (PNG, SVG) and the table behind it (CSV)."""
+    def save_figure(
+        self, name: str, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]
+    ) -> Figure:
+        """Write a table (CSV) and the figure that `draw` makes of it as written (PNG, SVG)."""
         from embedllm import figures
 
         name = f"{self.notebook[:2]}_{name}"
         self.drawn.add(name)
-        figures.save_figure(figure, self.figures / name, table, caption)
+        return figures.save_figure(self.figures / name, table, caption, draw)
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
+        from embedllm import figures
+
         self.drawn.add(name)
         self.figures.mkdir(parents=True, exist_ok=True)
-        table.to_csv(self.figures / f"{name}.csv", index=False, float_format="%.6g")
+        (self.figures / f"{name}.csv").write_text(figures.to_csv(table))
 
     def finish(self) -> None:
         """Declare the products whole: write their manifest, kept as it is if nothing changed.

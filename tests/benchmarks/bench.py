@@ -368,7 +368,7 @@ def report(measured: dict, folder: Path) -> None:
     figures.use_style()
 
     def table(name: str, content: pd.DataFrame) -> None:
-        content.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        (folder / f"{name}.csv").write_text(figures.to_csv(content))
 
     default, wide, knn, route = (measured[name] for name in ("default", "wide", "neighbours", "selections"))
     published, wide_published = measured["published"], measured["wide published"]
@@ -457,16 +457,16 @@ def report(measured: dict, folder: Path) -> None:
 
     powers = exponents(grown)
     table("timing_exponents", powers)
-    figures.save_figure(plot_growth(grown, powers), folder / "timing_growth", grown,
+    figures.save_figure(folder / "timing_growth", grown,
                         "Training time and memory beyond vectors and scores against each size, the others as in the "
                         f"paper ({N_MODELS} models, {BASE['training questions']:,} training questions, dim {DIM}, all "
                         f"cells observed; {D_PROMPT} numbers a prompt), each measured twice; lines: fitted powers, in "
                         "brackets the power between the two largest sizes. More models or very few questions: fewer "
-                        "questions an update.")
-    figures.save_figure(plot_solvers(paths, CLOSE), folder / "timing_solvers", paths,
+                        "questions an update.", lambda written: plot_growth(written, powers))
+    figures.save_figure(folder / "timing_solvers", paths,
                         f"Lowest validation log-loss so far against seconds, {N_MODELS} x {N_QUESTIONS:,}. Full "
                         f"batches see one draw of the noise. Cell by cell was stopped after {PLAIN_SECONDS} seconds, "
-                        f"full batches after {SOLVER_SECONDS}.")
+                        f"full batches after {SOLVER_SECONDS}.", lambda written: plot_solvers(written, CLOSE))
 
     def by_question(what: str, batch: int, n_models: int, epoch: float, n_questions: float) -> tuple:
         """An update moves weights, gradients and Adam's moments (read and written), vectors, and a byte a cell."""
@@ -486,9 +486,10 @@ def report(measured: dict, folder: Path) -> None:
                     0.8 * LARGE[1]),
         (f"encoding: {encoders.TOKENS['cpu']:,} tokens", intensity, exact["gflops"]),
     ], columns=["what", "intensity", "gflops"])
-    figures.save_figure(plot_roofline(points, flops, top["bandwidth"]), folder / "timing_roofline", points,
+    figures.save_figure(folder / "timing_roofline", points,
                         "Operations a second of training and encoding against operations for each byte that must move; "
-                        "line: what this machine's matrix product and main memory allow (weights may stay in cache).")
+                        "line: what this machine's matrix product and main memory allow (weights may stay in cache).",
+                        lambda written: plot_roofline(written, flops, top["bandwidth"]))
     write_gallery(folder)
 
 
