@@ -16,13 +16,15 @@ from embedllm.calibration import breakdown, excess_loss, reliability, scaled, te
 from embedllm.calibration_figure import plot_breakdown, plot_excess, plot_reliability
 from embedllm.inference import bootstrap_weights, interval
 from embedllm.metrics import cell_scores, expected_calibration_error, question_scores, targets
+from embedllm.outcomes import Design
 from embedllm.sources.simulated import simulate
 
 CEILINGS = ["text ceiling", "additive text ceiling"]
 
 
 def resamples(n_questions, n=300, seed=0, strata=None):
-    return bootstrap_weights(np.zeros(n_questions) if strata is None else strata, n, np.random.default_rng(seed))
+    design = Design(np.zeros(n_questions) if strata is None else strata)
+    return bootstrap_weights(design, n, np.random.default_rng(seed))
 
 
 def world(n_models=12, n_questions=400, seed=0):

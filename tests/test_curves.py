@@ -10,6 +10,7 @@ from embedllm import curves, ladder
 from embedllm.experiments import averaged
 from embedllm.ladder import forecast
 from embedllm.metrics import question_scores
+from embedllm.outcomes import Design
 
 NAMES, SETTINGS = ["model mean", "shaped logistic"], {"seed": 0}
 
@@ -67,7 +68,7 @@ def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
     full = values[values["n_models"] == 12].set_index(["pool", "forecaster", "question"])[["accuracy", "log_loss"]]
     pd.testing.assert_frame_equal(full.loc[curves.ALONE], full.loc[curves.WHOLE])
     by = ["n_models", "forecaster", "pool"]
-    table = averaged(values, by, parts["test"][0], 100).set_index([*by, "metric"])["value"]
+    table = averaged(values, by, Design.of(parts["test"][0]), 100).set_index([*by, "metric"])["value"]
     for key, group in values.groupby(by):
         np.testing.assert_allclose(table[(*key, "log_loss")], group["log_loss"].mean())
 
@@ -197,7 +198,8 @@ def test_averages_of_both_tasks_come_back(shifted):
     values = curves.observed_curve(shifted, [0.3], 2, ["model mean"], **SETTINGS)
     for part, task in (("test", curves.UNSEEN), ("train", curves.SEEN)):
         some = rows(values, task=task)
-        table = averaged(some, ["forecaster", "share"], shifted[part][0], 100).set_index(["forecaster", "metric"])
+        table = averaged(some, ["forecaster", "share"], Design.of(shifted[part][0]), 100)
+        table = table.set_index(["forecaster", "metric"])
         for name, group in some.groupby("forecaster"):
             found = table.loc[(name, "log_loss")]
             np.testing.assert_allclose(found["value"], group.groupby("question")["log_loss"].mean().mean())

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_parts, make_table
+from conftest import make_parts
 
 from embedllm import experiments
+from embedllm.outcomes import Design
 
 LOSS = 0.6
 
@@ -22,17 +23,16 @@ def losses(by_dim: dict[int, float], n=400, seed=0) -> pd.DataFrame:
 
 def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
     """Length 2 is as good as the longest, but 4 is not: the sequence stops at 4."""
-    table = make_table(np.ones((2, 400)))
-    found = experiments.shorter_vectors(losses({2: 0.0, 4: 0.05, 8: 0.001, 16: 0.0}), table, margin=0.002)
+    design = Design(np.zeros(400))
+    found = experiments.shorter_vectors(losses({2: 0.0, 4: 0.05, 8: 0.001, 16: 0.0}), design, margin=0.002)
     assert found["dim"].to_list() == [8, 4, 2]
     assert found["as_good"].to_list() == [True, False, False]
     np.testing.assert_allclose(found["difference"], [0.001, 0.05, 0.0], atol=0.0003)
 
 
 def test_averages_are_over_seeds_and_questions():
-    table = make_table(np.ones((2, 400)))
     values = pd.concat([losses({1: 0.0}).assign(seed=0), losses({1: 0.2}).assign(seed=1)])
-    row = experiments.averaged(values, ["dim"], table, 200).query("metric == 'log_loss'").iloc[0]
+    row = experiments.averaged(values, ["dim"], Design(np.zeros(400)), 200).query("metric == 'log_loss'").iloc[0]
     np.testing.assert_allclose(row["value"], values["log_loss"].mean())
     np.testing.assert_allclose(row["seed_sd"], 0.2 / 2**0.5, rtol=0.01)
     assert row["low"] < row["value"] < row["high"]

@@ -7,6 +7,7 @@ import pytest
 from embedllm import findings
 from embedllm.inference import compare, holm
 from embedllm.ladder import OURS
+from embedllm.outcomes import Design
 
 
 def test_worlds_are_counted_on_the_side_of_a_gain():
@@ -22,12 +23,12 @@ def test_worlds_are_counted_on_the_side_of_a_gain():
 
 
 def test_each_step_is_compared_with_the_one_before(rng):
-    base = rng.random(300)
+    base, design = rng.random(300), Design(np.zeros(300))
     values = {"a": base, "b": base - 0.1 + 0.01 * rng.standard_normal(300), "c": base + 0.2}
-    steps = findings.stepwise(values, np.zeros(300))
+    steps = findings.stepwise(values, design)
     assert list(steps["method"]) == ["b", "c"] and list(steps["reference"]) == ["a", "b"]
     np.testing.assert_allclose(steps["difference"], [-0.1, 0.3], atol=0.005)
-    alone = compare({name: values[name] for name in "ab"}, "a", np.zeros(300))
+    alone = compare({name: values[name] for name in "ab"}, "a", design)
     assert steps["p"].iloc[0] == alone["p"].iloc[0]
     np.testing.assert_array_equal(steps["p_holm"], holm(steps["p"]))
 

@@ -22,25 +22,26 @@ from embedllm.inference import (
     summarise,
 )
 from embedllm.metrics import auc, question_scores
+from embedllm.outcomes import Design
 
 # --- bootstrap ------------------------------------------------------------------------------------
 
 
 def test_weights_keep_strata_sizes_and_groups(rng):
     strata = np.array(list("aaaaabbbb"))
-    weights = bootstrap_weights(strata, 200, rng)
+    weights = bootstrap_weights(Design(strata), 200, rng)
     assert weights.shape == (200, 9)
     assert (weights[:, :5].sum(axis=1) == 5).all()
     assert (weights[:, 5:].sum(axis=1) == 4).all()
     groups = np.array([0, 0, 1, 2, 3, 4, 5, 6, 6])
-    grouped = bootstrap_weights(strata, 200, rng, groups)
+    grouped = bootstrap_weights(Design(strata, groups), 200, rng)
     assert (grouped[:, 0] == grouped[:, 1]).all()
     assert (grouped[:, 7] == grouped[:, 8]).all()
     assert (grouped[:, [0, 2, 3, 4]].sum(axis=1) == 4).all()
 
 
 def test_single_question_strata_are_drawn_together(rng):
-    weights = bootstrap_weights(np.array(list("aaabcd")), 300, rng)
+    weights = bootstrap_weights(Design(np.array(list("aaabcd"))), 300, rng)
     assert (weights[:, 3:].sum(axis=1) == 3).all()
     assert weights[:, 3].std() > 0
 
@@ -52,7 +53,7 @@ def test_bootstrap_has_the_distribution_of_exhaustive_resampling(rng):
         for first in product(range(3), repeat=3)
         for second in product(range(3, 5), repeat=2)
     ]
-    weights = bootstrap_weights(strata, 20_000, rng)
+    weights = bootstrap_weights(Design(strata), 20_000, rng)
     means = weights @ values / 5
     for point in np.unique(np.round(exhaustive, 9)):
         share = np.mean(np.isclose(exhaustive, point))
@@ -62,7 +63,7 @@ def test_bootstrap_has_the_distribution_of_exhaustive_resampling(rng):
 def test_interval_equals_brute_force_resampling(rng):
     values = rng.random(12)
     values[3] = np.nan
-    weights = bootstrap_weights(np.repeat([0, 1], 6), 300, rng)
+    weights = bootstrap_weights(Design(np.repeat([0, 1], 6)), 300, rng)
     means = [np.nanmean(np.repeat(values, row)) for row in weights]
     np.testing.assert_allclose(interval(values, weights, 0.9), np.quantile(means, [0.05, 0.95]), rtol=1e-12)
     assert np.isnan(interval(np.full(12, np.nan), weights)).all()
@@ -73,7 +74,7 @@ def test_interval_covers_the_truth(rng):
     covered = 0
     for _ in range(repeats):
         values = centres[strata] + rng.exponential(1, len(strata)) - 1
-        low, high = interval(values, bootstrap_weights(strata, 400, rng))
+        low, high = interval(values, bootstrap_weights(Design(strata), 400, rng))
         covered += low <= centres.mean() <= high
     # Resampling n of n shrinks the spread by sqrt((n - 1) / n): nominal coverage is a little less.
     nominal = 2 * stats.norm.cdf(1.96 * np.sqrt((size - 1) / size)) - 1
@@ -82,8 +83,9 @@ def test_interval_covers_the_truth(rng):
 
 def test_summary_holds_each_metric_with_shared_resamples(cells):
     probabilities, scores = cells
-    benchmarks = np.repeat(["x", "y"], 20)
-    table = summarise({"a": probabilities, "same": probabilities.copy()}, scores, benchmarks, n_resamples=200)
+    design = Design(np.repeat(["x", "y"], 20))
+    compared = {"a": probabilities, "same": probabilities.copy()}
+    table = summarise(compared, scores, ("accuracy", "log_loss", "brier", "auc"), design, 200)
     assert list(table.columns) == ["forecaster", "metric", "value", "low", "high"]
     first, second = (table[table["forecaster"] == name].set_index("metric") for name in ("a", "same"))
     numbers = ["value", "low", "high"]
@@ -104,7 +106,7 @@ def test_p_value_equals_enumeration_of_all_flips(rng):
     studentised = np.abs(flipped.mean(axis=1)) / flipped.std(axis=1, ddof=1)
     observed = abs(difference.mean()) / difference.std(ddof=1)
     exact = (studentised >= observed - 1e-12).mean()
-    p = paired_test(difference, np.zeros(9), np.zeros(9), n_permutations=20_000)["p"]
+    p = paired_test(difference, np.zeros(9), Design(np.zeros(9)), n_permutations=20_000)["p"]
     assert abs(p - exact) < 4 * np.sqrt(exact * (1 - exact) / 20_000)
 
 
@@ -113,7 +115,7 @@ def test_on_single_decisions_the_test_is_the_exact_one_of_mcnemar():
     a = np.array([0.3] * 14 + [0.2] * 5 + [0.2] * 11)
     b = np.array([0.2] * 14 + [0.3] * 5 + [0.2] * 11)
     exact = stats.binomtest(5, 19).pvalue
-    p = paired_test(a, b, np.zeros(30), n_permutations=20_000)["p"]
+    p = paired_test(a, b, Design(np.zeros(30)), n_permutations=20_000)["p"]
     assert abs(p - exact) < 4 * np.sqrt(exact * (1 - exact) / 20_000)
 
 
@@ -123,7 +125,7 @@ def test_level_holds_where_cells_of_one_question_are_correlated():
     p, p_cells = np.empty(repeats), np.empty(repeats)
     for r in range(repeats):
         cells = rng.normal(0, 1, (1, 40)) + rng.normal(0, 0.5, (20, 40))
-        p[r] = paired_test(cells.mean(axis=0), np.zeros(40), np.zeros(40), seed=r, n_permutations=399)["p"]
+        p[r] = paired_test(cells.mean(axis=0), np.zeros(40), Design(np.zeros(40)), seed=r, n_permutations=399)["p"]
         p_cells[r] = stats.ttest_1samp(cells.ravel(), 0).pvalue
     assert stats.kstest(p, "uniform").pvalue > 0.01
     limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
@@ -140,7 +142,7 @@ def test_level_holds_on_exchangeable_copies():
         scores = (rng.random(truth.shape) < expit(truth)).astype(float)
         copies = expit(truth + rng.standard_normal((2, *truth.shape)))
         losses = [question_scores(copy, scores, "log_loss") for copy in copies]
-        p[r] = paired_test(*losses, np.zeros(60), seed=r, n_permutations=399)["p"]
+        p[r] = paired_test(*losses, Design(np.zeros(60)), seed=r, n_permutations=399)["p"]
     assert (p <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
@@ -150,7 +152,7 @@ def test_smallest_detectable_difference_is_found_four_times_in_five():
     effect = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / np.sqrt(200)
     found, detectable = 0, []
     for r in range(repeats):
-        result = paired_test(rng.normal(effect, 1, 200), np.zeros(200), np.arange(200) % 3, r, 399)
+        result = paired_test(rng.normal(effect, 1, 200), np.zeros(200), Design(np.arange(200) % 3), r, 399)
         found += result["p"] <= 0.05
         detectable.append(result["mde"])
     assert abs(found / repeats - 0.8) < 3.5 * np.sqrt(0.8 * 0.2 / repeats)
@@ -160,7 +162,7 @@ def test_smallest_detectable_difference_is_found_four_times_in_five():
 def test_standard_error_is_the_stratified_one_and_agrees_with_the_interval(rng):
     strata = np.repeat([0, 1], [30, 70])
     values = 4.0 * strata + rng.normal(0, 1 + strata)
-    result = paired_test(values, np.zeros(100), strata)
+    result = paired_test(values, np.zeros(100), Design(strata))
     parts = [values[strata == s] for s in (0, 1)]
     expected = np.sqrt(sum(len(v) * v.var(ddof=1) for v in parts)) / 100
     assert result["se"] == pytest.approx(expected, rel=1e-12)
@@ -170,10 +172,10 @@ def test_standard_error_is_the_stratified_one_and_agrees_with_the_interval(rng):
 
 def test_copies_of_a_question_add_no_evidence(rng):
     values, strata = rng.normal(0.2, 1, 50), np.arange(50) % 2
-    once = paired_test(values, np.zeros(50), strata)
+    once = paired_test(values, np.zeros(50), Design(strata))
     groups = np.repeat(np.arange(50), 3)
-    copied = paired_test(np.repeat(values, 3), np.zeros(150), np.repeat(strata, 3), groups=groups)
-    naive = paired_test(np.repeat(values, 3), np.zeros(150), np.repeat(strata, 3))
+    copied = paired_test(np.repeat(values, 3), np.zeros(150), Design(np.repeat(strata, 3), groups))
+    naive = paired_test(np.repeat(values, 3), np.zeros(150), Design(np.repeat(strata, 3)))
     for key in ("difference", "se", "p", "low", "high"):
         assert copied[key] == pytest.approx(once[key], rel=1e-9)
     assert naive["se"] < 0.65 * once["se"]
@@ -183,10 +185,10 @@ def test_copies_of_a_question_add_no_evidence(rng):
 def test_standard_error_of_groups_of_unequal_size_is_that_of_the_bootstrap(rng):
     groups = np.repeat(np.arange(300), rng.integers(1, 6, 300))
     values = 5 + rng.normal(0, 1, 300)[groups] + rng.normal(0, 0.3, len(groups))
-    strata = groups % 2
-    weights = bootstrap_weights(strata, 2000, rng, groups)
+    design = Design(groups % 2, groups)
+    weights = bootstrap_weights(design, 2000, rng)
     spread = (weights @ values / weights.sum(axis=1)).std()
-    se = paired_test(values, np.zeros(len(values)), strata, n_permutations=99, groups=groups)["se"]
+    se = paired_test(values, np.zeros(len(values)), design, n_permutations=99)["se"]
     assert se == pytest.approx(spread, rel=0.06)  # 2,000 resamples know a spread to 1.6 %
 
 
@@ -194,27 +196,27 @@ def test_missing_questions_leave_the_pair_and_ties_are_no_evidence(rng):
     a, b = rng.random(30), rng.random(30)
     holed = a.copy()
     holed[:10] = np.nan
-    strata = np.zeros(30)
-    assert paired_test(holed, b, strata) == paired_test(a[10:], b[10:], strata[10:])
-    assert paired_test(a, a, strata)["p"] == 1.0
+    design = Design(np.zeros(30))
+    assert paired_test(holed, b, design) == paired_test(a[10:], b[10:], design.at(slice(10, None)))
+    assert paired_test(a, a, design)["p"] == 1.0
     with pytest.raises(ValueError, match="no question"):
-        paired_test(np.full(3, np.nan), np.zeros(3), np.zeros(3))
+        paired_test(np.full(3, np.nan), np.zeros(3), Design(np.zeros(3)))
     with pytest.raises(ValueError, match="shape"):
-        paired_test(np.zeros(3), np.zeros(4), np.zeros(3))
+        paired_test(np.zeros(3), np.zeros(4), Design(np.zeros(3)))
 
 
 def test_compare_corrects_the_family(rng):
-    strata = np.arange(120) % 4
+    design = Design(np.arange(120) % 4)
     base = rng.normal(0, 1, 120)
     gains = {"none": 0.0, "some": 0.3, "much": 0.8}
     values = {"base": base} | {name: base + rng.normal(gain, 1, 120) for name, gain in gains.items()}
-    table = compare(values, "base", strata, seed=3)
+    table = compare(values, "base", design)
     assert list(table.columns) == [
         "method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde",
     ]
     assert list(table["method"]) == list(gains)
     assert set(table["reference"]) == {"base"}
-    single = paired_test(values["some"], base, strata, seed=3)
+    single = paired_test(values["some"], base, design)
     row = table.set_index("method").loc["some"]
     for key in ("difference", "low", "high", "se", "p"):
         assert row[key] == single[key]
@@ -224,15 +226,15 @@ def test_compare_corrects_the_family(rng):
         table["mde"], (stats.norm.ppf(1 - 0.05 / 6) + stats.norm.ppf(0.8)) * table["se"], rtol=1e-12
     )
     with pytest.raises(ValueError, match="'best'"):
-        compare(values, "best", strata)
+        compare(values, "best", design)
     with pytest.raises(ValueError, match="at least one other"):
-        compare({"base": base}, "base", strata)
+        compare({"base": base}, "base", design)
 
 
 def test_equivalence_agrees_with_statsmodels_on_a_large_sample(rng):
     a, b = rng.normal(0.02, 1, 3000), rng.normal(0, 1, 3000)
     p, (lower_t, lower_p, _), (upper_t, upper_p, _) = ttost_paired(a, b, -0.04, 0.04)
-    result = equivalence(a, b, np.zeros(3000), 0.04)
+    result = equivalence(a, b, Design(np.zeros(3000)), 0.04)
     assert lower_t > upper_t
     # Normal in place of Student's t with 2,999 degrees of freedom: less than 1e-4 apart everywhere.
     assert result["p_lower"] == pytest.approx(lower_p, abs=1e-4)
@@ -243,15 +245,15 @@ def test_equivalence_agrees_with_statsmodels_on_a_large_sample(rng):
 
 def test_equivalence_needs_precision_and_a_margin(rng):
     a = rng.normal(0, 1, 400)
-    assert equivalence(a, a, np.zeros(400), 0.001)["equivalent"]
-    few = equivalence(a[:20], rng.normal(0, 1, 20), np.zeros(20), 0.05)
+    assert equivalence(a, a, Design(np.zeros(400)), 0.001)["equivalent"]
+    few = equivalence(a[:20], rng.normal(0, 1, 20), Design(np.zeros(20)), 0.05)
     assert not few["equivalent"]  # too little data is no proof of equality
-    worse = equivalence(a, a + 1, np.zeros(400), 0.5)
+    worse = equivalence(a, a + 1, Design(np.zeros(400)), 0.5)
     assert worse["p_lower"] == pytest.approx(1)
     assert worse["p_upper"] < 1e-6
     assert not worse["equivalent"]
     with pytest.raises(ValueError, match="margin"):
-        equivalence(a, a, np.zeros(400), 0)
+        equivalence(a, a, Design(np.zeros(400)), 0)
 
 
 def test_holm_adjusts_what_was_tested(rng):
@@ -265,9 +267,8 @@ def test_holm_adjusts_what_was_tested(rng):
 
 
 def test_pooled_families_are_corrected_as_one(rng):
-    strata = np.zeros(200)
-    values = {"a": rng.random(200), "b": rng.random(200) + 0.1}
-    families = {key: compare(values, "a", strata, seed=key) for key in (1, 2, 3)}
+    design, base = Design(np.zeros(200)), rng.random(200)
+    families = {key: compare({"a": base, "b": rng.random(200) + 0.1}, "a", design) for key in (1, 2, 3)}
     table = pooled(families, "size")
     assert table["size"].to_list() == [1, 2, 3]
     np.testing.assert_allclose(table["p_holm"], multipletests(table["p"], method="holm")[1])
@@ -285,4 +286,4 @@ def test_sentences_say_what_the_test_says(rng, shift, expected):
     noise = rng.standard_normal(400)
     noise = (noise - noise.mean()) / 10
     second = first + (noise if shift is None else shift + noise * (shift != 0))
-    assert in_words(compare({"a": first, "b": second}, "a", np.zeros(400)), "b", "score").startswith(expected)
+    assert in_words(compare({"a": first, "b": second}, "a", Design(np.zeros(400))), "b", "score").startswith(expected)

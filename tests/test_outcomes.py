@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from embedllm.outcomes import (
     PARTS,
+    Design,
     OutcomeError,
     OutcomeMatrix,
     check_size,
@@ -77,6 +78,17 @@ def test_the_split_is_80_10_10_stratified_and_seeded():
     assert abs(counts.loc["b", "val"] - 50) <= 1
     assert part.equals(split(table, seed=3))
     assert not part.equals(split(table, seed=4))
+
+
+def test_a_design_is_cut_as_its_table_is():
+    table = make_table(np.ones((2, 4)), ["a", "a", "b", "b"], ["One?", "two?", " one?", "three?"])
+    design = Design.of(table)
+    assert design.strata.tolist() == ["a", "a", "b", "b"] and design.groups.tolist() == [0, 1, 0, 2]
+    for some in (np.array([True, False, True, True]), [0, 2, 3]):
+        assert design.at(some).strata.tolist() == ["a", "b", "b"] and design.at(some).groups.tolist() == [0, 0, 2]
+    assert len(set(Design(design.strata).groups)) == 4, "without groups each question is alone"
+    with pytest.raises(ValueError, match=r"found \(4,\) and \(3,\)"):
+        Design(design.strata, design.groups[:3])
 
 
 def test_models_can_be_left_out():

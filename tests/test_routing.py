@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import Design, OutcomeMatrix
 from embedllm.routing import (
     best_per_benchmark,
     best_single,
@@ -113,10 +113,10 @@ def test_random_routing_and_oracle_leave_missing_cells_out():
 
 def test_routing_table_is_paired_and_complete():
     rng = np.random.default_rng(1)
-    benchmarks = np.repeat(["x", "y"], [60, 40])
+    design = Design(np.repeat(["x", "y"], [60, 40]))
     base = (rng.random(100) < 0.6).astype(float)
     better = np.minimum(base + 0.25, 1.25)  # exactly 0.25 everywhere: the paired interval has no width
-    result = routing_table({"best single": base, "router": better}, benchmarks)
+    result = routing_table({"best single": base, "router": better}, "best single", design)
     result = result.set_index(["policy", "benchmark"])
     assert len(result) == 2 * 3
     assert result.loc[("best single", "x"), "accuracy"] == pytest.approx(base[:60].mean())
@@ -126,7 +126,7 @@ def test_routing_table_is_paired_and_complete():
     sd = np.sqrt(60 * base[:60].var() + 40 * base[60:].var()) / 100
     assert overall["high"] - overall["low"] == pytest.approx(2 * 1.96 * sd, rel=0.12)
     with pytest.raises(ValueError, match="best single"):
-        routing_table({"router": better}, benchmarks)
+        routing_table({"router": better}, "best single", design)
 
 
 def test_shares_count_every_model():

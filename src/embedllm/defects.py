@@ -18,7 +18,7 @@ from embedllm.factorization import Factorization
 from embedllm.inference import holm, paired_test
 from embedllm.ladder import Parts
 from embedllm.metrics import question_scores, targets
-from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
+from embedllm.outcomes import Design, OutcomeMatrix, changed
 from embedllm.routing import best_single, choose, gained
 from embedllm.sources._rows import resolved
 from embedllm.sources._simulated_flaws import blocks_never_run
@@ -65,8 +65,7 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     ``p`` takes the averaged trainings as given. Where nothing differs but the draw of the training, `seed_sd` over
     the root of `n_seeds` is what to expect, and with few seeds p is below 0.05 somewhat too often.
     """
-    table = parts["test"][0]
-    design = {"strata": table.questions["benchmark"].to_numpy(), "groups": prompt_groups(table).to_numpy()}
+    design = Design.of(parts["test"][0])
     default = Factorization(**settings)
     settings = settings | {"patience": default.patience or default.epochs}
     seeds = [list(_cases(parts, settings | {"seed": default.seed + n})) for n in range(n_seeds)]
@@ -79,7 +78,7 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
         for measure in case.without:
             before = np.array([each.without[measure] for each in cases])  # (n_seeds, n_test)
             after = np.array([each.with_defect[measure] for each in cases])
-            tested = paired_test(after.mean(axis=0), before.mean(axis=0), **design)
+            tested = paired_test(after.mean(axis=0), before.mean(axis=0), design)
             rows.append({
                 "defect": case.defect, "measure": measure, "note": case.note,
                 "without": np.nanmean(before), "with_defect": np.nanmean(after),

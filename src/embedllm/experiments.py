@@ -16,7 +16,7 @@ from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import PAPER, Parts, forecast
 from embedllm.metrics import question_scores, right_or_wrong, targets
 from embedllm.one_dimensional import fit_one_dimensional
-from embedllm.outcomes import OutcomeMatrix, changed, prompt_groups
+from embedllm.outcomes import Design, OutcomeMatrix, changed
 
 METRICS = ("accuracy", "log_loss")
 
@@ -44,7 +44,7 @@ def dim_curve(parts: Parts, dims: list[int], **settings) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def shorter_vectors(values: pd.DataFrame, table: OutcomeMatrix, margin: float) -> pd.DataFrame:
+def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.DataFrame:
     """Is a shorter vector as good as the longest, up to a margin? Paired non-inferiority tests.
 
     Tested from long to short, each at 5 %, until the first that fails: a fixed sequence needs no
@@ -54,8 +54,8 @@ def shorter_vectors(values: pd.DataFrame, table: OutcomeMatrix, margin: float) -
     ----------
     values : DataFrame
         From `dim_curve`, one part only.
-    table : OutcomeMatrix
-        The questions of that part.
+    design : Design
+        Of the questions of that part.
     margin : float
         Log-loss that may be lost, nats a cell.
 
@@ -69,7 +69,7 @@ def shorter_vectors(values: pd.DataFrame, table: OutcomeMatrix, margin: float) -
     longest, *others = sorted(losses, reverse=True)
     rows, going = [], True
     for dim in others:
-        test = equivalence(losses[dim], losses[longest], **_design(table), margin=margin)
+        test = equivalence(losses[dim], losses[longest], design, margin)
         going &= test["p_upper"] < 0.05
         rows.append((dim, test["difference"], test["low90"], test["high90"], test["p_upper"], going))
     return pd.DataFrame(rows, columns=["dim", "difference", "low90", "high90", "p", "as_good"])
@@ -159,7 +159,7 @@ def encoder_comparison(
     return pd.concat(tables, ignore_index=True)
 
 
-def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamples: int) -> pd.DataFrame:
+def averaged(values: pd.DataFrame, by: list[str], design: Design, n_resamples: int) -> pd.DataFrame:
     """Means over seeds and questions, with intervals over questions and the spread over seeds.
 
     Parameters
@@ -168,8 +168,8 @@ def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamp
         From `learning_curve` or `encoder_comparison`.
     by : list of str
         Columns that name a method.
-    table : OutcomeMatrix
-        The test questions.
+    design : Design
+        Of the questions.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def averaged(values: pd.DataFrame, by: list[str], table: OutcomeMatrix, n_resamp
         Columns `by`, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of the mean over
         questions).
     """
-    weights = bootstrap_weights(n_resamples=n_resamples, rng=np.random.default_rng(0), **_design(table))
+    weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
     rows = []
     for key, group in values.groupby(by, sort=False):
         for metric in METRICS:
@@ -197,11 +197,6 @@ def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:
     """Per-question metrics: columns ``question`` (position), ``accuracy``, ``log_loss``."""
     columns = {metric: question_scores(probabilities, targets(table, metric), metric) for metric in METRICS}
     return pd.DataFrame({"question": np.arange(table.shape[1]), **columns})
-
-
-def _design(table: OutcomeMatrix) -> dict[str, np.ndarray]:
-    """How the questions of a table are sampled: strata and repeated prompts, as `inference` takes them."""
-    return {"strata": table.questions["benchmark"].to_numpy(), "groups": prompt_groups(table).to_numpy()}
 
 
 def _stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:

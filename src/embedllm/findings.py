@@ -11,7 +11,7 @@ import pandas as pd
 from embedllm.inference import compare, in_words, pooled
 from embedllm.ladder import OURS
 from embedllm.metrics import auc, expected_calibration_error
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import Design, OutcomeMatrix
 from embedllm.signal import variance_components
 
 AIM = 0.5  # of what specialisation is worth to a reader of the text, on simulated data
@@ -41,21 +41,20 @@ def over_cells(
     return pd.DataFrame(rows, columns=["forecaster", "metric", "value"])
 
 
-def stepwise(values: Mapping[str, np.ndarray], strata: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
+def stepwise(values: Mapping[str, np.ndarray], design: Design) -> pd.DataFrame:
     """Compare each method with the one before it: a family of paired tests, corrected after Holm.
 
     Parameters
     ----------
     values : mapping of method name to ndarray, shape (n_questions,), in order
-    strata, groups
-        As in `inference.paired_test`.
+    design : Design
 
     Returns
     -------
     DataFrame
         As from `inference.compare`, a row for each method but the first.
     """
-    steps = {name: compare({name: values[name], before: values[before]}, before, strata, groups=groups)
+    steps = {name: compare({name: values[name], before: values[before]}, before, design)
              for before, name in pairwise(values)}
     return pooled(steps, "step").drop(columns="step")
 

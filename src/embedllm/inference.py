@@ -14,35 +14,30 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.metrics import auc, question_scores
+from embedllm.outcomes import Design
 
-METRICS = ("accuracy", "log_loss", "brier", "auc")
-POWER = 0.8
+ALPHA, POWER = 0.05, 0.8
 N_RESAMPLES = 1000
 
 
-def bootstrap_weights(
-    strata: np.ndarray, n_resamples: int, rng: np.random.Generator, groups: np.ndarray | None = None
-) -> np.ndarray:
+def bootstrap_weights(design: Design, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each question occurs in each bootstrap resample.
 
-    Within each stratum as many groups are drawn, with replacement, as it holds.
+    Within each stratum as many groups are drawn, with replacement, as it holds. A group is drawn as one, in
+    the stratum of its first question. Strata of a single group are drawn together as one stratum, since a
+    single group alone would show no variation.
 
     Parameters
     ----------
-    strata : array-like, shape (n_questions,)
-        The benchmark of each question. Strata of a single group are drawn together as one stratum,
-        since a single group alone would show no variation.
+    design : Design
     n_resamples : int
     rng : Generator
-    groups : array-like, shape (n_questions,), optional
-        Questions with one label (near-duplicates) come and go together, in the stratum of the first;
-        default each question alone.
 
     Returns
     -------
     ndarray, shape (n_resamples, n_questions), int32
     """
-    unit, stratum = _units(strata, groups)
+    unit, stratum = _units(design)
     counts = np.empty((n_resamples, len(stratum)), dtype=np.int32)
     for label in np.unique(stratum):
         members = np.flatnonzero(stratum == label)
@@ -78,11 +73,9 @@ def interval(values: np.ndarray, weights: np.ndarray, level: float = 0.95) -> tu
 def summarise(
     forecasts: Mapping[str, np.ndarray],
     scores: np.ndarray,
-    benchmarks: np.ndarray,
-    seed: int = 0,
-    n_resamples: int = N_RESAMPLES,
-    groups: np.ndarray | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str],
+    design: Design,
+    n_resamples: int,
 ) -> pd.DataFrame:
     """Every metric of every forecaster with a 95 % interval over questions.
 
@@ -91,18 +84,17 @@ def summarise(
     forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
     scores : ndarray, shape (n_models, n_questions), in [0, 1]
         NaN where not asked.
-    benchmarks, groups : array-like, shape (n_questions,)
-        Strata and near-duplicates, as in `bootstrap_weights`.
-    seed, n_resamples : int
-        All forecasters see the same resamples.
     metrics : sequence of {"accuracy", "log_loss", "brier", "auc"}
+    design : Design
+    n_resamples : int
+        All forecasters and metrics see the same resamples.
 
     Returns
     -------
     DataFrame
         Columns ``forecaster``, ``metric`` (accuracy, log_loss, brier, auc), ``value``, ``low``, ``high``.
     """
-    weights = bootstrap_weights(benchmarks, n_resamples, np.random.default_rng(seed), groups)
+    weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
     rows = []
     for name, probabilities in forecasts.items():
         for metric in metrics:
@@ -117,13 +109,7 @@ def summarise(
 
 
 def paired_test(
-    a: np.ndarray,
-    b: np.ndarray,
-    strata: np.ndarray,
-    seed: int = 0,
-    n_permutations: int = 10_000,
-    alpha: float = 0.05,
-    groups: np.ndarray | None = None,
+    a: np.ndarray, b: np.ndarray, design: Design, seed: int = 0, n_permutations: int = 10_000
 ) -> dict[str, float]:
     """Is the mean of ``a - b`` over questions zero? Two-sided sign-flip permutation test.
 
@@ -137,47 +123,38 @@ def paired_test(
     ----------
     a, b : ndarray, shape (n_questions,)
         Per-question values of two methods; a question where either is NaN is left out.
-    strata, groups : array-like, shape (n_questions,)
-        As in `bootstrap_weights`; a group flips as one.
+    design : Design
+        A group flips as one.
     seed, n_permutations : int
-    alpha : float
-        The interval covers 1 - alpha; ``mde`` belongs to a two-sided test at this level.
 
     Returns
     -------
     dict
-        ``difference`` (mean of a - b), ``low``, ``high`` (stratified percentile bootstrap), ``se``
-        (stratified, clustered by group), ``p``, ``mde`` (smallest true difference found with
-        power 0.8: (z_{1-alpha/2} + z_0.8) se) and ``n_questions``.
+        ``difference`` (mean of a - b), ``low``, ``high`` (95 %, stratified percentile bootstrap), ``se``
+        (stratified, clustered by group), ``p``, ``mde`` (smallest true difference that a two-sided test
+        at 5 % finds with power 0.8: (z_0.975 + z_0.8) se) and ``n_questions``.
 
     Raises
     ------
     ValueError
         If shapes differ or no question has both values.
     """
-    difference, strata, groups = _paired(a, b, strata, groups)
+    difference, design = _paired(a, b, design)
     rng = np.random.default_rng(seed)
-    low, high = interval(difference, bootstrap_weights(strata, N_RESAMPLES, rng, groups), 1 - alpha)
-    se = _standard_error(difference, strata, groups)
+    low, high = interval(difference, bootstrap_weights(design, N_RESAMPLES, rng))
+    se = _standard_error(difference, design)
     return {
         "difference": float(difference.mean()),
         "low": low,
         "high": high,
         "se": se,
-        "p": _sign_flip_p(difference, groups, n_permutations, rng),
-        "mde": _detectable(se, alpha),
+        "p": _sign_flip_p(difference, design.groups, n_permutations, rng),
+        "mde": _detectable(se),
         "n_questions": len(difference),
     }
 
 
-def compare(
-    values: Mapping[str, np.ndarray],
-    reference: str,
-    strata: np.ndarray,
-    seed: int = 0,
-    alpha: float = 0.05,
-    groups: np.ndarray | None = None,
-) -> pd.DataFrame:
+def compare(values: Mapping[str, np.ndarray], reference: str, design: Design) -> pd.DataFrame:
     """Test every method against one reference: a family of paired tests, corrected after Holm.
 
     Parameters
@@ -186,15 +163,14 @@ def compare(
         Per-question values, NaN where a question is left out.
     reference : str
         The method the others are compared with.
-    strata, groups, seed, alpha
-        As in `paired_test`.
+    design : Design
 
     Returns
     -------
     DataFrame
         Columns ``method``, ``reference``, ``difference`` (method minus reference), ``low``, ``high``
-        (at 1 - alpha, not widened for the family), ``se``, ``p``, ``p_holm``, ``mde`` (at alpha divided
-        by the number of comparisons, Holm's most demanding step).
+        (95 %, not widened for the family), ``se``, ``p``, ``p_holm``, ``mde`` (at 5 % divided by the
+        number of comparisons, Holm's most demanding step).
 
     Raises
     ------
@@ -205,19 +181,16 @@ def compare(
     if reference not in values or not others:
         raise ValueError(f"reference {reference!r} and at least one other are needed; found {list(values)}")
     rows = [
-        {"method": name, "reference": reference,
-         **paired_test(values[name], values[reference], strata, seed, alpha=alpha, groups=groups)}
+        {"method": name, "reference": reference, **paired_test(values[name], values[reference], design)}
         for name in others
     ]
     table = pd.DataFrame(rows)
     table["p_holm"] = holm(table["p"])
-    table["mde"] = _detectable(table["se"], alpha / len(others))
+    table["mde"] = _detectable(table["se"], len(others))
     return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
 
 
-def equivalence(
-    a: np.ndarray, b: np.ndarray, strata: np.ndarray, margin: float, groups: np.ndarray | None = None
-) -> dict[str, float | bool]:
+def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> dict[str, float | bool]:
     """Do two methods differ by less than a margin declared beforehand? Two one-sided tests at 5 %.
 
     Normal approximation of the mean difference with its stratified standard error (Schuirmann, 1987):
@@ -225,7 +198,7 @@ def equivalence(
 
     Parameters
     ----------
-    a, b, strata, groups
+    a, b, design
         As in `paired_test`.
     margin : float, > 0
         In the unit of the values.
@@ -244,8 +217,8 @@ def equivalence(
     """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, found {margin}")
-    difference, strata, groups = _paired(a, b, strata, groups)
-    mean, se = float(difference.mean()), _standard_error(difference, strata, groups)
+    difference, design = _paired(a, b, design)
+    mean, se = float(difference.mean()), _standard_error(difference, design)
     law = norm(loc=0, scale=max(se, np.finfo(float).tiny))  # identical methods have no spread
     p_lower, p_upper = float(law.sf(mean + margin)), float(law.cdf(mean - margin))
     reach = float(norm.ppf(0.95)) * se
@@ -256,7 +229,7 @@ def equivalence(
     }
 
 
-def pooled(families: Mapping, name: str, alpha: float = 0.05) -> pd.DataFrame:
+def pooled(families: Mapping, name: str) -> pd.DataFrame:
     """Several tables of `compare` as one family, corrected together.
 
     Parameters
@@ -271,7 +244,7 @@ def pooled(families: Mapping, name: str, alpha: float = 0.05) -> pd.DataFrame:
         As from `compare`, the column `name` in front.
     """
     table = pd.concat(families, names=[name]).reset_index(name).reset_index(drop=True)
-    return table.assign(p_holm=holm(table["p"]), mde=_detectable(table["se"], alpha / len(table)))
+    return table.assign(p_holm=holm(table["p"]), mde=_detectable(table["se"], len(table)))
 
 
 def holm(p: pd.Series) -> np.ndarray:
@@ -297,37 +270,34 @@ def in_words(comparisons: pd.DataFrame, method: str, measure: str) -> str:
             f"this test finds differences from {row['mde']:.4f} on.")
 
 
-def _paired(a, b, strata, groups):
-    """Differences, strata and groups of the questions where both methods have a value."""
-    a, b, strata = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(strata)
-    if not a.shape == b.shape == strata.shape or a.ndim != 1:
+def _paired(a: np.ndarray, b: np.ndarray, design: Design) -> tuple[np.ndarray, Design]:
+    """Differences and design of the questions where both methods have a value."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not a.shape == b.shape == design.strata.shape:
         raise ValueError(
-            f"a, b and strata must all have shape (n_questions,), found {a.shape}, {b.shape}, {strata.shape}"
+            "a, b and the design must all have shape (n_questions,), "
+            f"found {a.shape}, {b.shape}, {design.strata.shape}"
         )
     known = ~np.isnan(a - b)
     if not known.any():
         raise ValueError("no question has a value of both methods, so there is nothing to compare")
-    return (a - b)[known], strata[known], None if groups is None else np.asarray(groups)[known]
+    return (a - b)[known], design.at(known)
 
 
-def _units(strata, groups) -> tuple[np.ndarray, np.ndarray]:
+def _units(design: Design) -> tuple[np.ndarray, np.ndarray]:
     """The unit of each question and the stratum of each unit; what is resampled is the unit."""
-    stratum = pd.factorize(np.asarray(strata))[0]
-    if groups is None:
-        unit = np.arange(len(stratum))
-    else:
-        unit = pd.factorize(np.asarray(groups))[0]
-        stratum = stratum[np.unique(unit, return_index=True)[1]]
+    unit = pd.factorize(design.groups)[0]
+    stratum = pd.factorize(design.strata)[0][np.unique(unit, return_index=True)[1]]
     alone = np.bincount(stratum)[stratum] == 1
     return unit, np.where(alone, -1, stratum)
 
 
-def _standard_error(values: np.ndarray, strata: np.ndarray, groups: np.ndarray | None) -> float:
+def _standard_error(values: np.ndarray, design: Design) -> float:
     """SE of the mean under stratified sampling of units, linearised where units differ in size.
 
     Cochran, Sampling Techniques, section 6.10 (combined ratio estimate). NaN if no stratum has two units.
     """
-    unit, stratum = _units(strata, groups)
+    unit, stratum = _units(design)
     residual = np.bincount(unit, weights=values - values.mean())  # summed over each unit's questions
     _, stratum, size = np.unique(stratum, return_inverse=True, return_counts=True)
     centre = np.bincount(stratum, weights=residual) / size
@@ -337,15 +307,13 @@ def _standard_error(values: np.ndarray, strata: np.ndarray, groups: np.ndarray |
     return float(np.sqrt((squares * size / np.maximum(size - 1, 1)).sum()) / len(values))
 
 
-def _sign_flip_p(
-    values: np.ndarray, groups: np.ndarray | None, n_permutations: int, rng: np.random.Generator
-) -> float:
+def _sign_flip_p(values: np.ndarray, groups: np.ndarray, n_permutations: int, rng: np.random.Generator) -> float:
     """Two-sided p of the studentised mean under random signs, one sign a group.
 
     Flips leave the sum of squares as it is, so the studentised mean is a monotone function of |sum|:
     comparing |sum| is the same test.
     """
-    totals = values if groups is None else np.bincount(pd.factorize(groups)[0], weights=values)
+    totals = np.bincount(pd.factorize(groups)[0], weights=values)
     totals = totals[totals != 0]
     observed = abs(totals.sum()) - 1e-10 * np.abs(totals).sum()  # equal sums must tie despite rounding
     extreme = 0
@@ -366,6 +334,6 @@ def _percentiles(resampled: np.ndarray, level: float = 0.95) -> tuple[float, flo
     return float(low), float(high)
 
 
-def _detectable(se, alpha: float):
-    """Smallest true difference that a two-sided z test at `alpha` finds with power 0.8."""
-    return float(norm.ppf(1 - alpha / 2) + norm.ppf(POWER)) * se
+def _detectable(se, n_tests: int = 1):
+    """Smallest true difference that a two-sided z test at `ALPHA` over the number of tests finds with power 0.8."""
+    return float(norm.ppf(1 - ALPHA / n_tests / 2) + norm.ppf(POWER)) * se

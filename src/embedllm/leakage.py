@@ -13,7 +13,7 @@ from embedllm.baselines import KNearestNeighbours
 from embedllm.experiments import METRICS
 from embedllm.inference import paired_test
 from embedllm.metrics import question_scores, targets
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, prompt_groups
+from embedllm.outcomes import PARTS, Design, OutcomeError, OutcomeMatrix, prompt_groups
 
 TWIN = 0.8  # Jaccard similarity from which two prompts count as twins
 EARLIER = {"val": ("train",), "test": ("train", "val")}  # the parts that a forecaster may remember
@@ -70,9 +70,7 @@ def leakage(table: OutcomeMatrix, threshold: float = TWIN) -> pd.DataFrame:
     return pd.concat(found).loc[table.questions.index[part != PARTS[0]]]
 
 
-def effect_of_leakage(
-    table: OutcomeMatrix, vectors: np.ndarray, threshold: float = TWIN, seed: int = 0
-) -> pd.DataFrame:
+def effect_of_leakage(table: OutcomeMatrix, vectors: np.ndarray) -> pd.DataFrame:
     """What the training twins of test questions do to the forecasts of kNN, which remembers most.
 
     `KNearestNeighbours` is fitted once on all training questions, tuned on validation, and once, with the same
@@ -82,10 +80,6 @@ def effect_of_leakage(
     ----------
     vectors : ndarray, shape (n_questions, d_prompt), float32
         Prompt vectors, in the order of ``table.questions``.
-    threshold : float, in (0, 1]
-        As in `leakage`.
-    seed : int
-        Of the resamples behind the intervals.
 
     Returns
     -------
@@ -102,9 +96,9 @@ def effect_of_leakage(
     """
     part, group, held, size = _prepared(table)
     train, val, test = (part == name for name in PARTS)
-    pairs = _twins(held, size, group[test], group[train], threshold)[2]
+    pairs = _twins(held, size, group[test], group[train], TWIN)[2]
     twin, affected = train & np.isin(group, pairs["earlier"]), np.isin(group[test], pairs["later"])
-    benchmarks, of_test = table.questions["benchmark"].to_numpy()[test], table.at(test)
+    of_test, design = table.at(test), Design.of(table).at(test)
     forecasts, settings = [], {}
     for kept in (train, train & ~twin) if twin.any() else ():
         if table.at(kept).observed.any():
@@ -120,7 +114,7 @@ def effect_of_leakage(
             if len(forecasts) == 2:
                 a, b = (question_scores(p, targets(of_test, metric), metric)[chosen] for p in forecasts)
                 if np.isfinite(a - b).any():
-                    result = paired_test(a, b, benchmarks[chosen], seed, groups=group[test][chosen])
+                    result = paired_test(a, b, design.at(chosen))
                     row |= {"with_twins": np.nanmean(a), "without_twins": np.nanmean(b)}
                     row |= {name: result[name] for name in ("n_questions", "difference", "low", "high", "p")}
             rows.append(row)

@@ -232,6 +232,46 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
     return group.map(part_of_group).rename("part")
 
 
+@dataclass(frozen=True, eq=False)
+class Design:
+    """How the questions of a table are sampled; `inference` resamples and tests by it.
+
+    Attributes
+    ----------
+    strata : ndarray, shape (n_questions,)
+        The benchmark of each question.
+    groups : ndarray, shape (n_questions,)
+        Questions with one label (near-duplicates) count as one draw; default each question alone.
+
+    Raises
+    ------
+    ValueError
+        If both are given and differ in shape.
+    """
+
+    strata: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __post_init__(self):
+        strata = np.asarray(self.strata)
+        groups = np.arange(len(strata)) if self.groups is None else np.asarray(self.groups)
+        if strata.ndim != 1 or strata.shape != groups.shape:
+            raise ValueError(
+                f"strata and groups must both have shape (n_questions,), found {strata.shape} and {groups.shape}"
+            )
+        object.__setattr__(self, "strata", strata)
+        object.__setattr__(self, "groups", groups)
+
+    @classmethod
+    def of(cls, table: OutcomeMatrix) -> Design:
+        """The design of a table: benchmarks are strata, questions with the same prompt (`prompt_groups`) a group."""
+        return cls(table.questions["benchmark"].to_numpy(), prompt_groups(table).to_numpy())
+
+    def at(self, questions) -> Design:
+        """The design of some questions only (positions or a boolean mask)."""
+        return Design(self.strata[questions], self.groups[questions])
+
+
 def folds(table: OutcomeMatrix, n_folds: int, seed: int = 0) -> pd.Series:
     """Assign every question to one of several folds, as even within each benchmark as can be.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.inference import N_RESAMPLES, bootstrap_weights, interval
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import Design, OutcomeMatrix
 
 
 def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -132,25 +132,17 @@ def oracle(values: np.ndarray) -> np.ndarray:
     return np.nanmax(values, axis=0).astype(np.float64)
 
 
-def routing_table(
-    policies: Mapping[str, np.ndarray],
-    benchmarks: np.ndarray,
-    reference: str = "best single",
-    seed: int = 0,
-    groups: np.ndarray | None = None,
-) -> pd.DataFrame:
+def routing_table(policies: Mapping[str, np.ndarray], reference: str, design: Design) -> pd.DataFrame:
     """Accuracy of every policy, overall and on each benchmark, and its gain over the reference.
 
     Parameters
     ----------
     policies : mapping of policy name to ndarray, shape (n_questions,), in [0, 1]
         Score reached on each question, from `gained`, `random_routing` or `oracle`.
-    benchmarks, groups : array-like, shape (n_questions,)
-        Strata and near-duplicates, as in `inference.bootstrap_weights`.
     reference : str
         The policy that gains are measured against.
-    seed : int
-        All policies see the same resamples.
+    design : Design
+        Its strata are the benchmarks. All policies see the same resamples.
 
     Returns
     -------
@@ -166,11 +158,10 @@ def routing_table(
     """
     if reference not in policies:
         raise ValueError(f"reference policy {reference!r} is not among {list(policies)}")
-    benchmarks = np.asarray(benchmarks)
-    weights = bootstrap_weights(benchmarks, N_RESAMPLES, np.random.default_rng(seed), groups)
+    weights = bootstrap_weights(design, N_RESAMPLES, np.random.default_rng(0))
     rows = []
-    for part in ["all", *np.unique(benchmarks)]:
-        inside = np.full(len(benchmarks), True) if part == "all" else benchmarks == part
+    for part in ["all", *np.unique(design.strata)]:
+        inside = np.full(len(design.strata), True) if part == "all" else design.strata == part
         drawn, base = weights[:, inside], policies[reference][inside]
         for policy, values in policies.items():
             score, gain = values[inside], values[inside] - base
