@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss
 from embedllm.calibration import breakdown, excess_loss, reliability, scaled, temperature
 from embedllm.calibration_figure import plot_breakdown, plot_excess, plot_reliability
 from embedllm.inference import bootstrap_weights, interval
-from embedllm.metrics import cell_scores, expected_calibration_error, question_scores, targets
+from embedllm.metrics import cell_scores, expected_calibration_error, per_question, question_scores
 from embedllm.outcomes import Design
 from embedllm.sources.simulated import simulate
 
@@ -151,7 +151,7 @@ def test_benchmarks_average_back_to_the_whole(graded, metric):
     table, forecasts, weights = graded
     found = breakdown(forecasts, table, metric, "benchmark", weights)
     for name, part in found.groupby("forecaster"):
-        values = question_scores(forecasts[name], targets(table, metric), metric)
+        values = per_question(table, forecasts[name], metric)
         assert np.average(part["value"], weights=part["n_questions"]) == pytest.approx(values.mean())
         for row in part.itertuples():
             here = (table.questions["benchmark"] == row.benchmark).to_numpy()
@@ -253,7 +253,7 @@ def test_the_parts_add_up_to_the_loss_above_entropy(pool):
     truth = np.where(table.observed, table.references["true probability"], np.nan).astype(float)
     entropy = np.nanmean(-(truth * np.log(truth) + (1 - truth) * np.log(1 - truth)), axis=0).mean()
     np.testing.assert_allclose(found["log-loss"], entropy + found["unread text"] + found["estimation"], rtol=1e-9)
-    loss = question_scores(forecasts["far"], targets(table, "log_loss"), "log_loss").mean()
+    loss = per_question(table, forecasts["far"], "log_loss").mean()
     assert found.loc["far", "log-loss"] == pytest.approx(loss)
 
 

@@ -13,7 +13,16 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from embedllm.metrics import CLIP, THRESHOLD, cell_scores, checked, equal_mass_bins, question_scores, targets
+from embedllm.metrics import (
+    CLIP,
+    THRESHOLD,
+    cell_scores,
+    checked,
+    equal_mass_bins,
+    per_question,
+    question_scores,
+    targets,
+)
 from embedllm.outcomes import OutcomeMatrix
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
@@ -140,14 +149,14 @@ def breakdown(
         benchmark = table.questions["benchmark"].to_numpy()
         means = pd.Series(np.nanmean(table.scores, axis=0, dtype=np.float64)).groupby(benchmark).mean()
     order = np.argsort(-means.to_numpy(), kind="stable")
-    wanted, weights = targets(table, metric), weights.astype(np.float64)
+    weights = weights.astype(np.float64)
 
     def values(name: str) -> np.ndarray:
         """What each question adds to each row's mean: (n_questions, n_rows), NaN where nothing."""
         if by == "model":
-            return cell_scores(forecasts[name], wanted, metric).T[:, order]
+            return cell_scores(forecasts[name], targets(table, metric), metric).T[:, order]
         within = benchmark[:, None] == means.index.to_numpy()[order]
-        return np.where(within, question_scores(forecasts[name], wanted, metric)[:, None], np.nan)
+        return np.where(within, per_question(table, forecasts[name], metric)[:, None], np.nan)
 
     base, tables = 0.0 if reference is None else values(reference), []
     for name in forecasts:

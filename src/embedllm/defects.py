@@ -17,7 +17,7 @@ from embedllm.experiments import train
 from embedllm.factorization import Factorization
 from embedllm.inference import holm, paired_test
 from embedllm.ladder import Parts
-from embedllm.metrics import question_scores, targets
+from embedllm.metrics import per_question, targets
 from embedllm.outcomes import Design, OutcomeMatrix, changed
 from embedllm.routing import best_single, choose, gained
 from embedllm.sources._rows import resolved
@@ -149,8 +149,8 @@ def _measured(probabilities: np.ndarray, test: OutcomeMatrix) -> Values:
     """The measures of forecasts in each test question."""
     choices = choose(probabilities, test.observed)
     return {
-        "log-loss": question_scores(probabilities, targets(test, "log_loss"), "log_loss"),
-        "accuracy": question_scores(probabilities, targets(test, "accuracy"), "accuracy"),
+        "log-loss": per_question(test, probabilities, "log_loss"),
+        "accuracy": per_question(test, probabilities, "accuracy"),
         "routing score": gained(choices, targets(test, "score")),
     }
 

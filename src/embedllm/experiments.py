@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from embedllm import metrics
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import PAPER, Parts, forecast
-from embedllm.metrics import question_scores, right_or_wrong, targets
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import Design, OutcomeMatrix, changed
 
@@ -118,15 +118,15 @@ def without_specialisation(
         Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
         the reference's, nats a cell, mean over questions).
     """
-    right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
+    right = {part: metrics.right_or_wrong(table) for part, (table, _) in parts.items()}
     pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
     rows = []
     for world in range(n_worlds + 1):
         scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
         own = {part: (changed(table, scores=scores[part], references={}), vectors)
                for part, (table, vectors) in parts.items()}
-        told, wanted = forecast(own, [reference, *names], **settings), own["test"][0].scores
-        losses = {name: np.nanmean(question_scores(p, wanted, "log_loss")) for name, p in told.items()}
+        told, test = forecast(own, [reference, *names], **settings), own["test"][0]
+        losses = {name: np.nanmean(metrics.per_question(test, p, "log_loss")) for name, p in told.items()}
         rows += [(name, world, losses[name] - losses[reference]) for name in names]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
@@ -195,7 +195,7 @@ def per_question(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.nda
 
 def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:
     """Per-question metrics: columns ``question`` (position), ``accuracy``, ``log_loss``."""
-    columns = {metric: question_scores(probabilities, targets(table, metric), metric) for metric in METRICS}
+    columns = {metric: metrics.per_question(table, probabilities, metric) for metric in METRICS}
     return pd.DataFrame({"question": np.arange(table.shape[1]), **columns})
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from embedllm.metrics import auc, question_scores
-from embedllm.outcomes import Design
+from embedllm.metrics import auc, per_question, targets
+from embedllm.outcomes import Design, OutcomeMatrix
 
 ALPHA, POWER = 0.05, 0.8
 N_RESAMPLES = 1000
@@ -72,7 +72,7 @@ def interval(values: np.ndarray, weights: np.ndarray, level: float = 0.95) -> tu
 
 def summarise(
     forecasts: Mapping[str, np.ndarray],
-    scores: np.ndarray,
+    table: OutcomeMatrix,
     metrics: Sequence[str],
     design: Design,
     n_resamples: int,
@@ -82,8 +82,8 @@ def summarise(
     Parameters
     ----------
     forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
-    scores : ndarray, shape (n_models, n_questions), in [0, 1]
-        NaN where not asked.
+    table : OutcomeMatrix
+        The questions that were forecast; `metrics.targets` says what each metric compares with.
     metrics : sequence of {"accuracy", "log_loss", "brier", "auc"}
     design : Design
     n_resamples : int
@@ -92,17 +92,18 @@ def summarise(
     Returns
     -------
     DataFrame
-        Columns ``forecaster``, ``metric`` (accuracy, log_loss, brier, auc), ``value``, ``low``, ``high``.
+        Columns ``forecaster``, ``metric``, ``value``, ``low``, ``high``; metric by metric.
     """
     weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
     rows = []
-    for name, probabilities in forecasts.items():
-        for metric in metrics:
+    for metric in metrics:
+        for name, probabilities in forecasts.items():
             if metric == "auc":
+                scores = targets(table, metric)
                 value = auc(probabilities, scores)
                 low, high = _percentiles(auc(probabilities, scores, weights))
             else:
-                values = question_scores(probabilities, scores, metric)
+                values = per_question(table, probabilities, metric)
                 value, (low, high) = np.nanmean(values), interval(values, weights)
             rows.append((name, metric, value, low, high))
     return pd.DataFrame(rows, columns=["forecaster", "metric", "value", "low", "high"])

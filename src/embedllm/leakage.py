@@ -12,7 +12,7 @@ from scipy import sparse
 from embedllm.baselines import KNearestNeighbours
 from embedllm.experiments import METRICS
 from embedllm.inference import paired_test
-from embedllm.metrics import question_scores, targets
+from embedllm.metrics import per_question
 from embedllm.outcomes import PARTS, Design, OutcomeError, OutcomeMatrix, prompt_groups
 
 TWIN = 0.8  # Jaccard similarity from which two prompts count as twins
@@ -112,7 +112,7 @@ def effect_of_leakage(table: OutcomeMatrix, vectors: np.ndarray) -> pd.DataFrame
             row = {"test_questions": label, "n_questions": int(chosen.sum()), "removed": int(twin.sum()),
                    "metric": metric}
             if len(forecasts) == 2:
-                a, b = (question_scores(p, targets(of_test, metric), metric)[chosen] for p in forecasts)
+                a, b = (per_question(of_test, p, metric)[chosen] for p in forecasts)
                 if np.isfinite(a - b).any():
                     result = paired_test(a, b, design.at(chosen))
                     row |= {"with_twins": np.nanmean(a), "without_twins": np.nanmean(b)}

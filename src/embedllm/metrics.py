@@ -70,6 +70,22 @@ def question_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) 
     return np.divide(total, asked, out=np.full(len(asked), np.nan), where=asked > 0)
 
 
+def per_question(table: OutcomeMatrix, forecast: np.ndarray, metric: str) -> np.ndarray:
+    """The metric of a forecast in each question of a table, against what it is to be compared with (`targets`).
+
+    Parameters
+    ----------
+    forecast : ndarray, shape (n_models, n_questions), in [0, 1]
+    metric : {"accuracy", "log_loss", "brier"}
+
+    Returns
+    -------
+    ndarray, shape (n_questions,), float64
+        As from `question_scores`.
+    """
+    return question_scores(forecast, targets(table, metric), metric)
+
+
 def targets(table: OutcomeMatrix, metric: str) -> np.ndarray:
     """What a metric compares forecasts with: float32, shape (n_models, n_questions), NaN where not asked.
 
