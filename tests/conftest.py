@@ -6,7 +6,7 @@ import pytest
 from hypothesis import event
 from hypothesis import strategies as st
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix
+from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, cut
 
 
 def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix:
@@ -33,10 +33,8 @@ def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1)):
     hidden[0] = False
     scores[hidden] = np.nan
     n_train, n_val = (int(share * logits.shape[1]) for share in shares)
-    table, vectors = make_table(scores), vectors.astype(np.float32)
-    cuts = np.split(np.arange(logits.shape[1]), [n_train, n_train + n_val])
-    parts = zip(("train", "val", "test"), cuts, strict=True)
-    return {part: (table.at(rows), vectors[rows]) for part, rows in parts}
+    part = np.repeat(PARTS, [n_train, n_val, logits.shape[1] - n_train - n_val])
+    return cut(make_table(scores), vectors.astype(np.float32), part)
 
 
 @pytest.fixture

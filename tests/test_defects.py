@@ -13,7 +13,7 @@ from embedllm.experiments import train
 from embedllm.factorization import Factorization
 from embedllm.inference import holm
 from embedllm.metrics import question_scores
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import PARTS, OutcomeMatrix, Parts, cut
 from embedllm.sources._rows import from_rows
 
 FAST = {"dim": 4, "epochs": 15, "batch_cells": 512, "learning_rate": 0.02}
@@ -21,12 +21,10 @@ SHUFFLING = ["no shuffling, sorted by benchmark", "no shuffling, order of the fi
 REPEATED = ["repeated rows: kNN takes the maximum", "repeated rows: the factorisation trains on all"]
 
 
-def cut(table: OutcomeMatrix, vectors, shares=(0.5, 0.2)) -> dict:
+def in_order(table: OutcomeMatrix, vectors, shares=(0.5, 0.2)) -> Parts:
     """A table as parts, in the order of its questions."""
-    n = table.shape[1]
-    edges = np.cumsum([round(share * n) for share in shares])
-    rows = zip(("train", "val", "test"), np.split(np.arange(n), edges), strict=True)
-    return {part: (table.at(at), np.float32(vectors)[at]) for part, at in rows}
+    first, second = (round(share * table.shape[1]) for share in shares)
+    return cut(table, np.float32(vectors), np.repeat(PARTS, [first, second, table.shape[1] - first - second]))
 
 
 def loss_of(forecasts, shares) -> float:
@@ -46,7 +44,7 @@ def simulated():
     truth = expit(2 * rng.standard_normal((12, 2)) @ rng.standard_normal((2, 8)) @ vectors.T).astype(np.float32)
     scores = (rng.random(truth.shape) < truth).astype(np.float32)
     benchmarks = [f"b{n % 6}" for n in range(1500)]
-    parts = cut(make_table(scores, benchmarks, references={"true probability": truth}), vectors, (0.3, 0.1))
+    parts = in_order(make_table(scores, benchmarks, references={"true probability": truth}), vectors, (0.3, 0.1))
     return parts, defects(parts, 2, **FAST, noise=0.5)
 
 
@@ -136,7 +134,7 @@ def test_nothing_is_found_where_there_is_nothing_to_find():
     m, q = (where.ravel() for where in np.indices(scores.shape))
     rows = pd.DataFrame({"model": [f"m{n}" for n in m], "question_id": [f"q{n}" for n in q], "score": scores[m, q]})
     table = make_table(scores, ["a", "b"] * 60, repeats=pd.concat([rows, rows]))
-    found = defects(cut(table, np.ones((120, 3))), 1, **FAST | {"epochs": 2, "batch_cells": 6}, noise=0)
+    found = defects(in_order(table, np.ones((120, 3))), 1, **FAST | {"epochs": 2, "batch_cells": 6}, noise=0)
     told = found[found["measure"] != ""]
     assert set(found["defect"]) - set(told["defect"]) == {
         "missing labels count as wrong", "revisions of data and encoder not pinned"
@@ -152,7 +150,7 @@ def test_missing_cells_count_as_wrong():
     scores = (rng.random((6, 3000)) < np.linspace(0.3, 0.9, 6)[:, None]).astype(np.float32)
     hidden = rng.random(scores.shape) >= np.array([1, 1, 0.6, 0.6, 0.3, 0.3])[:, None]
     hidden[:, 1800:] = False  # the test questions are complete
-    parts = cut(make_table(np.where(hidden, np.float32(np.nan), scores)), np.zeros((3000, 2)), (0.4, 0.2))
+    parts = in_order(make_table(np.where(hidden, np.float32(np.nan), scores)), np.zeros((3000, 2)), (0.4, 0.2))
     found = row(defects(parts, 1, **FAST | {"dim": 8, "epochs": 40}, noise=0), "missing labels count as wrong")
     means, asked = parts["train"][0].model_means, parts["train"][0].observed.mean(axis=1)
     right = scores[:, 1800:].mean(axis=1)
@@ -181,7 +179,7 @@ def test_sorted_questions_leave_the_forecast_at_the_last_benchmark():
     rng = np.random.default_rng(0)
     chance = np.tile([0.1, 0.9], 500)
     scores = rng.random((8, 1000)) < chance
-    parts = cut(make_table(scores, ["hard", "easy"] * 500), np.zeros((1000, 2)))
+    parts = in_order(make_table(scores, ["hard", "easy"] * 500), np.zeros((1000, 2)))
     found = defects(parts, 1, **settings, noise=0)
     assert row(found, SHUFFLING[0])["difference"] > 0.2 and row(found, SHUFFLING[0])["p_holm"] < 0.05
     assert abs(row(found, SHUFFLING[1])["difference"]) < 0.01  # the file alternates
@@ -239,7 +237,7 @@ def test_repeated_rows_move_forecasts_to_their_maximum_or_their_mean():
     m, q = np.nonzero(rng.random((5, 600)) < 0.5)
     pairs = pd.DataFrame({"model": [f"m{n}" for n in m], "question_id": [f"q{n}" for n in q]})
     repeats = pd.concat([pairs.assign(score=scores[m, q]), pairs.assign(score=1.0)])
-    parts = cut(make_table(scores, repeats=repeats), np.zeros((1000, 2)), (0.6, 0.1))
+    parts = in_order(make_table(scores, repeats=repeats), np.zeros((1000, 2)), (0.6, 0.1))
     found = defects(parts, 1, **FAST | {"epochs": 40, "patience": 0}, noise=0)
     first, right = scores[:, :600], parts["test"][0].model_means
     second, seconds = first.copy(), np.bincount(m)

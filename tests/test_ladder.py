@@ -14,7 +14,7 @@ from embedllm.benchmark_only import BenchmarkMean, BoostedTrees, one_hot
 from embedllm.calibration import excess_loss, scaled
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
-from embedllm.outcomes import folds
+from embedllm.outcomes import PARTS, cut, folds
 from embedllm.sources.simulated import simulate
 
 SMALL = {"seed": 0, "dim": 4, "batch_cells": 1024, "learning_rate": 0.01, "epochs": 30}
@@ -159,8 +159,8 @@ def readable(n_models: int, n_questions: int, **planted) -> dict:
     benchmark, subtopic, cue = (table.questions[name] for name in ("benchmark", "subtopic", "difficulty_cue"))
     topic, level = one_hot(benchmark + subtopic.astype(str)), (cue.to_numpy()[:, None] - 3) / 2
     vectors = np.concatenate([topic, level], axis=1).astype(np.float32)
-    cuts = np.split(np.arange(n_questions), [int(0.8 * n_questions), int(0.9 * n_questions)])
-    return {part: (table.at(at), vectors[at]) for part, at in zip(("train", "val", "test"), cuts, strict=True)}
+    n_train, n_val = int(0.8 * n_questions), int(0.9 * n_questions) - int(0.8 * n_questions)
+    return cut(table, vectors, np.repeat(PARTS, [n_train, n_val, n_questions - n_train - n_val]))
 
 
 def test_planted_probabilities_are_recovered_where_the_truth_is_a_logit_of_the_vectors():

@@ -16,6 +16,7 @@ from embedllm.outcomes import (
     OutcomeError,
     OutcomeMatrix,
     check_size,
+    cut,
     divide,
     model_facts,
     split,
@@ -78,6 +79,19 @@ def test_the_split_is_80_10_10_stratified_and_seeded():
     assert abs(counts.loc["b", "val"] - 50) <= 1
     assert part.equals(split(table, seed=3))
     assert not part.equals(split(table, seed=4))
+
+
+def test_parts_hold_their_questions_and_vectors():
+    table = make_table([[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]])
+    part, vectors = ["test", "train", "else", "train", "val"], np.arange(10).reshape(5, 2)
+    parts = cut(table, vectors, part)
+    assert list(parts) == list(PARTS)
+    assert {name: list(of_part.questions.index) for name, (of_part, _) in parts.items()} == {
+        "train": ["q1", "q3"], "val": ["q4"], "test": ["q0"]}
+    np.testing.assert_array_equal(parts["train"][1], vectors[[1, 3]])
+    own = cut(replace(table, questions=table.questions.assign(part=part)), vectors)
+    for name in PARTS:
+        np.testing.assert_array_equal(own[name][0].scores, parts[name][0].scores)
 
 
 def test_a_design_is_cut_as_its_table_is():

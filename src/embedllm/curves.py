@@ -13,8 +13,8 @@ import pandas as pd
 
 from embedllm.completion import complete
 from embedllm.experiments import _scored
-from embedllm.ladder import Parts, forecast
-from embedllm.outcomes import OutcomeMatrix, changed
+from embedllm.ladder import forecast
+from embedllm.outcomes import OutcomeMatrix, Parts, changed
 
 ALONE, WHOLE = "these models alone", "whole pool"
 UNSEEN, SEEN = "unseen questions", "completing seen ones"

@@ -16,9 +16,8 @@ from embedllm.baselines import KNearestNeighbours
 from embedllm.experiments import train
 from embedllm.factorization import Factorization
 from embedllm.inference import holm, paired_test
-from embedllm.ladder import Parts
 from embedllm.metrics import per_question, targets
-from embedllm.outcomes import Design, OutcomeMatrix, changed
+from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed
 from embedllm.routing import best_single, choose, gained
 from embedllm.sources._rows import resolved
 from embedllm.sources._simulated_flaws import blocks_never_run

@@ -14,9 +14,9 @@ import pandas as pd
 from embedllm import metrics
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
-from embedllm.ladder import PAPER, Parts, forecast
+from embedllm.ladder import PAPER, forecast
 from embedllm.one_dimensional import fit_one_dimensional
-from embedllm.outcomes import Design, OutcomeMatrix, changed
+from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, cut
 
 METRICS = ("accuracy", "log_loss")
 
@@ -144,10 +144,9 @@ def encoder_comparison(
     DataFrame
         As from `_scored`, with the columns ``encoder``, ``forecaster`` and ``seed``.
     """
-    at = {part: np.flatnonzero(table.questions["part"] == part) for part in ("train", "val", "test")}
     tables = []
     for encoder, values in vectors.items():
-        parts = {part: (table.at(rows), values[rows]) for part, rows in at.items()}
+        parts = cut(table, values)
         scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
         for seed in range(n_seeds):
             own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}

@@ -21,11 +21,10 @@ from embedllm.factorization import Factorization
 from embedllm.linear import TextLogistic
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
-from embedllm.outcomes import OutcomeMatrix, folds
+from embedllm.outcomes import OutcomeMatrix, Parts, cut, folds
 from embedllm.pool import Pool, pooled, weigh
 from embedllm.training import Tuned
 
-Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]
 PAPER = ("model mean", "kNN", "factorisation")  # what the paper compares, trained many times for its curves
 TEXT_ONLY, OURS = "pooled, text only", "pooled factorisation"
 PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
@@ -123,8 +122,7 @@ def cross_fit(
     rows = []
     for fold in range(n_folds):
         test, val = half // 2 == fold, half == 2 * ((fold + 1) % n_folds)
-        at = {"train": ~test & ~val, "val": val, "test": test}
-        parts = {part: (table.at(inside), vectors[inside]) for part, inside in at.items()}
+        parts = cut(table, vectors, np.select([test, val], ["test", "val"], "train"))
         scores = parts["val"][0].scores
         for name, (at_val, at_test) in _told(parts, names, settings).items():
             heat = temperature(at_val, scores)

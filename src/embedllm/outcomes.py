@@ -172,6 +172,9 @@ class OutcomeMatrix:
                    repairs=manifest["repairs"], **frames)
 
 
+Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]  # "train", "val", "test" to table and prompt vectors, see `cut`
+
+
 def _packed(scores: np.ndarray) -> np.ndarray:
     """The smallest array that holds the scores exactly; bits have a leading axis (observed, right)."""
     observed = ~np.isnan(scores)
@@ -230,6 +233,26 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
         for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):
             part_of_group.update(dict.fromkeys(chunk.tolist(), part))
     return group.map(part_of_group).rename("part")
+
+
+def cut(table: OutcomeMatrix, vectors: np.ndarray, part: Sequence[str] | None = None) -> Parts:
+    """A table and the vectors of its prompts, cut into the parts of a split.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n_questions, d_prompt)
+    part : sequence of str, shape (n_questions,), optional
+        "train", "val" or "test", in the order of the questions; default their column ``part``. A question of
+        any other part is left out.
+
+    Returns
+    -------
+    dict
+        {"train" | "val" | "test": (table, vectors)}; a part may be empty.
+    """
+    part = np.asarray(table.questions["part"] if part is None else part)
+    at = {name: np.flatnonzero(part == name) for name in PARTS}
+    return {name: (table.at(rows), vectors[rows]) for name, rows in at.items()}
 
 
 @dataclass(frozen=True, eq=False)

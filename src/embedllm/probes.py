@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from embedllm.communities import community_distances, community_test, family_of_size
 from embedllm.experiments import train
-from embedllm.outcomes import OutcomeMatrix, by_benchmark
+from embedllm.outcomes import OutcomeMatrix, by_benchmark, cut
 from embedllm.probing import identified_coordinates, leave_one_out_table, predict_benchmark, reliability
 
 # What a probe reports, where it cannot be tested.
@@ -39,10 +39,9 @@ def leave_one_benchmark_out(
     columns = ["benchmark", "model", "accuracy", "elsewhere", *(f"c{n}" for n in range(n_components + 1))]
     tables = [pd.DataFrame(columns=columns)]
     for left_out in sorted(benchmark.unique()):
-        rows = {name: np.flatnonzero((part == name) & (benchmark != left_out)) for name in ("train", "val")}
-        if not all(len(at) for at in rows.values()):
+        parts = cut(table, vectors, part.where(benchmark != left_out, "left out"))
+        if not all(len(parts[name][1]) for name in ("train", "val")):
             continue
-        parts = {name: (table.at(at), vectors[at]) for name, at in rows.items()}
         fitted = train(parts, **settings)
         coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
         accuracy = by_benchmark(table)[left_out].to_numpy()

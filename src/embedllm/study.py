@@ -21,7 +21,7 @@ import yaml
 
 from embedllm import encoders
 from embedllm.memo import Memory
-from embedllm.outcomes import PARTS, OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import ParameterError, Parameters, read
 from embedllm.sources import directory
 
@@ -113,11 +113,6 @@ class Run:
         ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
         if ready is not None and encoders.ENCODERS[p.ENCODER].compute is None:
             encoders.adopt(p.ENCODER, list(table.questions["prompt"]), ready, ARTIFACTS / "vectors")
-
-    def parts(self, table: OutcomeMatrix, vectors: np.ndarray) -> dict[str, tuple[OutcomeMatrix, np.ndarray]]:
-        """{"train" | "val" | "test": (table, vectors)}."""
-        at = {part: np.flatnonzero(table.questions["part"] == part) for part in PARTS}
-        return {part: (table.at(rows), vectors[rows]) for part, rows in at.items()}
 
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, read back if nothing it depends on changed."""

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from embedllm.factorization import Factorization
-from embedllm.ladder import Parts
+from embedllm.outcomes import Parts
 from embedllm.training import Trained
 
 

@@ -11,7 +11,7 @@ from per_cell import updates
 from scipy.optimize import minimize
 
 from embedllm.factorization import Factorization
-from embedllm.ladder import Parts
+from embedllm.outcomes import Parts
 from embedllm.training import _Answers, _flattened, _log_loss
 
 WHOLE = (("model_vectors", "output", "constant", "projection", "offset"),)
