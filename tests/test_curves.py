@@ -45,14 +45,19 @@ def shifted(rng):
     return changed(parts, lambda part, table: (table.scores, truth[part]))
 
 
-def rows(values, **where):
-    """The rows whose columns have these values."""
-    return values[(values[list(where)] == pd.Series(where)).all(axis=1)]
+def losses(values, **where):
+    """The rows of log-losses at these levels."""
+    return values.xs(("log_loss", *where.values()), level=("metric", *where))
 
 
 def mean(values, **where):
     """Mean log-loss of these rows."""
-    return rows(values, **where)["log_loss"].mean()
+    return losses(values, **where).mean(axis=None)
+
+
+def levels(values, *names):
+    """The distinct values of some levels."""
+    return set(values.index.droplevel([name for name in values.index.names if name not in names]))
 
 
 # number of models
@@ -61,29 +66,28 @@ def mean(values, **where):
 def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
     parts = planted[0]
     values = curves.models_curve(parts, [4, 50], 2, NAMES, **SETTINGS)
-    assert list(values.columns) == ["question", "accuracy", "log_loss", "n_models", "seed", "forecaster", "pool"]
-    n_test = parts["test"][0].shape[1]
-    assert values.groupby(["n_models", "seed"]).size().to_dict() == {
-        (4, 0): 4 * n_test, (4, 1): 4 * n_test, (12, 0): 4 * n_test}
-    full = values[values["n_models"] == 12].set_index(["pool", "forecaster", "question"])[["accuracy", "log_loss"]]
-    pd.testing.assert_frame_equal(full.loc[curves.ALONE], full.loc[curves.WHOLE])
-    by = ["n_models", "forecaster", "pool"]
-    table = averaged(values, by, Design.of(parts["test"][0]), 100).set_index([*by, "metric"])["value"]
-    for key, group in values.groupby(by):
-        np.testing.assert_allclose(table[(*key, "log_loss")], group["log_loss"].mean())
+    by = ["forecaster", "n_models", "pool"]
+    assert values.index.names == [*by, "seed", "metric"]
+    assert list(values.columns) == list(parts["test"][0].questions.index)
+    assert values.groupby(level=["n_models", "seed"]).size().to_dict() == {(4, 0): 8, (4, 1): 8, (12, 0): 8}
+    pd.testing.assert_frame_equal(*(values.xs((12, pool), level=("n_models", "pool"))
+                                    for pool in (curves.ALONE, curves.WHOLE)))
+    table = averaged(values, Design.of(parts["test"][0]), 100).set_index([*by, "metric"])["value"]
+    for key, group in values.groupby(level=[*by, "metric"]):
+        np.testing.assert_allclose(table[key], group.mean(axis=None))
 
 
 def test_some_models_alone_are_a_table_of_their_own(planted):
     parts = planted[0]
-    values = curves.models_curve(parts, [5], 3, NAMES, **SETTINGS).query("n_models == 5")
+    values = curves.models_curve(parts, [5], 3, NAMES, **SETTINGS).xs(5, level="n_models")
     whole = forecast(parts, NAMES)
     for draw in range(3):
         models = np.sort(np.random.default_rng(draw).permutation(12)[:5])
         own = {part: (make_table(table.scores[models]), vectors) for part, (table, vectors) in parts.items()}
         for name, alone in forecast(own, NAMES).items():
             for pool, probabilities in (("these models alone", alone), ("whole pool", whole[name][models])):
-                found = rows(values, seed=draw, forecaster=name, pool=pool)["log_loss"]
-                np.testing.assert_array_equal(found, question_scores(probabilities, own["test"][0].scores, "log_loss"))
+                np.testing.assert_array_equal(values.loc[(name, pool, draw, "log_loss")],
+                                              question_scores(probabilities, own["test"][0].scores, "log_loss"))
 
 
 def test_drawn_models_of_a_smaller_size_are_among_those_of_a_larger():
@@ -93,8 +97,8 @@ def test_drawn_models_of_a_smaller_size_are_among_those_of_a_larger():
     parts = parts | {"test": (make_table(own), np.ones((10, 2), np.float32))}
     values = curves.models_curve(parts, [3, 6], 4, ["model mean"])
     for seed in range(4):
-        drawn = {size: set(group.loc[group["log_loss"].notna(), "question"])
-                 for size, group in rows(values, seed=seed).groupby("n_models")}
+        drawn = {size: set(group.dropna(axis=1).columns)
+                 for size, group in losses(values, seed=seed).groupby(level="n_models")}
         assert [len(drawn[size]) for size in (3, 6)] == [3, 6]
         assert drawn[3] < drawn[6]
 
@@ -124,8 +128,8 @@ def test_models_without_training_answers_are_drawn_and_empty_draws_left_out(plan
     values = curves.models_curve(parts, [2], 12, [*NAMES, "kNN"], **SETTINGS)
     has_first = [draw for draw in range(12) if 0 in np.random.default_rng(draw).permutation(12)[:2]]
     assert 0 < len(has_first) < 12
-    assert sorted(values.query("n_models == 2")["seed"].unique()) == has_first
-    assert values["log_loss"].notna().all()
+    assert sorted(levels(values.xs(2, level="n_models"), "seed")) == has_first
+    assert values.notna().all(axis=None)
 
 
 # observed cells
@@ -144,12 +148,13 @@ def test_kept_cells_are_a_random_share_and_nested(planted):
 def test_all_cells_leave_nothing_to_complete(planted):
     parts = planted[0]
     values = curves.observed_curve(parts, [1.0], 2, NAMES, **SETTINGS)
-    assert list(values.columns) == ["question", "accuracy", "log_loss", "task", "share", "seed", "forecaster"]
-    assert set(values["task"]) == {"unseen questions"}
+    assert list(values) == ["unseen questions"]
+    assert values[curves.UNSEEN].index.names == ["forecaster", "share", "seed", "metric"]
     for name, probabilities in forecast(parts, NAMES).items():
         expected = question_scores(probabilities, parts["test"][0].scores, "log_loss")
         for seed in (0, 1):
-            np.testing.assert_allclose(rows(values, forecaster=name, seed=seed)["log_loss"], expected, rtol=1e-5)
+            found = values[curves.UNSEEN].loc[(name, 1.0, seed, "log_loss")]
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_hidden_cells_never_matter(shifted):
@@ -161,35 +166,36 @@ def test_hidden_cells_never_matter(shifted):
         return scores, table.references["true probability"]
 
     names = [*NAMES, "kNN"]
-    before, after = (curves.observed_curve(parts, [0.3], 2, names, **SETTINGS).query("seed == 1")
+    before, after = (curves.observed_curve(parts, [0.3], 2, names, **SETTINGS)
                      for parts in (shifted, changed(shifted, turned)))
-    assert set(before["task"]) == {"unseen questions", "completing seen ones"}
-    pd.testing.assert_frame_equal(before, after)
+    assert list(before) == ["unseen questions", "completing seen ones"]
+    for task in before:
+        pd.testing.assert_frame_equal(*(values[task].xs(1, level="seed") for values in (before, after)))
 
 
 def test_completion_is_scored_where_a_seen_question_hides_something(shifted):
     train = shifted["train"][0]
     kept = curves.kept_cells(shifted, 0.1, 0)["train"]
     values = curves.observed_curve(shifted, [0.1], 1, ["model mean"], **SETTINGS)
-    scored = rows(values, task="completing seen ones", forecaster="model mean").set_index("question")
+    scored = values["completing seen ones"].loc[("model mean", 0.1, 0, "log_loss")]
     seen = kept.any(axis=0)
-    assert not seen.all() and len(scored) == train.shape[1]
-    np.testing.assert_array_equal(scored["log_loss"].notna(), seen)
+    assert not seen.all() and list(scored.index) == list(train.questions.index)
+    np.testing.assert_array_equal(scored.notna(), seen)
     means = (np.where(kept, train.scores, 0).sum(axis=1) + train.scores[kept].mean()) / (kept.sum(axis=1) + 1)
     truth = np.where(~kept & seen, train.references["true probability"], np.nan)
     expected = question_scores(np.repeat(means[:, None], len(seen), axis=1), truth, "log_loss")
-    np.testing.assert_allclose(scored["log_loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(scored, expected, rtol=1e-5)
 
 
 def test_own_answers_beat_the_text_the_more_of_them_are_kept(shifted):
     values = curves.observed_curve(shifted, [0.1, 0.2, 0.8], 1, NAMES, **SETTINGS)
-    gain = [mean(values, task=curves.SEEN, share=share, forecaster="shaped logistic")
-            - mean(values, task=curves.SEEN, share=share, forecaster="completion") for share in (0.1, 0.2, 0.8)]
+    gain = [mean(values[curves.SEEN], share=share, forecaster="shaped logistic")
+            - mean(values[curves.SEEN], share=share, forecaster="completion") for share in (0.1, 0.2, 0.8)]
     assert 0.03 < gain[0] < gain[1] < gain[2]
-    assert set(values.query("task == 'unseen questions'")["forecaster"]) == set(NAMES)  # no answers: no completion
+    assert levels(values[curves.UNSEEN], "forecaster") == set(NAMES)  # no answers: no completion
     truth, unseen = shifted["train"][0].references["true probability"], curves.kept_cells(shifted, 0.8, 0)["train"]
     least = np.nanmean(question_scores(truth, np.where(unseen, np.nan, truth), "log_loss"))
-    excess = {name: mean(values, task=curves.SEEN, share=0.8, forecaster=name) - least
+    excess = {name: mean(values[curves.SEEN], share=0.8, forecaster=name) - least
               for name in ("completion", "shaped logistic")}
     assert excess["completion"] < 0.3 * excess["shaped logistic"]
 
@@ -197,18 +203,16 @@ def test_own_answers_beat_the_text_the_more_of_them_are_kept(shifted):
 def test_averages_of_both_tasks_come_back(shifted):
     values = curves.observed_curve(shifted, [0.3], 2, ["model mean"], **SETTINGS)
     for part, task in (("test", curves.UNSEEN), ("train", curves.SEEN)):
-        some = rows(values, task=task)
-        table = averaged(some, ["forecaster", "share"], Design.of(shifted[part][0]), 100)
-        table = table.set_index(["forecaster", "metric"])
-        for name, group in some.groupby("forecaster"):
+        table = averaged(values[task], Design.of(shifted[part][0]), 100).set_index(["forecaster", "metric"])
+        for name, group in losses(values[task]).groupby(level="forecaster"):
             found = table.loc[(name, "log_loss")]
-            np.testing.assert_allclose(found["value"], group.groupby("question")["log_loss"].mean().mean())
+            np.testing.assert_allclose(found["value"], group.mean().mean())
             assert found["low"] < found["value"] < found["high"]
 
 
 def test_a_share_that_leaves_nothing_is_left_out():
     parts = make_parts(np.zeros((3, 60)), np.random.default_rng(0).standard_normal((60, 2)))
-    values = curves.observed_curve(parts, [0.01, 0.9], 3, ["model mean", "kNN"], **SETTINGS)
-    assert 0.9 in set(values["share"])
+    values = curves.observed_curve(parts, [0.01, 0.9], 3, ["model mean", "kNN"], **SETTINGS)[curves.UNSEEN]
+    assert 0.9 in levels(values, "share")
     asked = [seed for seed in range(3) if all(cells.any() for cells in curves.kept_cells(parts, 0.01, seed).values())]
-    assert set(values.query("share == 0.01")["seed"]) <= set(asked) != {0, 1, 2}
+    assert {seed for share, seed in levels(values, "share", "seed") if share == 0.01} <= set(asked) != {0, 1, 2}

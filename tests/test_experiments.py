@@ -3,22 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_parts
+from conftest import make_parts, make_table
 
 from embedllm import experiments
+from embedllm.metrics import per_question
 from embedllm.outcomes import Design
 
 LOSS = 0.6
 
 
 def losses(by_dim: dict[int, float], n=400, seed=0) -> pd.DataFrame:
-    """Per-question values of each length, as `dim_curve` gives them: paired, with small noise."""
+    """Per-question losses of each length, as `dim_curve` gives them: paired, with small noise."""
     rng = np.random.default_rng(seed)
     base = LOSS + 0.1 * rng.standard_normal(n)
-    tables = [pd.DataFrame({"question": np.arange(n), "accuracy": 0.5, "log_loss": base + more, "dim": dim, "seed": 0})
-              for dim, more in by_dim.items()]
-    noise = pd.concat(tables, ignore_index=True)
-    return noise.assign(log_loss=noise["log_loss"] + 0.001 * rng.standard_normal(len(noise)))
+    index = pd.MultiIndex.from_product([by_dim, [seed], ["log_loss"]], names=["dim", "seed", "metric"])
+    return pd.DataFrame([base + more + 0.001 * rng.standard_normal(n) for more in by_dim.values()], index)
 
 
 def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
@@ -30,11 +29,24 @@ def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
     np.testing.assert_allclose(found["difference"], [0.001, 0.05, 0.0], atol=0.0003)
 
 
+def test_scores_survive_parquet_and_stand_by_method_and_question(tmp_path):
+    """As they are remembered: a row for each method and metric, a column for each question."""
+    table = make_table([[1, 0, np.nan], [1, 1, 1]])
+    forecasts = {seed: np.full((2, 3), 0.6 + seed / 10) for seed in (0, 1)}
+    values = pd.concat([experiments.scored(table, p, share=0.5, seed=seed) for seed, p in forecasts.items()])
+    values.to_parquet(tmp_path / "values.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "values.parquet"), values)
+    assert values.index.names == ["share", "seed", "metric"] and list(values) == ["q0", "q1", "q2"]
+    np.testing.assert_allclose(values.loc[(0.5, 1, "log_loss")], per_question(table, forecasts[1], "log_loss"))
+    np.testing.assert_allclose(experiments.over_seeds(values, "accuracy", "share")[0.5], [1, 0.5, 1])
+
+
 def test_averages_are_over_seeds_and_questions():
-    values = pd.concat([losses({1: 0.0}).assign(seed=0), losses({1: 0.2}).assign(seed=1)])
-    row = experiments.averaged(values, ["dim"], Design(np.zeros(400)), 200).query("metric == 'log_loss'").iloc[0]
-    np.testing.assert_allclose(row["value"], values["log_loss"].mean())
-    np.testing.assert_allclose(row["seed_sd"], 0.2 / 2**0.5, rtol=0.01)
+    values = pd.concat([losses({1: 0.0}), losses({1: 0.2}, seed=1)])
+    row = experiments.averaged(values, Design(np.zeros(400)), 200).iloc[0]
+    assert row["dim"] == 1 and row["metric"] == "log_loss"
+    np.testing.assert_allclose(row["value"], values.mean(axis=None))
+    np.testing.assert_allclose(row["seed_sd"], values.mean(axis=1).std(), rtol=1e-9)
     assert row["low"] < row["value"] < row["high"]
 
 

@@ -1,7 +1,7 @@
 """Curves beside the learning curve: how many models and how many of the cells a forecast needs.
 
-``parts``, ``names`` and ``settings`` are those of `ladder.forecast`; every function returns
-per-question values for `experiments.averaged`.
+``parts``, ``names`` and ``settings`` are those of `ladder.forecast`; what comes out are per-question values as from
+`experiments.scored`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.completion import complete
-from embedllm.experiments import _scored
+from embedllm.experiments import scored
 from embedllm.ladder import forecast
 from embedllm.outcomes import OutcomeMatrix, Parts, changed
 
@@ -40,9 +40,8 @@ def models_curve(
     Returns
     -------
     DataFrame
-        Columns ``question`` (position in test), ``accuracy``, ``log_loss`` (NaN for a question that none of
-        the drawn models was asked), ``n_models``, ``seed`` (the draw), ``forecaster`` and ``pool``
-        ("these models alone", "whole pool").
+        As from `scored`, by ``forecaster``, ``n_models``, ``pool`` ("these models alone", "whole pool") and
+        ``seed`` (the draw); NaN for a question that none of the drawn models was asked.
     """
     test, tables = parts["test"][0], []
     whole, n_models = forecast(parts, names, **settings), test.shape[0]
@@ -55,14 +54,14 @@ def models_curve(
             alone = forecast(some, names, **settings) if size < n_models else whole
             for name in alone:
                 for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
-                    tables.append(_scored(some["test"][0], probabilities).assign(
-                        n_models=size, seed=draw, forecaster=name, pool=pool))
-    return pd.concat(tables, ignore_index=True)
+                    tables.append(scored(
+                        some["test"][0], probabilities, forecaster=name, n_models=size, pool=pool, seed=draw))
+    return pd.concat(tables)
 
 
 def observed_curve(
     parts: Parts, shares: Sequence[float], n_seeds: int, names: Sequence[str], **settings
-) -> pd.DataFrame:
+) -> dict[str, pd.DataFrame]:
     """Two tasks when only a share of the (model, question) cells is known.
 
     Forecasting questions that nobody has answered, from their text: the test part. Completing the table:
@@ -81,14 +80,14 @@ def observed_curve(
 
     Returns
     -------
-    DataFrame
-        Columns ``question`` (position in test, or in training), ``accuracy``, ``log_loss`` (NaN where
-        the question has no hidden cell or keeps no answer), ``task`` ("unseen questions", "completing seen
-        ones"), ``share``, ``seed`` and ``forecaster``.
+    dict
+        {"unseen questions" | "completing seen ones": table as from `scored`, by ``forecaster``, ``share`` and
+        ``seed``}, of test and of training questions; NaN where a question has no hidden cell or keeps no answer.
+        A task that no share leaves anything to do in is left out.
     """
     (test, test_vectors), (train, train_vectors) = parts["test"], parts["train"]
     read = {"test": (test, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
-    tables = []
+    tables = {UNSEEN: [], SEEN: []}
     for share in shares:
         for seed in range(n_seeds):
             kept = kept_cells(parts, share, seed)
@@ -97,19 +96,17 @@ def observed_curve(
             fewer = _answered(_hidden(parts, kept | {"train": kept["train"] & ~held_out}))
             if known is None or fewer is None:
                 continue
-            own = settings | {"seed": settings["seed"] + seed}
+            own, draw = settings | {"seed": settings["seed"] + seed}, {"share": share, "seed": seed}
             found = forecast(known | read, list(dict.fromkeys([*names, TEXT])), **own)
-            scored = {(UNSEEN, name): _scored(test, found[name][:, : test.shape[1]]) for name in names}
+            tables[UNSEEN] += [scored(test, found[name][:, : test.shape[1]], forecaster=name, **draw) for name in names]
             if share < 1:
                 seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in found.items()}
                 scores = _cut(train, kept=kept["train"]).scores
                 without = forecast(fewer | read, [TEXT], **own)[TEXT][:, test.shape[1] :]
                 seen[COMPLETION] = complete(scores, seen[TEXT], held_out, without)
                 asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
-                scored |= {(SEEN, name): _scored(asked, seen[name]) for name in (*names, COMPLETION)}
-            tables += [values.assign(task=task, share=share, seed=seed, forecaster=name)
-                       for (task, name), values in scored.items()]
-    return pd.concat(tables, ignore_index=True)
+                tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in (*names, COMPLETION)]
+    return {task: pd.concat(found) for task, found in tables.items() if found}
 
 
 def kept_cells(parts: Parts, share: float, seed: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Comparisons that take several trainings: tables and vectors in, one tidy table out.
+"""Comparisons that take several trainings: tables and vectors in, one table of per-question scores out (`scored`).
 
 ``parts`` is always {"train" | "val" | "test": (OutcomeMatrix, prompt vectors)}; ``settings`` are those
 of the factorisation. Notebooks call these through ``run.remember``.
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from embedllm import metrics
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import PAPER, forecast
+from embedllm.metrics import per_question, right_or_wrong
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, cut
 
@@ -26,22 +26,43 @@ def train(parts: Parts, **settings) -> Factorization:
     return Factorization(**settings).fit(*parts["train"], *parts["val"])
 
 
-def dim_curve(parts: Parts, dims: list[int], **settings) -> pd.DataFrame:
-    """The factorisation trained anew for each length of its vectors.
+def scored(table: OutcomeMatrix, forecast: np.ndarray, **method) -> pd.DataFrame:
+    """Accuracy and log-loss of a forecast in each question, as all comparisons here keep them.
+
+    Parameters
+    ----------
+    table : OutcomeMatrix
+        The questions that were forecast.
+    forecast : ndarray, shape (n_models, n_questions), in [0, 1]
+    **method
+        What made the forecast, such as ``forecaster="kNN", seed=0``.
 
     Returns
     -------
     DataFrame
-        As from `_scored`, with the columns ``part`` (train, val), ``dim`` and ``seed``.
+        A row for each metric, a column for each question (its id as text, which is what parquet takes); the
+        levels of the index are those of `method` and ``metric``. Tables of one set of questions can be concatenated.
     """
-    tables = []
+    rows = [per_question(table, forecast, metric) for metric in METRICS]
+    index = pd.MultiIndex.from_tuples([(*method.values(), metric) for metric in METRICS], names=[*method, "metric"])
+    return pd.DataFrame(rows, index, table.questions.index.astype(str))
+
+
+def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFrame]:
+    """The factorisation trained anew for each length of its vectors.
+
+    Returns
+    -------
+    dict
+        {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
+    """
+    tables = {"train": [], "val": []}
     for dim in dims:
         fitted = train(parts, **settings | {"dim": dim})
-        for part in ("train", "val"):
+        for part, found in tables.items():
             table, vectors = parts[part]
-            scored = _scored(table, fitted.predict_proba(vectors))
-            tables.append(scored.assign(part=part, dim=dim, seed=settings["seed"]))
-    return pd.concat(tables, ignore_index=True)
+            found.append(scored(table, fitted.predict_proba(vectors), dim=dim, seed=settings["seed"]))
+    return {part: pd.concat(found) for part, found in tables.items()}
 
 
 def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.DataFrame:
@@ -53,7 +74,7 @@ def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.D
     Parameters
     ----------
     values : DataFrame
-        From `dim_curve`, one part only.
+        Of one part, from `dim_curve`.
     design : Design
         Of the questions of that part.
     margin : float
@@ -65,7 +86,7 @@ def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.D
         One row a length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
         ``low90``, ``high90``, ``p`` (of "worse by the margin or more"), ``as_good``.
     """
-    losses = per_question(values, "log_loss", "dim")
+    losses = over_seeds(values, "log_loss", "dim")
     longest, *others = sorted(losses, reverse=True)
     rows, going = [], True
     for dim in others:
@@ -84,7 +105,7 @@ def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) 
     Returns
     -------
     DataFrame
-        As from `_scored`, with the column ``n_train`` (training questions) in front.
+        As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
     """
     (table, vectors), tables = parts["train"], []
     for share in shares:
@@ -92,9 +113,8 @@ def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) 
             rows = _stratified_share(table.questions["benchmark"], share, seed)
             some = parts | {"train": (table.at(rows), vectors[rows])}
             for name, probabilities in forecast(some, PAPER, **settings | {"seed": settings["seed"] + seed}).items():
-                tables.append(_scored(parts["test"][0], probabilities).assign(
-                    n_train=len(rows), seed=seed, forecaster=name))
-    return pd.concat(tables, ignore_index=True)
+                tables.append(scored(parts["test"][0], probabilities, forecaster=name, n_train=len(rows), seed=seed))
+    return pd.concat(tables)
 
 
 def without_specialisation(
@@ -118,7 +138,7 @@ def without_specialisation(
         Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
         the reference's, nats a cell, mean over questions).
     """
-    right = {part: metrics.right_or_wrong(table) for part, (table, _) in parts.items()}
+    right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
     pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
     rows = []
     for world in range(n_worlds + 1):
@@ -126,7 +146,7 @@ def without_specialisation(
         own = {part: (changed(table, scores=scores[part], references={}), vectors)
                for part, (table, vectors) in parts.items()}
         told, test = forecast(own, [reference, *names], **settings), own["test"][0]
-        losses = {name: np.nanmean(metrics.per_question(test, p, "log_loss")) for name, p in told.items()}
+        losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
         rows += [(name, world, losses[name] - losses[reference]) for name in names]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
@@ -142,7 +162,7 @@ def encoder_comparison(
     Returns
     -------
     DataFrame
-        As from `_scored`, with the columns ``encoder``, ``forecaster`` and ``seed``.
+        As from `scored`, by ``encoder``, ``forecaster`` and ``seed``.
     """
     tables = []
     for encoder, values in vectors.items():
@@ -153,49 +173,54 @@ def encoder_comparison(
             for name, probabilities in forecast(parts, PAPER, **own).items():
                 if name == "model mean" and encoder != next(iter(vectors)):
                     continue  # sees no vectors: once is enough
-                tables.append(_scored(parts["test"][0], probabilities).assign(
-                    encoder="no encoder" if name == "model mean" else encoder, forecaster=name, seed=seed))
-    return pd.concat(tables, ignore_index=True)
+                read = "no encoder" if name == "model mean" else encoder
+                tables.append(scored(parts["test"][0], probabilities, encoder=read, forecaster=name, seed=seed))
+    return pd.concat(tables)
 
 
-def averaged(values: pd.DataFrame, by: list[str], design: Design, n_resamples: int) -> pd.DataFrame:
+def averaged(values: pd.DataFrame, design: Design, n_resamples: int) -> pd.DataFrame:
     """Means over seeds and questions, with intervals over questions and the spread over seeds.
 
     Parameters
     ----------
     values : DataFrame
-        From `learning_curve` or `encoder_comparison`.
-    by : list of str
-        Columns that name a method.
+        As from `scored`; one level of its index is ``seed``, the others name a method.
     design : Design
         Of the questions.
 
     Returns
     -------
     DataFrame
-        Columns `by`, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of the mean over
-        questions).
+        Columns: the levels that name a method, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of
+        the mean over questions).
     """
     weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
-    rows = []
-    for key, group in values.groupby(by, sort=False):
-        for metric in METRICS:
-            wide = group.pivot_table(index="question", columns="seed", values=metric, dropna=False)
-            mean = wide.mean(axis=1).to_numpy()
-            rows.append((*key, metric, np.nanmean(mean), *interval(mean, weights), wide.mean().std(ddof=1)))
-    return pd.DataFrame(rows, columns=[*by, "metric", "value", "low", "high", "seed_sd"])
+    levels, rows = [name for name in values.index.names if name != "seed"], []
+    for key, group in values.groupby(level=levels, sort=False):
+        by_seed = group.groupby(level="seed").mean()  # (n_seeds, n_questions); one row a seed but for equal sizes
+        mean = by_seed.mean().to_numpy()
+        rows.append((*key, np.nanmean(mean), *interval(mean, weights), by_seed.mean(axis=1).std(ddof=1)))
+    return pd.DataFrame(rows, columns=[*levels, "value", "low", "high", "seed_sd"])
 
 
-def per_question(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:
-    """Seed-averaged per-question values of each method, as `inference.compare` takes them."""
-    wide = values.pivot_table(index="question", columns=by, values=metric, sort=False, dropna=False)
-    return {name: wide[name].to_numpy() for name in wide}
+def over_seeds(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:
+    """A metric in each question, averaged over what else differs, as `inference.compare` takes it.
 
+    Parameters
+    ----------
+    values : DataFrame
+        As from `scored`.
+    metric : {"accuracy", "log_loss"}
+    by : str
+        The level that names a method.
 
-def _scored(table: OutcomeMatrix, probabilities: np.ndarray) -> pd.DataFrame:
-    """Per-question metrics: columns ``question`` (position), ``accuracy``, ``log_loss``."""
-    columns = {metric: metrics.per_question(table, probabilities, metric) for metric in METRICS}
-    return pd.DataFrame({"question": np.arange(table.shape[1]), **columns})
+    Returns
+    -------
+    dict
+        Method to ndarray, shape (n_questions,), in the order of the table.
+    """
+    means = values.xs(metric, level="metric").groupby(level=by, sort=False).mean()
+    return dict(zip(means.index, means.to_numpy(), strict=True))
 
 
 def _stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:
