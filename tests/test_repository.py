@@ -1,5 +1,6 @@
 """What a clone promises: one list of pins, a README whose examples run, no path of one machine."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -71,6 +72,27 @@ def test_no_file_names_a_path_of_one_machine_or_is_large():
             assert not re.search(rb"/(home|Users|root|work|tmp)/[a-z]", content), name
     notebooks = sum((ROOT / name).stat().st_size for name in tracked() if name.endswith(".ipynb"))
     assert notebooks < 5_000_000
+
+
+def test_no_private_name_crosses_files():
+    """A leading underscore stays in its file, or, as the name of a module, in its folder."""
+    files = sorted((ROOT / "src").rglob("*.py"))
+    assert len(files) > 40
+    for path in files:
+        tree, modules = ast.parse(path.read_text()), set()
+        own = path.relative_to(ROOT / "src").parent.parts
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "embedllm":
+                *folder, module = node.module.split(".")
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private, f"{path.name} imports {private} from {node.module}"
+                assert not module.startswith("_") or tuple(folder) == own, f"{path.name} imports from {node.module}"
+                modules |= {alias.asname or alias.name for alias in node.names}
+        reached = {f"{node.value.id}.{node.attr}" for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+                   and isinstance(node.value, ast.Name) and node.value.id in modules and re.match("_[a-z]", node.attr)}
+        assert not reached, f"{path.name} reaches for {reached}"
 
 
 def code_block(language: str, number: int = 0) -> str:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedllm.outcomes import OutcomeError, by_benchmark
-from embedllm.sources._rows import DUPLICATES, from_rows
+from embedllm.outcomes import DUPLICATES, OutcomeError, by_benchmark
+from embedllm.sources._rows import from_rows
 
 OUTCOMES = pd.DataFrame({
     "model": ["a", "a", "b", "b"], "question_id": [1, 2, 1, 2], "score": [1.0, 0.0, 0.5, 1.0],

@@ -15,12 +15,11 @@ import pandas as pd
 from embedllm.baselines import KNearestNeighbours
 from embedllm.experiments import train
 from embedllm.factorization import Factorization
+from embedllm.flaws import blocks_never_run
 from embedllm.inference import holm, paired_test
 from embedllm.metrics import per_question, targets
-from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed
+from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, resolved
 from embedllm.routing import best_single, choose, gained
-from embedllm.sources._rows import resolved
-from embedllm.sources._simulated_flaws import blocks_never_run
 
 COLUMNS = ["defect", "measure", "without", "with_defect", "difference", "low", "high", "seed_sd", "p", "p_holm", "note"]
 FEW_MISSING = 0.01  # share of cells: with fewer missing, counting them as wrong cannot be seen

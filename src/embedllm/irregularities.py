@@ -8,8 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import OutcomeMatrix
-from embedllm.sources._rows import DUPLICATES, resolved
+from embedllm.outcomes import DUPLICATES, OutcomeMatrix, resolved
 
 SHARED = 30  # questions that two models must share before anything is read into their likeness
 # A model is unlike the rest if its Fisher z lies below the median by more than each of these:
@@ -23,7 +22,7 @@ def repeated_rows(table: OutcomeMatrix) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a rule of `sources._rows.resolved`
+    DataFrame, one row a rule of `outcomes.resolved`
         Columns ``rule``, ``cells`` (that differ from the mean), ``change`` (of the mean of all scores),
         ``model`` and ``largest`` (the model whose mean changes most, and by how much). Empty without repeats.
     """

@@ -21,6 +21,7 @@ import pandas as pd
 PARTS = ("train", "val", "test")
 SHARES = (0.8, 0.1, 0.1)  # the paper's split
 REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
+DUPLICATES = ("first", "mean", "max", "majority")  # rules for several scores of one (model, question) pair
 FEWEST_MODELS, FEWEST_QUESTIONS = 3, 10  # in the table, in each part of it: below, nothing can be estimated
 
 
@@ -203,6 +204,34 @@ def _trusted(**values) -> OutcomeMatrix:
 def changed(table: OutcomeMatrix, **changes) -> OutcomeMatrix:
     """The table with some fields replaced; like a part of a table it may lack scores or repeat a question."""
     return _trusted(**{one.name: getattr(table, one.name) for one in fields(table)} | changes)
+
+
+def resolved(cells, scores, rule: str) -> pd.Series:
+    """One score for each cell that has several.
+
+    Parameters
+    ----------
+    cells, scores : array-like, shape (n_rows,)
+        What a row belongs to (sortable), and its score in [0, 1]; in the order of the file.
+    rule : {"first", "mean", "max", "majority"}
+        "majority": the most frequent score; of equally frequent ones the first.
+
+    Returns
+    -------
+    Series of float32, indexed by cell
+
+    Raises
+    ------
+    ValueError
+        If the rule is unknown.
+    """
+    if rule not in DUPLICATES:
+        raise ValueError(f"no rule {rule!r} for repeated rows; choose {', '.join(DUPLICATES)}")
+    rows = pd.DataFrame({"cell": np.asarray(cells), "score": np.asarray(scores, dtype=np.float64)})
+    if rule == "majority":
+        rows["count"] = rows.groupby(["cell", "score"])["score"].transform("size")
+        rows, rule = rows.sort_values("count", ascending=False, kind="stable"), "first"
+    return rows.groupby("cell")["score"].agg(rule).astype(np.float32)
 
 
 def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARES) -> pd.Series:

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embedllm import sources
 from embedllm.encoders import ENCODERS
+from embedllm.outcomes import DUPLICATES as RULES
 from embedllm.sources import embedllm as embedllm_files
-from embedllm.sources._rows import DUPLICATES as RULES
 
 
 class ParameterError(ValueError):

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix
+from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, resolved
 from embedllm.sources._files import need
-
-# What becomes of several scores for one (model, question) pair.
-DUPLICATES = ("first", "mean", "max", "majority")
 
 
 def from_rows(
@@ -143,34 +140,6 @@ def known_models(names: Iterable[str], facts: pd.DataFrame) -> tuple[pd.DataFram
     names, written = {_written(name) for name in names}, facts["model"].map(_written)
     unknown = sorted(names - set(written))
     return pd.concat([facts[written.isin(names)], pd.DataFrame({"model": unknown})]), unknown
-
-
-def resolved(cells, scores, rule: str) -> pd.Series:
-    """One score for each cell that has several.
-
-    Parameters
-    ----------
-    cells, scores : array-like, shape (n_rows,)
-        What a row belongs to (sortable), and its score in [0, 1]; in the order of the file.
-    rule : {"first", "mean", "max", "majority"}
-        "majority": the most frequent score; of equally frequent ones the first.
-
-    Returns
-    -------
-    Series of float32, indexed by cell
-
-    Raises
-    ------
-    ValueError
-        If the rule is unknown.
-    """
-    if rule not in DUPLICATES:
-        raise ValueError(f"no rule {rule!r} for repeated rows; choose {', '.join(DUPLICATES)}")
-    rows = pd.DataFrame({"cell": np.asarray(cells), "score": np.asarray(scores, dtype=np.float64)})
-    if rule == "majority":
-        rows["count"] = rows.groupby(["cell", "score"])["score"].transform("size")
-        rows, rule = rows.sort_values("count", ascending=False, kind="stable"), "first"
-    return rows.groupby("cell")["score"].agg(rule).astype(np.float32)
 
 
 def _written(name: object) -> str:

@@ -16,9 +16,8 @@ import pandas as pd
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 
-from embedllm.outcomes import OutcomeMatrix
-from embedllm.sources._rows import resolved
-from embedllm.sources._simulated_flaws import blocks_never_run, cells_run_twice
+from embedllm.flaws import blocks_never_run, cells_run_twice
+from embedllm.outcomes import OutcomeMatrix, resolved
 from embedllm.sources._simulated_text import BENCHMARKS, N_CUES, N_SUBTOPICS, draw_hints, posterior, write
 from embedllm.sources._simulated_world import (
     SKILLS,
