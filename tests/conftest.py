@@ -22,7 +22,7 @@ def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix
     return OutcomeMatrix(scores=scores, models=models, questions=questions, **fields)
 
 
-def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1)):
+def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1), benchmarks=None):
     """Bernoulli outcomes of given logits, cut into train, val and test: {part: (table, vectors)}.
 
     With missing cells, the first model still answers everything.
@@ -34,10 +34,10 @@ def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1)):
     scores[hidden] = np.nan
     n_train, n_val = (int(share * logits.shape[1]) for share in shares)
     part = np.repeat(PARTS, [n_train, n_val, logits.shape[1] - n_train - n_val])
-    return cut(make_table(scores), vectors.astype(np.float32), part)
+    return cut(make_table(scores, benchmarks), vectors.astype(np.float32), part)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted():
     """12 models, 2,000 questions, logits of rank 3 in 16-dimensional prompt vectors: (parts, logits)."""
     rng = np.random.default_rng(1)

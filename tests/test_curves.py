@@ -1,26 +1,22 @@
 """Fewer models, fewer cells: what is drawn, hidden and scored, and that what is hidden stays unseen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_parts, make_table
 from scipy.special import expit
 
-from embedllm import curves, ladder
+from embedllm import catalog, curves
 from embedllm.experiments import averaged
 from embedllm.ladder import forecast
 from embedllm.metrics import question_scores
 from embedllm.outcomes import Design
 
-NAMES, SETTINGS = ["model mean", "shaped logistic"], {"seed": 0}
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """The cheapest forecaster that reads text in place of the costliest: tested is who sees what, not how well."""
-    full = ladder.forecasters
-    monkeypatch.setattr(ladder, "forecasters", lambda settings: full(settings) | {
-        "shaped logistic": full(settings)["1PL with text"]})
+# The cheapest forecaster that reads text in place of the costliest: tested is who sees what, not how well.
+READER = replace(catalog.ONE_ABILITY, name="reader")
+COMPARED, SETTINGS = [catalog.MODEL_MEAN, READER], {"seed": 0}
 
 
 def changed(parts, change):
@@ -65,7 +61,7 @@ def levels(values, *names):
 
 def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
     parts = planted[0]
-    values = curves.models_curve(parts, [4, 50], 2, NAMES, **SETTINGS)
+    values = curves.models_curve(parts, [4, 50], 2, COMPARED, **SETTINGS)
     by = ["forecaster", "n_models", "pool"]
     assert values.index.names == [*by, "seed", "metric"]
     assert list(values.columns) == list(parts["test"][0].questions.index)
@@ -79,12 +75,12 @@ def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
 
 def test_some_models_alone_are_a_table_of_their_own(planted):
     parts = planted[0]
-    values = curves.models_curve(parts, [5], 3, NAMES, **SETTINGS).xs(5, level="n_models")
-    whole = forecast(parts, NAMES)
+    values = curves.models_curve(parts, [5], 3, COMPARED, **SETTINGS).xs(5, level="n_models")
+    whole = forecast(parts, COMPARED)
     for draw in range(3):
         models = np.sort(np.random.default_rng(draw).permutation(12)[:5])
         own = {part: (make_table(table.scores[models]), vectors) for part, (table, vectors) in parts.items()}
-        for name, alone in forecast(own, NAMES).items():
+        for name, alone in forecast(own, COMPARED).items():
             for pool, probabilities in (("these models alone", alone), ("whole pool", whole[name][models])):
                 np.testing.assert_array_equal(values.loc[(name, pool, draw, "log_loss")],
                                               question_scores(probabilities, own["test"][0].scores, "log_loss"))
@@ -95,7 +91,7 @@ def test_drawn_models_of_a_smaller_size_are_among_those_of_a_larger():
     parts = make_parts(np.zeros((10, 100)), np.ones((100, 2)))
     own = np.where(np.eye(10, dtype=bool), 1.0, np.nan)
     parts = parts | {"test": (make_table(own), np.ones((10, 2), np.float32))}
-    values = curves.models_curve(parts, [3, 6], 4, ["model mean"])
+    values = curves.models_curve(parts, [3, 6], 4, [catalog.MODEL_MEAN])
     for seed in range(4):
         drawn = {size: set(group.dropna(axis=1).columns)
                  for size, group in losses(values, seed=seed).groupby(level="n_models")}
@@ -107,12 +103,12 @@ def test_what_models_share_is_learned_from_all_of_them(rng):
     """One difficulty for all: few models alone do not see it as well, except by their own means."""
     vectors = rng.standard_normal((400, 30)) / 30**0.5
     logits = rng.standard_normal((40, 1)) + 4 * vectors @ rng.standard_normal(30)
-    values = curves.models_curve(make_parts(logits, vectors), [3, 20], 8, NAMES, **SETTINGS)
+    values = curves.models_curve(make_parts(logits, vectors), [3, 20], 8, COMPARED, **SETTINGS)
     gain = {(size, name): mean(values, n_models=size, forecaster=name, pool=curves.ALONE)
             - mean(values, n_models=size, forecaster=name, pool=curves.WHOLE)
-            for size in (3, 20) for name in NAMES}
-    assert gain[3, "shaped logistic"] > 0.01
-    assert gain[20, "shaped logistic"] < gain[3, "shaped logistic"] / 2
+            for size in (3, 20) for name in levels(values, "forecaster")}
+    assert gain[3, "reader"] > 0.01
+    assert gain[20, "reader"] < gain[3, "reader"] / 2
     assert abs(gain[3, "model mean"]) < 0.002
 
 
@@ -125,7 +121,7 @@ def test_models_without_training_answers_are_drawn_and_empty_draws_left_out(plan
         return scores, scores
 
     parts = changed(planted[0], only_the_first)
-    values = curves.models_curve(parts, [2], 12, [*NAMES, "kNN"], **SETTINGS)
+    values = curves.models_curve(parts, [2], 12, [*COMPARED, catalog.KNN], **SETTINGS)
     has_first = [draw for draw in range(12) if 0 in np.random.default_rng(draw).permutation(12)[:2]]
     assert 0 < len(has_first) < 12
     assert sorted(levels(values.xs(2, level="n_models"), "seed")) == has_first
@@ -147,10 +143,10 @@ def test_kept_cells_are_a_random_share_and_nested(planted):
 
 def test_all_cells_leave_nothing_to_complete(planted):
     parts = planted[0]
-    values = curves.observed_curve(parts, [1.0], 2, NAMES, **SETTINGS)
+    values = curves.observed_curve(parts, [1.0], 2, COMPARED, catalog.ONE_ABILITY, **SETTINGS)
     assert list(values) == ["unseen questions"]
     assert values[curves.UNSEEN].index.names == ["forecaster", "share", "seed", "metric"]
-    for name, probabilities in forecast(parts, NAMES).items():
+    for name, probabilities in forecast(parts, COMPARED).items():
         expected = question_scores(probabilities, parts["test"][0].scores, "log_loss")
         for seed in (0, 1):
             found = values[curves.UNSEEN].loc[(name, 1.0, seed, "log_loss")]
@@ -165,8 +161,8 @@ def test_hidden_cells_never_matter(shifted):
         scores = np.where(kept[part], table.scores, 1 - table.scores) if part in kept else 1 - table.scores
         return scores, table.references["true probability"]
 
-    names = [*NAMES, "kNN"]
-    before, after = (curves.observed_curve(parts, [0.3], 2, names, **SETTINGS)
+    compared = [*COMPARED, catalog.KNN]
+    before, after = (curves.observed_curve(parts, [0.3], 2, compared, catalog.ONE_ABILITY, **SETTINGS)
                      for parts in (shifted, changed(shifted, turned)))
     assert list(before) == ["unseen questions", "completing seen ones"]
     for task in before:
@@ -176,7 +172,7 @@ def test_hidden_cells_never_matter(shifted):
 def test_completion_is_scored_where_a_seen_question_hides_something(shifted):
     train = shifted["train"][0]
     kept = curves.kept_cells(shifted, 0.1, 0)["train"]
-    values = curves.observed_curve(shifted, [0.1], 1, ["model mean"], **SETTINGS)
+    values = curves.observed_curve(shifted, [0.1], 1, [catalog.MODEL_MEAN], catalog.ONE_ABILITY, **SETTINGS)
     scored = values["completing seen ones"].loc[("model mean", 0.1, 0, "log_loss")]
     seen = kept.any(axis=0)
     assert not seen.all() and list(scored.index) == list(train.questions.index)
@@ -188,20 +184,20 @@ def test_completion_is_scored_where_a_seen_question_hides_something(shifted):
 
 
 def test_own_answers_beat_the_text_the_more_of_them_are_kept(shifted):
-    values = curves.observed_curve(shifted, [0.1, 0.2, 0.8], 1, NAMES, **SETTINGS)
-    gain = [mean(values[curves.SEEN], share=share, forecaster="shaped logistic")
+    values = curves.observed_curve(shifted, [0.1, 0.2, 0.8], 1, COMPARED, catalog.ONE_ABILITY, **SETTINGS)
+    gain = [mean(values[curves.SEEN], share=share, forecaster="reader")
             - mean(values[curves.SEEN], share=share, forecaster="completion") for share in (0.1, 0.2, 0.8)]
     assert 0.03 < gain[0] < gain[1] < gain[2]
-    assert levels(values[curves.UNSEEN], "forecaster") == set(NAMES)  # no answers: no completion
+    assert levels(values[curves.UNSEEN], "forecaster") == {one.name for one in COMPARED}  # no answers: no completion
     truth, unseen = shifted["train"][0].references["true probability"], curves.kept_cells(shifted, 0.8, 0)["train"]
     least = np.nanmean(question_scores(truth, np.where(unseen, np.nan, truth), "log_loss"))
     excess = {name: mean(values[curves.SEEN], share=0.8, forecaster=name) - least
-              for name in ("completion", "shaped logistic")}
-    assert excess["completion"] < 0.3 * excess["shaped logistic"]
+              for name in ("completion", "reader")}
+    assert excess["completion"] < 0.3 * excess["reader"]
 
 
 def test_averages_of_both_tasks_come_back(shifted):
-    values = curves.observed_curve(shifted, [0.3], 2, ["model mean"], **SETTINGS)
+    values = curves.observed_curve(shifted, [0.3], 2, [catalog.MODEL_MEAN], catalog.ONE_ABILITY, **SETTINGS)
     for part, task in (("test", curves.UNSEEN), ("train", curves.SEEN)):
         table = averaged(values[task], Design.of(shifted[part][0]), 100).set_index(["forecaster", "metric"])
         for name, group in losses(values[task]).groupby(level="forecaster"):
@@ -212,7 +208,8 @@ def test_averages_of_both_tasks_come_back(shifted):
 
 def test_a_share_that_leaves_nothing_is_left_out():
     parts = make_parts(np.zeros((3, 60)), np.random.default_rng(0).standard_normal((60, 2)))
-    values = curves.observed_curve(parts, [0.01, 0.9], 3, ["model mean", "kNN"], **SETTINGS)[curves.UNSEEN]
+    compared = [catalog.MODEL_MEAN, catalog.KNN]
+    values = curves.observed_curve(parts, [0.01, 0.9], 3, compared, catalog.ONE_ABILITY, **SETTINGS)[curves.UNSEEN]
     assert 0.9 in levels(values, "share")
     asked = [seed for seed in range(3) if all(cells.any() for cells in curves.kept_cells(parts, 0.01, seed).values())]
     assert {seed for share, seed in levels(values, "share", "seed") if share == 0.01} <= set(asked) != {0, 1, 2}

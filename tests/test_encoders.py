@@ -13,7 +13,8 @@ import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from embedllm import encoders, weights
-from embedllm.encoders import ENCODERS, EncoderError, adopt, encode
+from embedllm.catalog import ENCODERS
+from embedllm.encoders import EncoderError, adopt, encode
 
 DATA = Path(os.environ.get("EMBEDLLM_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -323,7 +324,7 @@ def published(name: str) -> tuple[pd.Series, np.ndarray]:
 def test_vectors_equal_those_computed_elsewhere(name, tmp_path):
     """Eight prompts of all lengths, encoded without network, agree with vectors from another machine."""
     if not (weights._local(name) / "model.safetensors").exists():
-        pytest.skip(f"no weights of {name} ({weights.PUBLISHED[name].remedy})")
+        pytest.skip(f"no weights of {name} ({ENCODERS[name].weights.remedy})")
     prompts, vectors = published(name)
     rows = prompts.str.len().sort_values().index[:: len(prompts) // 8][:8]
     own = encode(name, prompts[rows], tmp_path)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import make_parts, make_table
 
-from embedllm import experiments
+from embedllm import catalog, experiments
 from embedllm.metrics import per_question
 from embedllm.outcomes import Design
 
@@ -64,7 +64,8 @@ def test_worlds_without_specialisation_look_like_a_pool_that_has_none(rng, speci
     if special:
         logits = logits + 2 * rng.standard_normal((12, 10)) @ vectors.T
     parts = make_parts(logits, vectors)
-    found = experiments.without_specialisation(parts, ["logistic per model"], "1PL with text", 6, seed=0)
+    found = experiments.without_specialisation(
+        parts, [catalog.FORECASTERS["logistic per model"]], catalog.ONE_ABILITY, 6, seed=0)
     assert list(found["world"]) == list(range(7))
     observed, *drawn = found["difference"]
     assert min(drawn) > -0.004  # nothing to gain by treating models one by one

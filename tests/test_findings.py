@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from embedllm import findings
+from embedllm.catalog import OURS
 from embedllm.inference import compare, holm
-from embedllm.ladder import OURS
 from embedllm.outcomes import Design
 
 
@@ -53,7 +53,7 @@ def test_no_worse_than_the_best_needs_every_rung():
 
 @pytest.mark.parametrize(("share", "expected"), [(0.6, "50% was aimed at: met"), (-0.2, "50% was aimed at: not met")])
 def test_the_target_is_judged_where_the_truth_is_known(share, expected):
-    excess = pd.DataFrame({"forecaster": OURS, "quantity": ["recovered", "estimation", "unread text"],
+    excess = pd.DataFrame({"forecaster": OURS.name, "quantity": ["recovered", "estimation", "unread text"],
                            "value": [share, 0.02, 0.08], "low": share - 0.1, "high": share + 0.1})
     assert expected in findings._recovered(excess)
     assert findings._recovered(pd.DataFrame()) == ""

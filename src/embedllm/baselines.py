@@ -1,38 +1,22 @@
-"""The forecaster contract, and every forecaster that is not the factorisation."""
+"""The two simplest forecasters: a model's mean, and its mean over the nearest questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from embedllm.contract import Forecaster
+from embedllm.encoders import unit
 from embedllm.metrics import question_scores
 from embedllm.outcomes import OutcomeMatrix
 
 CLOSEST = 0.01  # cosine distance below which neighbours weigh alike: a repeated prompt must not decide alone
-
-
-class Forecaster(Protocol):
-    """Predicts which model answers which question correctly.
-
-    ``fit`` sees training data and may tune itself on validation data; ``predict_proba`` sees prompt
-    vectors only. No forecaster touches text or network.
-    """
-
-    def fit(
-        self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
-    ) -> Self:
-        """Learn from `train`; vectors are float32, shape (n_questions, d_prompt)."""
-        ...
-
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        ...
 
 
 def smoothed_means(train: OutcomeMatrix) -> np.ndarray:
@@ -47,19 +31,21 @@ def smoothed_means(train: OutcomeMatrix) -> np.ndarray:
     return (np.nansum(train.scores, axis=1, dtype=np.float64) + pool) / (train.observed.sum(axis=1) + 1)
 
 
-class ModelMean:
+@dataclass
+class ModelMean(Forecaster):
     """Every question alike: a model's mean score on the training questions."""
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        self.means = smoothed_means(train)
-        return self
+    LEARNED: ClassVar = ("means",)
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        self.means = smoothed_means(train)
+
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         return np.repeat(self.means.astype(np.float32)[:, None], len(prompt_vectors), axis=1)
 
 
 @dataclass
-class KNearestNeighbours:
+class KNearestNeighbours(Forecaster):
     """A model's mean score on the k training questions most similar to the new one, shrunk towards its mean.
 
     With even weights, at a threshold of 0.5, this is the paper's majority vote. Neighbours tied with the k-th all
@@ -91,7 +77,9 @@ class KNearestNeighbours:
     pseudo: tuple[float, ...] = (1, 4, 16)
     block: int = 1024
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
+    LEARNED: ClassVar = ("means", "scores", "observed", "chosen", "level", "neighbours")
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.means = smoothed_means(train).astype(np.float32)
         self.scores = np.nan_to_num(train.scores).T.copy()  # (n_train, n_models)
         self.observed = train.observed.T.astype(np.float32)
@@ -99,18 +87,17 @@ class KNearestNeighbours:
         best = np.inf
         for centred in self.centred:
             level = train_vectors.mean(axis=0) if centred else np.zeros_like(train_vectors[0])
-            space = level, torch.as_tensor(_unit(train_vectors - level))
+            space = level, unit(train_vectors - level)
             sums = self._sums(val_vectors, space, grid, self.weights)
             for (weights, k), pseudo in product(sums, self.pseudo):
                 forecast = self._shrunk(*sums[weights, k], pseudo)
                 loss = np.nanmean(question_scores(forecast, val.scores, "log_loss"))
                 if loss < best:
-                    best, self.chosen, self.space = loss, (centred, k, weights, pseudo), space
-        return self
+                    best, self.chosen, (self.level, self.neighbours) = loss, (centred, k, weights, pseudo), space
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         _, k, weights, pseudo = self.chosen
-        [sums] = self._sums(prompt_vectors, self.space, [k], [weights]).values()
+        [sums] = self._sums(prompt_vectors, (self.level, self.neighbours), [k], [weights]).values()
         return self._shrunk(*sums, pseudo)
 
     def _shrunk(self, right: np.ndarray, asked: np.ndarray, pseudo: float) -> np.ndarray:
@@ -124,11 +111,11 @@ class KNearestNeighbours:
         and so on, and sums over these are cumulated. Weights are scaled to a mean of one over the neighbours of a
         question, so that pseudo-answers weigh alike.
         """
-        level, neighbours = space
+        level, neighbours = space[0], torch.as_tensor(space[1])
         whole = (len(self.means), len(prompt_vectors))
         result = {key: (np.empty(whole, np.float32), np.empty(whole, np.float32)) for key in product(weights, grid)}
         for start in range(0, len(prompt_vectors), self.block):
-            questions = torch.as_tensor(_unit(prompt_vectors[start : start + self.block] - level))
+            questions = torch.as_tensor(unit(prompt_vectors[start : start + self.block] - level))
             similarity = (questions @ neighbours.T).numpy()  # (block, n_train)
             nearest = np.sort(np.partition(similarity, -grid[-1], axis=1)[:, -grid[-1] :], axis=1)
             thresholds = nearest[:, [-k for k in grid]]
@@ -153,8 +140,3 @@ class KNearestNeighbours:
 def _cumulated(sums: np.ndarray, n_rings: int) -> np.ndarray:
     """Sums over the rings of each question, (n_questions * n_rings, ...), up to each: (n_questions, n_rings, ...)."""
     return np.cumsum(sums.reshape(-1, n_rings, sums[0].size), axis=1)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length one; a zero row stays zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,14 +1,10 @@
-"""Forecasters that know which benchmark a question belongs to and nothing else of it.
-
-Their prompt vectors are one-hot benchmarks, so that the contract stays one; a benchmark without training
-questions is forecast from the model alone.
-"""
+"""Forecasters that know which benchmark a question belongs to and nothing else of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Self
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,18 +12,41 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from embedllm.baselines import smoothed_means
-from embedllm.metrics import question_scores
+from embedllm.contract import Forecaster, ForecasterError
+from embedllm.metrics import CLIP, question_scores
 from embedllm.outcomes import model_facts
 
 
-def one_hot(benchmarks: pd.Series) -> np.ndarray:
-    """Benchmarks as prompt vectors: float32, (n_questions, n_benchmarks), columns in sorted order."""
-    codes, names = pd.factorize(benchmarks.to_numpy(), sort=True)
-    return np.eye(len(names), dtype=np.float32)[codes]
+class OnBenchmarks(Forecaster):
+    """One forecast for each (model, benchmark) pair, the last column for benchmarks that were not trained on.
+
+    Attributes (after ``fit``)
+    --------------------------
+    benchmarks : list of str
+        Those of the training questions, sorted.
+    means : ndarray, shape (n_models, n_benchmarks + 1), float64, in (0, 1)
+    """
+
+    LEARNED: ClassVar = ("benchmarks", "means")
+
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
+        if benchmarks is None or len(benchmarks) != len(prompt_vectors):
+            raise ForecasterError(f"{type(self).__name__} forecasts from benchmarks: pass that of each of the "
+                                  f"{len(prompt_vectors)} questions")
+        return self.means[:, self._column(benchmarks)].astype(np.float32)
+
+    def _column(self, benchmarks) -> np.ndarray:
+        """The column of each question: int, (n_questions,); -1, the last one, where it was not trained on."""
+        return pd.Index(self.benchmarks).get_indexer(np.asarray(benchmarks))
+
+    def _counts(self, table) -> tuple[np.ndarray, np.ndarray]:
+        """Sum of scores and number of answers in each (model, benchmark) pair: (n_models, n_benchmarks + 1)."""
+        member = np.eye(len(self.benchmarks) + 1)[self._column(table.questions["benchmark"])]
+        return np.nan_to_num(table.scores) @ member, table.observed @ member
 
 
 @dataclass
-class BenchmarkMean:
+class BenchmarkMean(OnBenchmarks):
     """A model's mean score on the questions of a benchmark, shrunk towards its mean on all questions.
 
     Parameters
@@ -39,23 +58,22 @@ class BenchmarkMean:
 
     grid: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        right, asked = _counts(train, train_vectors)
-        means = smoothed_means(train)[:, None]
+    LEARNED: ClassVar = (*OnBenchmarks.LEARNED, "pseudo")
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        self.benchmarks = sorted(train.questions["benchmark"].unique())
+        right, asked = self._counts(train)
+        means, of_val = smoothed_means(train)[:, None], val.questions["benchmark"]
         losses = {}
         for pseudo in self.grid:
-            self.means = (right + pseudo * means) / (asked + pseudo)  # (n_models, n_benchmarks)
-            losses[pseudo] = np.nanmean(question_scores(self.predict_proba(val_vectors), val.scores, "log_loss"))
+            self.means = (right + pseudo * means) / (asked + pseudo)
+            losses[pseudo] = np.nanmean(question_scores(self._predict(val_vectors, of_val), val.scores, "log_loss"))
         self.pseudo = min(losses, key=losses.get)
         self.means = (right + self.pseudo * means) / (asked + self.pseudo)
-        return self
-
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        return (self.means @ prompt_vectors.T).astype(np.float32)
 
 
 @dataclass
-class BoostedTrees:
+class BoostedTrees(OnBenchmarks):
     """Gradient-boosted trees on features of model and benchmark.
 
     In the manner of Xia et al. (2020, ACL, "Predicting Performance for Natural Language Processing Tasks"): what is
@@ -77,15 +95,18 @@ class BoostedTrees:
     smallest: tuple[int, ...] = (5, 20)
     trees: int = 200
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        right, asked = _counts(train, train_vectors)
+    LEARNED: ClassVar = (*OnBenchmarks.LEARNED, "chosen")
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        self.benchmarks = sorted(train.questions["benchmark"].unique())
+        right, asked = self._counts(train)
         features = _features(train, right, asked)
         known = (asked > 0).ravel()  # (model, benchmark) pairs with answers
         features[:, np.isnan(features[known]).all(axis=0)] = 0  # the booster refuses a fact that is never known
         rows = np.concatenate([features[known]] * 2)
         label = np.repeat([1, 0], known.sum())
         weight = np.concatenate([right.ravel()[known], (asked - right).ravel()[known]])
-        best = np.inf
+        best, of_val = np.inf, self._counts(val)
         for rate, leaves, smallest in product(self.rates, self.leaves, self.smallest):
             with threadpool_limits(1):  # a few hundred rows: more threads only wait for each other
                 booster = HistGradientBoostingClassifier(
@@ -95,30 +116,21 @@ class BoostedTrees:
                 stages = list(booster.staged_predict_proba(features))
             for number, staged in enumerate(stages, start=1):
                 forecast = staged[:, 1].reshape(right.shape)
-                loss = _loss(forecast, *_counts(val, val_vectors))
+                loss = _loss(forecast, *of_val)
                 if loss < best:
                     best, self.means, self.chosen = loss, forecast, (rate, leaves, smallest, number)
-        return self
-
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        return np.clip(self.means @ prompt_vectors.T, 1e-6, 1 - 1e-6).astype(np.float32)
-
-
-def _counts(table, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of scores and number of answers in each (model, benchmark) pair: (n_models, n_benchmarks)."""
-    vectors = vectors.astype(np.float64)
-    return np.nan_to_num(table.scores) @ vectors, table.observed @ vectors
+        self.means = np.clip(self.means, CLIP, 1 - CLIP)
 
 
 def _loss(forecast: np.ndarray, right: np.ndarray, asked: np.ndarray) -> float:
     """Mean log-loss over cells of forecasts for (model, benchmark) pairs."""
-    p = np.clip(forecast, 1e-6, 1 - 1e-6)
+    p = np.clip(forecast, CLIP, 1 - CLIP)
     return float(-(right * np.log(p) + (asked - right) * np.log1p(-p)).sum() / asked.sum())
 
 
 def _features(train, right: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """One row a (model, benchmark) pair; the first three columns are names: benchmark, family, kind."""
-    n_models, n_benchmarks = right.shape
+    n_benchmarks = right.shape[1]
     facts = model_facts(train)
     # HistGradientBoosting takes at most 255 categories; later families and benchmarks share the last one.
     codes = [np.minimum(pd.factorize(facts[name])[0], 254).astype(float) for name in ("family", "kind")]
@@ -128,7 +140,8 @@ def _features(train, right: np.ndarray, asked: np.ndarray) -> np.ndarray:
                              where=asked.sum(axis=0) > 0)
     benchmarks = [of_benchmark, asked.max(axis=0)]
     family, kind, *numbers = (np.repeat(column, n_benchmarks) for column in models)
+    name = np.append(np.minimum(np.arange(n_benchmarks - 1.0), 254), np.nan)  # the last is unknown
     return np.column_stack([
-        np.tile(np.minimum(np.arange(n_benchmarks), 254), n_models), family, kind, *numbers,
-        *(np.tile(column, n_models) for column in benchmarks),
+        np.tile(name, len(right)), family, kind, *numbers,
+        *(np.tile(column, len(right)) for column in benchmarks),
     ])

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
+from embedllm.catalog import ADDITIVE, TEXT, TRUTH
 from embedllm.metrics import (
     CLIP,
     THRESHOLD,
@@ -21,12 +22,12 @@ from embedllm.metrics import (
     equal_mass_bins,
     per_question,
     question_scores,
+    sigmoid,
     targets,
 )
 from embedllm.outcomes import OutcomeMatrix
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
-TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
 BELOW = np.nextafter(np.float32(THRESHOLD), np.float32(0))
 
 
@@ -69,7 +70,7 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     Never reverses an order and never carries a forecast over 0.5, not even by rounding.
     """
     logits = logit(np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP)) / temperature
-    values = expit(np.clip(logits, -15, 15)).astype(np.float32)  # beyond, float32 would round to certainty
+    values = sigmoid(logits).astype(np.float32)
     return np.where(probabilities < THRESHOLD, np.minimum(values, BELOW), values)
 
 

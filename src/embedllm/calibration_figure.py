@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from embedllm.calibration import ADDITIVE, TEXT, TRUTH
-from embedllm.figures import BLACK, BLUE, COLOURS, GREY, RASTERISE_ABOVE, WIDTH
+from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.figures import BLACK, BLUE, GREY, RASTERISE_ABOVE, WIDTH, color
 
 NAMED = 40  # benchmarks or models, at most, that are named
 PALE = "#D4D4D4"
@@ -32,7 +32,7 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
     seen = table[["forecast", "low", "high"]]
     limits = max(seen.min(axis=None) - 0.04, -0.02), min(seen.max(axis=None) + 0.04, 1.02)
     for axes, name in zip(grid, names, strict=True):
-        colour, errors = COLOURS.get(name, BLUE), []
+        colour, errors = color(name, BLUE), []
         axes.axline((0, 0), slope=1, color=GREY, lw=0.7, zorder=1)
         for scaling, fill in (("before", "white"), ("after", colour)):
             bins = table[(table["forecaster"] == name) & (table["scaling"] == scaling)]
@@ -75,7 +75,7 @@ def plot_breakdown(table: pd.DataFrame, by: str, label: str) -> Figure:
     left, right = _reach(table)
     for axes, name in zip(grid, names, strict=True):
         part = table[(table["forecaster"] == name) & table["value"].notna()]
-        colour, place = COLOURS.get(name, BLUE), pd.Index(rows).get_indexer(part[by])
+        colour, place = color(name, BLUE), pd.Index(rows).get_indexer(part[by])
         axes.axvline(0, color=BLACK, lw=0.7)
         axes.axvline(np.average(part["value"], weights=part["n_questions"]), color=colour, lw=0.8, ls="--")
         axes.hlines(place, part["low"], part["high"], color=colour, lw=1 if named else 0.5, alpha=0.6, rasterized=heavy)
@@ -107,7 +107,7 @@ def plot_excess(table: pd.DataFrame) -> Figure:
                              dropna=False)
     bars = wide.drop(index=[TEXT, ADDITIVE, TRUTH], errors="ignore").sort_values(("value", "log-loss"))
     place, unread = np.arange(len(bars)), bars["value", "unread text"]
-    colours = [COLOURS.get(name, BLUE) for name in bars.index]
+    colours = [color(name, BLUE) for name in bars.index]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.24 * len(bars) + 1.3))
     axes.barh(place, unread, color=PALE, height=0.7)
     axes.barh(place, bars["value", "estimation"], left=unread, color=colours, height=0.7)
@@ -118,7 +118,7 @@ def plot_excess(table: pd.DataFrame) -> Figure:
         if not np.isnan(share[0]):
             axes.annotate("{:.0%} ({:.0%} to {:.0%})".format(*share), (x, y), (4, 0), textcoords="offset points",
                           va="center", fontsize=7)
-    line = axes.axvline(wide.loc[ADDITIVE, "value"][["unread text", "estimation"]].sum(), color=COLOURS[ADDITIVE],
+    line = axes.axvline(wide.loc[ADDITIVE, "value"][["unread text", "estimation"]].sum(), color=color(ADDITIVE),
                         ls="--", lw=1.2, label=ADDITIVE)
     axes.set_yticks(place, bars.index)
     axes.set_ylim(len(bars) - 0.4, -0.6)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logit
 
+from embedllm.metrics import sigmoid
+
 RANKS = (0, 2, 4)  # lengths of z that are tried; 0 leaves the shift alone
 RIDGES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # prior precisions that are tried, strongest first
 STEPS = 50  # of Newton's method, at most; from the text's forecast about eight are taken
@@ -42,7 +44,7 @@ def complete(
     rank, shift, own = choose(scores, text_without, held_out)
     offset = logit(text.astype(np.float64))
     logits = _logits(scores, offset, _design(scores, offset, rank, shift), shift, own)
-    return expit(np.clip(logits, -15, 15)).astype(np.float32)  # beyond, float32 would round to certainty
+    return sigmoid(logits).astype(np.float32)
 
 
 def choose(scores: np.ndarray, text: np.ndarray, held_out: np.ndarray) -> tuple[int, float, float]:

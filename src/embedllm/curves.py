@@ -1,6 +1,6 @@
 """Curves beside the learning curve: how many models and how many of the cells a forecast needs.
 
-``parts``, ``names`` and ``settings`` are those of `ladder.forecast`; what comes out are per-question values as from
+``parts``, ``entries`` and ``settings`` are those of `ladder.forecast`; what comes out are per-question values as from
 `experiments.scored`.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from embedllm import catalog
 from embedllm.completion import complete
 from embedllm.experiments import scored
 from embedllm.ladder import forecast
@@ -18,12 +19,12 @@ from embedllm.outcomes import OutcomeMatrix, Parts, changed
 
 ALONE, WHOLE = "these models alone", "whole pool"
 UNSEEN, SEEN = "unseen questions", "completing seen ones"
-TEXT, COMPLETION = "1PL with text", "completion"  # what the text says, and what the answers add to it
+COMPLETION = "completion"  # what the answers to a question add to its text
 HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion by
 
 
 def models_curve(
-    parts: Parts, sizes: Sequence[int], n_draws: int, names: Sequence[str], **settings
+    parts: Parts, sizes: Sequence[int], n_draws: int, entries: Sequence[catalog.Forecaster], **settings
 ) -> pd.DataFrame:
     """What other models' answers add to forecasting some models.
 
@@ -44,14 +45,14 @@ def models_curve(
         ``seed`` (the draw); NaN for a question that none of the drawn models was asked.
     """
     test, tables = parts["test"][0], []
-    whole, n_models = forecast(parts, names, **settings), test.shape[0]
+    whole, n_models = forecast(parts, entries, **settings), test.shape[0]
     for size in sorted({min(size, n_models) for size in (*sizes, n_models)}):
         for draw in range(n_draws if size < n_models else 1):
             models = np.sort(np.random.default_rng(draw).permutation(n_models)[:size])
             some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
             if some is None:
                 continue
-            alone = forecast(some, names, **settings) if size < n_models else whole
+            alone = forecast(some, entries, **settings) if size < n_models else whole
             for name in alone:
                 for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
                     tables.append(scored(
@@ -60,7 +61,8 @@ def models_curve(
 
 
 def observed_curve(
-    parts: Parts, shares: Sequence[float], n_seeds: int, names: Sequence[str], **settings
+    parts: Parts, shares: Sequence[float], n_seeds: int, entries: Sequence[catalog.Forecaster],
+    text: catalog.Forecaster, **settings,
 ) -> dict[str, pd.DataFrame]:
     """Two tasks when only a share of the (model, question) cells is known.
 
@@ -74,6 +76,8 @@ def observed_curve(
     shares : sequence of float, in (0, 1]
         Of the cells of training and validation that are kept, see `kept_cells`. With all of them there
         is nothing to complete.
+    text : catalog.Forecaster
+        Whose forecasts the completion starts from.
     n_seeds : int
         A seed moves which cells are kept and the initialisation. One that leaves no answer to train or
         to validate on is left out.
@@ -86,7 +90,9 @@ def observed_curve(
         A task that no share leaves anything to do in is left out.
     """
     (test, test_vectors), (train, train_vectors) = parts["test"], parts["train"]
-    read = {"test": (test, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
+    both = changed(test, scores=np.hstack([test.scores, train.scores]), references={},
+                   questions=pd.concat([test.questions, train.questions]))
+    read = {"test": (both, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
     tables = {UNSEEN: [], SEEN: []}
     for share in shares:
         for seed in range(n_seeds):
@@ -97,15 +103,17 @@ def observed_curve(
             if known is None or fewer is None:
                 continue
             own, draw = settings | {"seed": settings["seed"] + seed}, {"share": share, "seed": seed}
-            found = forecast(known | read, list(dict.fromkeys([*names, TEXT])), **own)
-            tables[UNSEEN] += [scored(test, found[name][:, : test.shape[1]], forecaster=name, **draw) for name in names]
+            found = forecast(known | read, [*entries, text], **own)
+            tables[UNSEEN] += [scored(test, found[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
+                               for one in entries]
             if share < 1:
                 seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in found.items()}
                 scores = _cut(train, kept=kept["train"]).scores
-                without = forecast(fewer | read, [TEXT], **own)[TEXT][:, test.shape[1] :]
-                seen[COMPLETION] = complete(scores, seen[TEXT], held_out, without)
+                [without] = forecast(fewer | read, [text], **own).values()
+                seen[COMPLETION] = complete(scores, seen[text.name], held_out, without[:, test.shape[1] :])
                 asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
-                tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in (*names, COMPLETION)]
+                shown = dict.fromkeys([*(one.name for one in entries), COMPLETION])
+                tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in shown]
     return {task: pd.concat(found) for task, found in tables.items() if found}
 
 

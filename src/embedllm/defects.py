@@ -155,7 +155,7 @@ def _measured(probabilities: np.ndarray, test: OutcomeMatrix) -> Values:
 
 def _best_single(picked_on: OutcomeMatrix, test: OutcomeMatrix) -> np.ndarray:
     """Labels on test of the model that is best on a table: (n_test,)."""
-    return gained(choose(best_single(picked_on), test.observed), test.scores)
+    return gained(choose(best_single(picked_on, test.questions), test.observed), test.scores)
 
 
 def _with_gaps(parts: Parts, rng: np.random.Generator) -> tuple[Parts | None, str]:

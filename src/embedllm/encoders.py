@@ -1,4 +1,4 @@
-"""Prompt text to vectors: a registry of encoders, and a cache so that no text is encoded twice.
+"""Prompt text to vectors, and a cache so that no text is encoded twice.
 
 The cache is a folder an encoder, ``<cache>/<name>-<first 12 of the weights' sha256>/``, to which shards
 are only ever added. A shard is named after the hash of its bytes: processes that write at the same time
@@ -11,14 +11,14 @@ import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from embedllm import weights
+from embedllm.catalog import ENCODERS, Encoder
 from embedllm.weights import EncoderError
 
 SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
@@ -26,24 +26,7 @@ TOKENS = {"cpu": 2048, "cuda": 32_768}  # a forward pass, padding included: what
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """What the registry knows of an encoder.
-
-    Attributes
-    ----------
-    dim : int
-        Length of a vector.
-    compute : callable, optional
-        Distinct texts to vectors, which are never cached; None for an encoder with published weights
-        (`weights.PUBLISHED`), whose vectors have norm 1.
-    """
-
-    dim: int
-    compute: Callable[[list[str]], np.ndarray] | None = None
-
-
-def _hashed_words(texts: list[str]) -> np.ndarray:
+def hashed_words(texts: list[str]) -> np.ndarray:
     """Signed counts of hashed words and word pairs, norm 1 (0 for a text without a word)."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -51,18 +34,11 @@ def _hashed_words(texts: list[str]) -> np.ndarray:
     return HashingVectorizer(n_features=dim, ngram_range=(1, 2), dtype=np.float32).transform(texts).toarray()
 
 
-def _noise(texts: list[str]) -> np.ndarray:
+def noise(texts: list[str]) -> np.ndarray:
     """A Gaussian direction for each text, seeded by the hash of the text."""
     seeds = (int.from_bytes(_key(text), "little") for text in texts)
-    return _unit(np.stack([np.random.default_rng(s).standard_normal(ENCODERS["random"].dim) for s in seeds]))
-
-
-ENCODERS: dict[str, Encoder] = {
-    "minilm": Encoder(dim=384),
-    "mpnet": Encoder(dim=768),
-    "hashing": Encoder(dim=256, compute=_hashed_words),
-    "random": Encoder(dim=384, compute=_noise),
-}
+    drawn = np.stack([np.random.default_rng(s).standard_normal(ENCODERS["random"].dim) for s in seeds])
+    return unit(drawn).astype(np.float32)
 
 
 def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
@@ -71,7 +47,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     Parameters
     ----------
     name : str
-        One of `ENCODERS`.
+        One of `catalog.ENCODERS`.
     prompts : iterable of str, length n_prompts
         A text that occurs more than once is encoded once.
     cache : Path or None
@@ -93,7 +69,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = encoder.compute(distinct) if encoder.compute else _cached(name, distinct, cache)
+    vectors = _cached(name, distinct, cache) if encoder.weights else encoder.code()(distinct)
     row = {text: position for position, text in enumerate(distinct)}
     return vectors[[row[text] for text in texts]]
 
@@ -130,7 +106,7 @@ def adopt(
         was offered is taken then.
     """
     encoder = _known(name)
-    if encoder.compute:
+    if not encoder.weights:
         raise EncoderError(f"encoder {name}: its vectors are never cached, so none can be taken in")
     texts = _texts(prompts)
     offered = np.asarray(vectors, dtype=np.float32)
@@ -146,7 +122,7 @@ def adopt(
             f"encoder {name}: {unusable.sum()} of the ready-made vectors are zero or not finite, "
             f"the first in row {unusable.argmax()}"
         )
-    offered = _unit(offered)
+    offered = unit(offered)
 
     folder = _folder(name, cache)
     stored = _read(folder)
@@ -159,7 +135,7 @@ def adopt(
     known = [row for row, key in enumerate(keys) if key in stored]
     if not known:
         return float("nan")
-    cosines = (offered[known] * _unit(np.stack([stored[keys[row]] for row in known]))).sum(axis=1)
+    cosines = (offered[known] * unit(np.stack([stored[keys[row]] for row in known]))).sum(axis=1)
     lowest = int(cosines.argmin())
     if not cosines[lowest] > SAME:
         raise EncoderError(
@@ -192,9 +168,9 @@ def _texts(prompts: Iterable[str]) -> list[str]:
     return [text.encode("utf-8", "replace").decode() for text in texts]
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to norm 1, float32."""
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to norm 1, of the dtype given; a row of zeros stays."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 # The cache
@@ -217,7 +193,7 @@ def _cached(name: str, texts: list[str], cache: Path | None) -> np.ndarray:
 
 def _folder(name: str, cache: Path) -> Path:
     """Where an encoder's shards lie."""
-    return Path(cache) / f"{name}-{weights.PUBLISHED[name].sha256[:12]}"
+    return Path(cache) / f"{name}-{ENCODERS[name].weights.sha256[:12]}"
 
 
 def _key(text: str) -> bytes:
@@ -297,16 +273,16 @@ def _load(name: str):
     """The SentenceTransformer of an encoder, from a local folder of the right hash, without network."""
     folder = weights.find(name)
 
-    import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    from embedllm.machine import device
+
     options = {"local_files_only": True, "model_kwargs": {"use_safetensors": True}}
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # a bar for a load of a tenth of a second ends up in notebooks
     try:
-        return SentenceTransformer(str(folder), device=device, **options)
+        return SentenceTransformer(str(folder), device=str(device()), **options)
     finally:
         if bars:
             logging.enable_progress_bar()

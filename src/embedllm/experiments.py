@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from embedllm import catalog
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
-from embedllm.ladder import PAPER, forecast
+from embedllm.ladder import forecast
 from embedllm.metrics import per_question, right_or_wrong
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, cut
@@ -96,8 +97,10 @@ def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.D
     return pd.DataFrame(rows, columns=["dim", "difference", "low90", "high90", "p", "as_good"])
 
 
-def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) -> pd.DataFrame:
-    """The paper's forecasters after training on a share of the training questions.
+def learning_curve(
+    parts: Parts, entries: Sequence[catalog.Forecaster], shares: list[float], n_seeds: int, **settings
+) -> pd.DataFrame:
+    """Forecasters after training on a share of the training questions.
 
     A seed moves which questions are drawn (stratified by benchmark) and the initialisation; with all
     questions it moves the initialisation alone. Validation questions are always all of them.
@@ -112,13 +115,13 @@ def learning_curve(parts: Parts, shares: list[float], n_seeds: int, **settings) 
         for seed in range(n_seeds):
             rows = _stratified_share(table.questions["benchmark"], share, seed)
             some = parts | {"train": (table.at(rows), vectors[rows])}
-            for name, probabilities in forecast(some, PAPER, **settings | {"seed": settings["seed"] + seed}).items():
+            for name, probabilities in forecast(some, entries, **settings | {"seed": settings["seed"] + seed}).items():
                 tables.append(scored(parts["test"][0], probabilities, forecaster=name, n_train=len(rows), seed=seed))
     return pd.concat(tables)
 
 
 def without_specialisation(
-    parts: Parts, names: Sequence[str], reference: str, n_worlds: int, **settings
+    parts: Parts, entries: Sequence[catalog.Forecaster], reference: catalog.Forecaster, n_worlds: int, **settings
 ) -> pd.DataFrame:
     """What forecasters gain over one, here and in worlds where models differ in ability alone.
 
@@ -128,8 +131,8 @@ def without_specialisation(
 
     Parameters
     ----------
-    reference : str
-        A forecaster that knows no specialisation.
+    reference : catalog.Forecaster
+        One that knows no specialisation.
     n_worlds : int
 
     Returns
@@ -145,36 +148,43 @@ def without_specialisation(
         scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
         own = {part: (changed(table, scores=scores[part], references={}), vectors)
                for part, (table, vectors) in parts.items()}
-        told, test = forecast(own, [reference, *names], **settings), own["test"][0]
+        told, test = forecast(own, [reference, *entries], **settings), own["test"][0]
         losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
-        rows += [(name, world, losses[name] - losses[reference]) for name in names]
+        rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
 
 def encoder_comparison(
-    table: OutcomeMatrix, vectors: dict[str, np.ndarray], n_seeds: int, **settings
+    table: OutcomeMatrix, vectors: dict[str, np.ndarray], blind: catalog.Forecaster,
+    entries: Sequence[catalog.Forecaster], n_seeds: int, **settings,
 ) -> pd.DataFrame:
-    """kNN and the factorisation on the vectors of several encoders, all settings equal.
+    """Forecasters on the vectors of several encoders, all settings equal.
 
     The noise is set relative to each encoder's root mean square, so that it means the same on vectors
     of any scale or length; the setting names it for unit-norm vectors of 768 numbers, the paper's.
 
+    Parameters
+    ----------
+    vectors : dict of encoder name to ndarray, shape (n_questions, d_prompt)
+    blind : catalog.Forecaster
+        One that sees no vectors, to compare with: forecast with the first encoder only.
+
     Returns
     -------
     DataFrame
-        As from `scored`, by ``encoder``, ``forecaster`` and ``seed``.
+        As from `scored`, by ``encoder`` ("no encoder" for the blind one), ``forecaster`` and ``seed``.
     """
     tables = []
     for encoder, values in vectors.items():
         parts = cut(table, values)
         scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
+        read = {one.name: encoder for one in entries}
+        compared = entries if tables else [blind, *entries]
         for seed in range(n_seeds):
             own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}
-            for name, probabilities in forecast(parts, PAPER, **own).items():
-                if name == "model mean" and encoder != next(iter(vectors)):
-                    continue  # sees no vectors: once is enough
-                read = "no encoder" if name == "model mean" else encoder
-                tables.append(scored(parts["test"][0], probabilities, encoder=read, forecaster=name, seed=seed))
+            for name, probabilities in forecast(parts, compared, **own).items():
+                tables.append(scored(parts["test"][0], probabilities, encoder=read.get(name, "no encoder"),
+                                     forecaster=name, seed=seed))
     return pd.concat(tables)
 
 

@@ -7,16 +7,14 @@ output logits; softmax sees their difference only, so one output is the same mod
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy.special import expit
 
-from embedllm.training import HISTORY, Trained, Weights, normal, uniform
+from embedllm.metrics import sigmoid
+from embedllm.training import Trained, Weights, normal, uniform
 
 
 @dataclass
@@ -33,11 +31,10 @@ class Factorization(Trained):
 
     WEIGHTS: ClassVar = ("model_vectors", "projection", "offset", "output", "constant")
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         latent = prompt_vectors @ self.projection + self.offset  # (n_questions, dim)
         logits = (self.model_vectors * self.output) @ latent.T + self.constant  # (n_models, n_questions)
-        return expit(np.clip(logits, -15, 15))  # beyond, float32 would round to certainty
+        return sigmoid(logits)
 
     @property
     def betas(self) -> np.ndarray:
@@ -48,24 +45,6 @@ class Factorization(Trained):
     def intercepts(self) -> np.ndarray:
         """Logit of each model at the zero prompt vector; shape (n_models,), float32."""
         return (self.model_vectors * self.output) @ self.offset + self.constant
-
-    def save(self, path: Path) -> None:
-        """Write settings and trained arrays to one npz file."""
-        settings = {f"setting_{name}": value for name, value in asdict(self).items()}
-        arrays = {name: getattr(self, name) for name in self.WEIGHTS}
-        np.savez(path, **settings, **arrays, history=self.history.to_numpy())
-
-    @classmethod
-    def load(cls, path: Path) -> Factorization:
-        """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            values = dict(arrays)
-        named = [name for name in values if name.startswith("setting_")]
-        forecaster = cls(**{name.removeprefix("setting_"): values.pop(name).item() for name in named})
-        forecaster.history = pd.DataFrame(values.pop("history"), columns=HISTORY).astype({"epoch": int})
-        for name, value in values.items():
-            setattr(forecaster, name, value)
-        return forecaster
 
     def _initialise(self, n_models, d_prompt, generator) -> Weights:
         """Starting values: unit-scale model vectors, the rest as torch's linear layers start."""

@@ -18,30 +18,28 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from embedllm import catalog
+
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
 DIGITS = 6  # significant ones, in tables and in what is drawn from them
 RASTERISE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 
-# One colour per method in every figure (Okabe and Ito's colour-blind safe set).
+# Okabe and Ito's colour-blind safe set, for what is no method of the catalog.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
-BROWN, VIOLET = "#8C510A", "#5E3C99"
-COLOURS = {
-    "factorisation": BLUE, "kNN": ORANGE, "model mean": GREY,
-    "1PL with text": SKY, "logistic per model": BROWN, "shaped logistic": VIOLET, "pooled factorisation": GREEN,
-    "pooled, text only": GREEN, "logistic, unshaped": VIOLET,
-    "two-layer network": VERMILION, "completion": VERMILION, "benchmark mean": PURPLE, "boosted trees": PURPLE,
-    "2PL with text": SKY, "MIRT with text": SKY, "factorisation, published": BLUE, "factorisation, tuned": BLUE,
-    "control: shuffled labels": GREY, "control: random vectors": GREY,
+LABELS = {
+    "completion": VERMILION,
     "observed": BLACK, "drawn without specialisation": GREY,
-    "random model": GREY, "best single model": VERMILION, "best per benchmark": PURPLE, "oracle": BLACK,
-    "text ceiling": GREEN, "additive text ceiling": PURPLE, "true probability": BLACK,
-    "minilm": BLUE, "mpnet": SKY, "hashing": ORANGE, "random": GREY,
     "train": SKY, "validation": BLUE,
     "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
     "within the size": BLUE, "to the other classes": ORANGE,
 }
+
+
+def color(name: str, default: str = BLACK) -> str:
+    """One color to a method in every figure, from the catalog."""
+    return catalog.colors().get(name) or LABELS.get(name, default)
 
 
 def use_style() -> None:
@@ -174,15 +172,15 @@ def plot_curves(
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
     level = table[x].isna()
     for name, line in table[~level].groupby(hue, sort=False):
-        axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=COLOURS.get(name, BLACK))
+        axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=color(name))
         if "low" in line:
             axes.fill_between(line[x].astype(float), line["low"], line["high"], alpha=0.18, lw=0,
-                              color=COLOURS.get(name, BLACK))
+                              color=color(name))
         if minimum:
             low = line.loc[line[y].idxmin()]
-            axes.plot(low[x], low[y], marker="o", ms=9, mfc="none", color=COLOURS.get(name, BLACK))
+            axes.plot(low[x], low[y], marker="o", ms=9, mfc="none", color=color(name))
     for name, height in table.loc[level, [hue, y]].itertuples(index=False):
-        axes.axhline(height, ls="--", lw=1, color=COLOURS.get(name, BLACK), label=name)
+        axes.axhline(height, ls="--", lw=1, color=color(name), label=name)
     if log:
         axes.set_xscale("log")
         ticks = sorted(table.loc[~level, x].unique())
@@ -225,13 +223,13 @@ def plot_intervals(
             part = table if group is None else table[table[hue] == group]
             offset = 0 if group is None else 0.5 * (position / max(len(groups) - 1, 1) - 0.5)
             for _, row in part.iterrows():
-                colour = COLOURS.get(row[name] if group is None else group, BLUE)
+                colour = color(row[name] if group is None else group, BLUE)
                 height_at = rows.index(row[name]) + offset
                 if low in table:
                     axes.plot([row[low], row[high]], [height_at] * 2, color=colour, lw=1.8, alpha=0.6)
                 axes.plot(row[value], height_at, "o", ms=4.5, color=colour)
         for level_name, level in levels:
-            axes.axvline(level, ls="--", lw=1, color=COLOURS.get(level_name, BLACK))
+            axes.axvline(level, ls="--", lw=1, color=color(level_name))
             axes.text(level, -1.0, f"{level_name} ", ha="right", va="center", fontsize=7)
         if zero:
             axes.axvline(0, lw=0.8, color=BLACK)
@@ -246,7 +244,7 @@ def plot_intervals(
         axes.set(title=title, xlabel=label if isinstance(label, str) else label[title])
     if hue:
         handles = [
-            plt.Line2D([], [], marker="o", lw=1.8, color=COLOURS.get(g, BLUE), label=g) for g in groups
+            plt.Line2D([], [], marker="o", lw=1.8, color=color(g, BLUE), label=g) for g in groups
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(groups))
     return figure
@@ -270,7 +268,8 @@ def plot_communities(table: pd.DataFrame) -> Figure:
 def plot_bars(table: pd.DataFrame, name: str, value: str, label: str, *, hue: str) -> Figure:
     """Horizontal bars of several methods side by side."""
     figure, axes = plt.subplots(figsize=(WIDTH, 0.28 * table[name].nunique() + 1.1))
-    sns.barplot(table, x=value, y=name, hue=hue, palette=COLOURS, ax=axes)
+    sns.barplot(table, x=value, y=name, hue=hue, ax=axes,
+                palette={method: color(method) for method in table[hue].unique()})
     axes.set(xlabel=label, ylabel="")
     axes.legend(loc="lower right", title=None)
     return figure

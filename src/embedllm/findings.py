@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from embedllm import catalog
 from embedllm.inference import compare, in_words, pooled
-from embedllm.ladder import OURS
 from embedllm.metrics import auc, expected_calibration_error
 from embedllm.outcomes import Design, OutcomeMatrix
 from embedllm.signal import variance_components
@@ -121,9 +121,9 @@ def forecasting(
 ## What the comparison shows
 
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: factorisation {one["factorisation"]}, kNN
-{one["kNN"]}, model mean {one["model mean"]}, pooled factorisation {one[OURS]}. The paper's accuracy belongs to
-its own table; accuracies on different tables do not compare. Another initialisation moves the factorisation's test
-accuracy by {full["seed_sd"]:.4f} (SD).
+{one["kNN"]}, model mean {one["model mean"]}, pooled factorisation {one[catalog.OURS.name]}. The paper's accuracy
+belongs to its own table; accuracies on different tables do not compare. Another initialisation moves the
+factorisation's test accuracy by {full["seed_sd"]:.4f} (SD).
 
 **C2, better than kNN at every size of the training set** (test accuracy, corrected for the number of sizes):
 {_against_neighbours(by_size)}. The same question in log-loss, over all questions, cross-fitted, for every rung:
@@ -170,7 +170,7 @@ def _best(against: pd.DataFrame, margin: float) -> str:
 def _recovered(excess: pd.DataFrame) -> str:
     if excess.empty:
         return ""
-    ours = excess[excess["forecaster"] == OURS].set_index("quantity")
+    ours = excess[excess["forecaster"] == catalog.OURS.name].set_index("quantity")
     got = ours.loc["recovered"]
     return (f"Of what specialisation is worth to a reader of the text it recovers {got['value']:.0%} "
             f"({got['low']:.0%} to {got['high']:.0%}; below zero: less than difficulty alone could tell). "

@@ -1,109 +1,60 @@
-"""The ladder: every forecaster that is compared, from the model mean to the pooled factorisation, and two controls.
+"""Many forecasters at once: built from the catalog, fitted on one split or cross-fitted.
 
-``parts`` is always {"train" | "val" | "test": (OutcomeMatrix, prompt vectors)}; ``settings`` are those of the
-factorisation.
+``parts`` are those of `outcomes.cut`; ``settings`` are those of the factorisation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from itertools import product
-from math import inf
 
 import numpy as np
 import pandas as pd
 
-from embedllm.baselines import Forecaster, KNearestNeighbours, ModelMean
-from embedllm.benchmark_only import BenchmarkMean, BoostedTrees, one_hot
+from embedllm import catalog
 from embedllm.calibration import scaled, temperature
-from embedllm.factorization import Factorization
-from embedllm.linear import TextLogistic
+from embedllm.contract import Forecaster
 from embedllm.metrics import question_scores
-from embedllm.networks import ItemResponse, TwoLayer
-from embedllm.outcomes import OutcomeMatrix, Parts, cut, folds
-from embedllm.pool import Pool, pooled, weigh
+from embedllm.outcomes import PARTS, OutcomeMatrix, Parts, cut, folds
+from embedllm.pool import pooled, weigh
 from embedllm.training import Tuned
 
-PAPER = ("model mean", "kNN", "factorisation")  # what the paper compares, trained many times for its curves
-TEXT_ONLY, OURS = "pooled, text only", "pooled factorisation"
-PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
-    "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
-    "patience": 0,
-}
-ON_BENCHMARKS = ("benchmark mean", "boosted trees")
-SHUFFLED, RANDOM = "control: shuffled labels", "control: random vectors"
-CONTROLS = (SHUFFLED, RANDOM)
-UNSHAPED, CALIBRATED, WITHOUT_NEIGHBOURS = "logistic, unshaped", "shaped, calibrated", "pooled, without neighbours"
-STEPS = {  # from the simplest rung to the pooled factorisation, one part at a time
-    "ability": "model mean",
-    "+ difficulty read from the text": "1PL with text",
-    "+ own deviations": UNSHAPED,
-    "+ directions shared by models": "shaped logistic",
-    "+ calibration": CALIBRATED,
-    "+ similarity to other prompts": WITHOUT_NEIGHBOURS,
-    "+ nearest neighbours": TEXT_ONLY,
-    "+ the question's benchmark": OURS,
-}
-STEPS_ONLY = (UNSHAPED, CALIBRATED, WITHOUT_NEIGHBOURS)  # on the way, but no rungs of the ladder
+JUDGED = ("val", "test")
 
 
-def forecasters(settings: dict) -> dict[str, Forecaster]:
-    """The rungs, untrained, by the name every figure uses. Tuned networks have twelve candidates each.
+def build(entry: catalog.Forecaster, settings: dict) -> Forecaster:
+    """A forecaster of the catalog, not fitted.
 
-    Those in `ON_BENCHMARKS` take one-hot benchmarks for prompt vectors, also within a pool: `forecast` and `cross_fit`
-    hand every rung and every member its own.
+    Parameters
+    ----------
+    settings : dict
+        Of the factorisation: each forecaster takes of them what its entry says.
     """
-    plain = Factorization(**settings)
-    same = {"seed": plain.seed, "noise": plain.noise}
-    linear = {
-        "shaped logistic": TextLogistic(),
-        "wide similarity": TextLogistic(width=1.4),
-        "narrow similarity": TextLogistic(width=0.7),
-    }
-    return {
-        "model mean": ModelMean(),
-        "benchmark mean": BenchmarkMean(),
-        "boosted trees": BoostedTrees(),
-        "kNN": KNearestNeighbours(),
-        "1PL with text": TextLogistic(own=(inf,)),
-        "2PL with text": Tuned([
-            ItemResponse(dim=1, weight_decay=decay, learning_rate=rate, **same)
-            for decay, rate in product((1e-6, 1e-5, 1e-4, 1e-3), (1e-3, 3e-3, 1e-2))
-        ]),
-        "MIRT with text": Tuned([
-            ItemResponse(dim=dim, weight_decay=decay, learning_rate=rate, **same)
-            for dim, decay, rate in product((2, 4, 8), (1e-5, 1e-4), (3e-3, 1e-2))
-        ]),
-        "logistic per model": TextLogistic(shared=(inf,), shapings=0),
-        "shaped logistic": linear["shaped logistic"],
-        "two-layer network": Tuned([
-            TwoLayer(dim=dim, hidden=hidden, weight_decay=decay, **same)
-            for dim, hidden, decay in product((8, 32), (32, 64), (1e-5, 1e-4, 3e-4))
-        ]),
-        "factorisation, published": replace(plain, **PUBLISHED),
-        "factorisation": plain,
-        "factorisation, tuned": Tuned([
-            Factorization(dim=dim, weight_decay=decay, learning_rate=rate, **same)
-            for dim, decay, rate in product((8, 32, 232), (1e-5, 1e-4), (1e-3, 3e-3))
-        ]),
-        TEXT_ONLY: Pool(linear | {"kNN": KNearestNeighbours()}),
-        OURS: Pool(linear | {"kNN": KNearestNeighbours(), "benchmark mean": BenchmarkMean()}),
-        SHUFFLED: plain,
-        RANDOM: plain,
-        UNSHAPED: TextLogistic(shapings=0),
-        CALIBRATED: Pool({"shaped logistic": linear["shaped logistic"]}),
-        WITHOUT_NEIGHBOURS: Pool(linear),
-    }
+    kind = entry.code()
+    if entry.members:
+        return kind({member.name: build(member, settings) for member in entry.members})
+    own = {name: settings[name] for name in entry.takes if name in settings} | dict(entry.settings)
+    if not entry.grid:
+        return kind(**own)
+    combinations = product(*entry.grid.values())
+    return Tuned([kind(**own, **dict(zip(entry.grid, values, strict=True))) for values in combinations])
 
 
-def forecast(parts: Parts, names: Sequence[str], **settings) -> dict[str, np.ndarray]:
-    """Test probabilities of the named forecasters: name to float32, shape (n_models, n_test)."""
-    return {name: told for name, (_, told) in _told(parts, names, settings).items()}
+def direct(function: Callable, *args, **settings):
+    """Call a function; in its place `memo.Memory.remember` keeps what it returns."""
+    return function(*args, **settings)
+
+
+def forecast(
+    parts: Parts, entries: Sequence[catalog.Forecaster], remember: Callable = direct, **settings
+) -> dict[str, np.ndarray]:
+    """Test probabilities of forecasters of the catalog: name to float32, shape (n_models, n_test)."""
+    return {name: judged["test"] for name, judged in _judged(parts, entries, remember, settings).items()}
 
 
 def cross_fit(
-    table: OutcomeMatrix, vectors: np.ndarray, names: Sequence[str], n_folds: int, fold_seed: int = 0, **settings
+    table: OutcomeMatrix, vectors: np.ndarray, entries: Sequence[catalog.Forecaster], n_folds: int,
+    fold_seed: int = 0, remember: Callable = direct, **settings,
 ) -> dict:
     """Every question forecast once, by a fit that never saw it; all tuning is inside each fold.
 
@@ -118,50 +69,60 @@ def cross_fit(
         (validation log-loss) and ``temperature``.
     """
     half = folds(table, 2 * n_folds, fold_seed).to_numpy()
-    raw, calibrated = ({name: np.empty(table.shape, np.float32) for name in names} for _ in range(2))
+    raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
     rows = []
     for fold in range(n_folds):
         test, val = half // 2 == fold, half == 2 * ((fold + 1) % n_folds)
         parts = cut(table, vectors, np.select([test, val], ["test", "val"], "train"))
         scores = parts["val"][0].scores
-        for name, (at_val, at_test) in _told(parts, names, settings).items():
-            heat = temperature(at_val, scores)
-            raw[name][:, test], calibrated[name][:, test] = at_test, scaled(at_test, heat)
-            rows.append((name, fold, float(np.nanmean(question_scores(at_val, scores, "log_loss"))), heat))
+        for name, judged in _judged(parts, entries, remember, settings).items():
+            heat = temperature(judged["val"], scores)
+            raw[name][:, test], calibrated[name][:, test] = judged["test"], scaled(judged["test"], heat)
+            rows.append((name, fold, float(np.nanmean(question_scores(judged["val"], scores, "log_loss"))), heat))
     tuning = pd.DataFrame(rows, columns=["name", "fold", "val", "temperature"])
     return {"raw": raw, "scaled": calibrated, "folds": tuning}
 
 
-def _told(parts: Parts, names: Sequence[str], settings: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Validation and test probabilities of every named rung; a pool shares the fits of its members with them."""
-    done = {}
-
-    def told(name: str, forecaster: Forecaster) -> tuple[np.ndarray, np.ndarray]:
-        if name not in done and isinstance(forecaster, Pool):
-            members = [told(*member) for member in forecaster.members.items()]
-            at_val, at_test = zip(*members, strict=True)
-            weights = weigh(at_val, parts["val"][0].scores)
-            done[name] = pooled(at_val, weights), pooled(at_test, weights)
-        elif name not in done:
-            train, val, test = _handed(name, parts, settings)
-            forecaster.fit(parts["train"][0], train, parts["val"][0], val)
-            done[name] = forecaster.predict_proba(val), forecaster.predict_proba(test)
-        return done[name]
-
-    known = forecasters(settings)
-    return {name: told(name, known[name]) for name in names}
+def fitted_forecasts(parts: Parts, forecaster: Forecaster) -> dict[str, np.ndarray]:
+    """Fit one forecaster; its forecasts of validation and test: {"val" | "test": (n_models, n_questions), float32}."""
+    forecaster.fit(*parts["train"], *parts["val"])
+    return {part: forecaster.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
+            for part in JUDGED}
 
 
-def _handed(name: str, parts: Parts, settings: dict) -> Sequence[np.ndarray]:
-    """What a rung is given as prompt vectors: its benchmarks, a control's noise, or the vectors themselves."""
-    own = [parts[part][1] for part in ("train", "val", "test")]
-    if name not in (*ON_BENCHMARKS, *CONTROLS):
-        return own
-    vectors, rng = np.concatenate(own), np.random.default_rng(settings["seed"])
-    if name in ON_BENCHMARKS:
-        vectors = one_hot(pd.concat([parts[part][0].questions["benchmark"] for part in ("train", "val", "test")]))
-    elif name == SHUFFLED:
-        vectors = rng.permutation(vectors)  # the same as shuffling the labels of all models together
-    else:
-        vectors = (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
-    return np.split(vectors, np.cumsum([len(part) for part in own])[:-1])
+def shuffled(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Every prompt vector at another question, which is the same as shuffling the labels of all models together."""
+    return rng.permutation(vectors)
+
+
+def noise(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of the spread of the prompt vectors."""
+    return (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
+
+
+def _judged(parts: Parts, entries: Sequence[catalog.Forecaster], remember: Callable, settings: dict) -> dict[str, dict]:
+    """Forecasts of validation and test by name; equal forecasters are fitted once, an ensemble's members included."""
+    done: list[tuple[tuple, dict]] = []  # a forecaster with what replaces its prompts, and its forecasts
+
+    def judged(entry: catalog.Forecaster) -> dict[str, np.ndarray]:
+        if entry.members:
+            members = [judged(member) for member in entry.members]
+            weights = weigh([member["val"] for member in members], parts["val"][0].scores)
+            return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
+        key = (build(entry, settings), entry.prompts)
+        for known, forecasts in done:
+            if known == key:
+                return forecasts
+        own = _with_other_prompts(parts, entry.prompts, settings["seed"]) if entry.prompts else parts
+        done.append((key, remember(fitted_forecasts, own, key[0])))
+        return done[-1][1]
+
+    return {entry.name: judged(entry) for entry in entries}
+
+
+def _with_other_prompts(parts: Parts, path: str, seed: int) -> Parts:
+    """The parts with what a control's function makes of all their prompt vectors."""
+    vectors = np.concatenate([parts[part][1] for part in PARTS])
+    ends = np.cumsum([len(parts[part][1]) for part in PARTS])[:-1]
+    pieces = np.split(catalog.code(path)(vectors, np.random.default_rng(seed)), ends)
+    return {part: (parts[part][0], piece) for part, piece in zip(PARTS, pieces, strict=True)}

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 from threadpoolctl import threadpool_limits
 
 from embedllm.baselines import smoothed_means
-from embedllm.metrics import question_scores
+from embedllm.contract import Forecaster
+from embedllm.machine import device
+from embedllm.metrics import question_scores, sigmoid
 
 # Penalties from "leave this part out" to hardly any, per observed cell; walked until validation stops gaining.
 PATH = (inf, 1e-2, 2.5e-3, 6e-4, 1.5e-4, 4e-5, 1e-5, 2.5e-6, 6e-7)
@@ -32,7 +34,7 @@ FLOOR = 0.01  # share of the mean spread that every direction of model space kee
 
 
 @dataclass
-class TextLogistic:
+class TextLogistic(Forecaster):
     """Logistic regression on prompts, with what the models share and what is their own.
 
     The simpler forecasters are special cases. Without own deviations it is an item-response model of one
@@ -68,9 +70,10 @@ class TextLogistic:
     shapings: int = 3
     width: float = inf
 
+    LEARNED: ClassVar = ("features", "penalties", "intercepts", "betas")
+
     @threadpool_limits.wrap(limits=1, user_api="blas")  # its threads would spin in the way of torch's: tenfold slower
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        """Solve on `train`, choose penalties on `val`; the contract is `baselines.Forecaster`."""
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.features = _Features(self.width)
         solver = _Solver(train, self.features.learn(train_vectors))
         search = _Search(solver, self.features(val_vectors) @ solver.axes, val.scores)
@@ -88,18 +91,18 @@ class TextLogistic:
         _, self.penalties, solution = best
         self.intercepts, common, deviations = solver.solve(*self.penalties, root, solution, EXACT)
         self.betas = (common + deviations) @ solver.axes.T
-        return self
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         return _probabilities(self.intercepts, 0, self.betas, self.features(prompt_vectors))
 
 
+@dataclass
 class _Features:
     """Prompt vectors to what the logit is linear in."""
 
-    def __init__(self, width: float):
-        self.width = width
+    width: float
+
+    LEARNED: ClassVar = ("centre", "scale", "landmarks", "mapping", "level")
 
     def learn(self, vectors: np.ndarray) -> np.ndarray:
         """Learn centre, scale and landmarks from the training prompts, (n_questions, d_prompt); their features."""
@@ -175,7 +178,7 @@ class _Solver:
         spread, axes = np.linalg.eigh(_product(e.T, e).astype(np.float64) / len(e))
         kept = np.cumsum(spread) > SPARED * spread.sum()
         self.spread, self.axes = spread[kept], axes[:, kept].astype(np.float32)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device()
         self.e = self._tensor(_product(e, self.axes))
         self.mask, self.y = self._tensor(train.observed), self._tensor(np.nan_to_num(train.scores))
         asked = train.observed.sum(axis=1)
@@ -246,4 +249,4 @@ def _shape(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _probabilities(intercepts: np.ndarray, shared, own: np.ndarray, e: np.ndarray) -> np.ndarray:
     logits = _product((shared + own).astype(np.float32), e.T) + intercepts[:, None].astype(np.float32)
-    return expit(np.clip(logits, -15, 15))  # beyond, float32 would round to certainty
+    return sigmoid(logits)

@@ -7,11 +7,18 @@ are not independent; `embedllm.inference` says how sure a mean over questions is
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from embedllm.outcomes import OutcomeMatrix
 
 THRESHOLD = 0.5  # a forecast from here on says "correct"; a graded score from here on counts as correct
 CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
+FARTHEST_LOGIT = 15.0  # beyond, float32 would round a probability to certainty
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, in the dtype and shape given and strictly inside (0, 1)."""
+    return expit(np.clip(logits, -FARTHEST_LOGIT, FARTHEST_LOGIT))
 
 
 def cell_scores(probabilities: np.ndarray, scores: np.ndarray, metric: str) -> np.ndarray:

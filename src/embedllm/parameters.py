@@ -7,15 +7,16 @@ and a reader in JupyterLab change the same thing.
 from __future__ import annotations
 
 import difflib
-import pkgutil
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Annotated
 
 import yaml
 from annotated_types import Ge, Interval
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embedllm import sources
-from embedllm.encoders import ENCODERS
+from embedllm.catalog import ENCODERS, SOURCES, rungs
 from embedllm.outcomes import DUPLICATES as RULES
 from embedllm.sources import embedllm as embedllm_files
 
@@ -24,13 +25,20 @@ class ParameterError(ValueError):
     """A parameter that does not exist or has a value it cannot have."""
 
 
-def _one_of(known):
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
+@dataclass(frozen=True)
+class OneOf:
+    """A check that a text is among the names that `known` returns."""
+
+    known: Callable[[], Iterable[str]]
+
+    def __call__(self, value: str) -> str:
+        if value not in self.known():
+            raise ValueError(f"must be one of {', '.join(self.known())}")
         return value
 
-    return AfterValidator(check)
+
+def _one_of(known) -> AfterValidator:
+    return AfterValidator(OneOf(lambda: known))
 
 
 def _distinct(values: list) -> list:
@@ -39,13 +47,6 @@ def _distinct(values: list) -> list:
     return values
 
 
-# A source is a module of embedllm.sources; a leading underscore marks what belongs to another.
-DATASETS = sorted(
-    module.name.replace("_", "-")
-    for module in pkgutil.iter_modules(sources.__path__)
-    if not module.name.startswith("_")
-)
-OWN = ("directory", "lm-eval")  # datasets that are the reader's, so that only the reader can name them
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
 SPLITS = ("published", "drawn")
@@ -57,7 +58,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    DATASET: Annotated[str, _one_of(DATASETS)] = Field("simulated", description="source of outcomes")
+    DATASET: Annotated[str, _one_of(SOURCES)] = Field("simulated", description="source of outcomes")
     DATA_DIR: str = Field("", description="folder the data is read from; blank downloads what is public")
     NAME: str = Field("", description="label of your own data, for its folders", pattern=r"^(\w[\w.-]*)?$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
@@ -66,9 +67,9 @@ class Parameters(BaseModel):
 
     @model_validator(mode="after")
     def _check_name(self):
-        if self.DATASET in OWN and not self.NAME:
+        if SOURCES[self.DATASET].own and not self.NAME:
             raise ValueError(f"DATASET {self.DATASET} needs a NAME for your data: it names the folders of its runs")
-        if self.NAME in {*DATASETS, "memo", "vectors", "inputs"} - {self.DATASET}:
+        if self.NAME in {*SOURCES, "memo", "vectors", "inputs"} - {self.DATASET}:
             raise ValueError(f"NAME = {self.NAME!r} is taken by the study itself; choose another")
         return self
 
@@ -105,7 +106,7 @@ class Fitting(Parameters):
 class DataPreparation(Parameters):
     DATA_SEED: int = Field(0, description="draws the simulated pool", ge=0)
     SPLIT: Annotated[str, _one_of(SPLITS)] = Field(
-        "published", description="train, validation and test questions as published, where they are, or drawn"
+        "published", description="the split of the questions (published: where there is one)"
     )
     SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
     DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
@@ -133,14 +134,14 @@ class Training(Fitting):
     DIM_MARGIN: float = Field(0.002, description="log-loss that a shorter vector may cost, nats a cell", gt=0)
 
 
-# Rungs of the ladder that notebook 03 can do without.
-OPTIONAL = ("boosted trees", "2PL with text", "MIRT with text", "two-layer network", "factorisation, published",
-            "factorisation, tuned")
+def _skippable() -> list[str]:
+    """What notebook 03 can do without."""
+    return ["slow", *(entry.name for entry in rungs() if entry.slow)]
 
 
 class CorrectnessForecasting(Fitting):
-    SKIP: Annotated[list[Annotated[str, _one_of(OPTIONAL)]], AfterValidator(_distinct)] = Field(
-        [], description="rungs to leave out: the slow ones are the networks and the published settings"
+    SKIP: Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)] = Field(
+        [], description="forecasters to leave out, by name; slow names all that take long to tune"
     )
     SIZES: list[Share] = Field(
         [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
@@ -192,6 +193,18 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "07_sensitivity": Sensitivity,
 }
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
+
+
+def cell(notebook: str) -> str:
+    """The source of a notebook's tagged cell: its parameters as literals, with meanings and choices."""
+    lines = []
+    for name, info in NOTEBOOKS[notebook].model_fields.items():
+        literal = json.dumps(info.default) if isinstance(info.default, str | list) else repr(info.default)
+        choices = [names for check in info.metadata if isinstance(getattr(check, "func", None), OneOf)
+                   for names in [list(check.func.known())]]
+        listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
+        lines.append(f"{name} = {literal}  # {info.description}{listed}")
+    return "\n".join(lines)
 
 
 def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:

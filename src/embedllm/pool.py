@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from embedllm.baselines import Forecaster
-from embedllm.metrics import CLIP
+from embedllm.contract import Forecaster
+from embedllm.metrics import CLIP, sigmoid
 
 EVENNESS = 0.01  # ridge towards even weights, per observed cell: with few validation questions they stay near
 
 
 @dataclass
-class Pool:
+class Pool(Forecaster):
     """Forecasters pooled in the logit: ``logit p = sum_k weight_k logit p_k`` with weights from 0 on.
 
     Each member is a special case, and so is each of them at another temperature: weights need not add up to one, so
@@ -30,21 +31,24 @@ class Pool:
 
     Attributes (after ``fit``)
     --------------------------
+    fitted : list of Forecaster
+        The members, fitted.
     weights : ndarray, shape (n_members,), float64
     """
 
     members: Mapping[str, Forecaster]
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        """Fit every member, then weigh them on `val`; the contract is `baselines.Forecaster`."""
-        for member in self.members.values():
-            member.fit(train, train_vectors, val, val_vectors)
-        self.weights = weigh([member.predict_proba(val_vectors) for member in self.members.values()], val.scores)
-        return self
+    LEARNED: ClassVar = ("fitted", "weights")
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        return pooled([member.predict_proba(prompt_vectors) for member in self.members.values()], self.weights)
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        self.fitted = [copy(member).fit(train, train_vectors, val, val_vectors) for member in self.members.values()]
+        self.weights = weigh(self._forecasts(val_vectors, val.questions["benchmark"]), val.scores)
+
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
+        return pooled(self._forecasts(prompt_vectors, benchmarks), self.weights)
+
+    def _forecasts(self, prompt_vectors, benchmarks) -> list[np.ndarray]:
+        return [member.predict_proba(prompt_vectors, benchmarks) for member in self.fitted]
 
 
 def weigh(forecasts: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
@@ -77,7 +81,7 @@ def weigh(forecasts: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
 def pooled(forecasts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """``sigmoid(sum_k weight_k logit p_k)``: float32 in (0, 1), of the shape of each forecast."""
     logits = sum(weight * _logit(p) for weight, p in zip(weights, forecasts, strict=True))
-    return expit(np.clip(logits, -15, 15)).astype(np.float32)  # beyond, float32 would round to certainty
+    return sigmoid(logits).astype(np.float32)
 
 
 def _logit(probabilities: np.ndarray) -> np.ndarray:

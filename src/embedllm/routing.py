@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from embedllm import catalog
 from embedllm.inference import N_RESAMPLES, bootstrap_weights, interval
+from embedllm.metrics import targets
 from embedllm.outcomes import Design, OutcomeMatrix
 
 
@@ -53,8 +55,43 @@ def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return np.where(observed, utilities, -np.inf).argmax(axis=0)
 
 
-def best_single(train: OutcomeMatrix) -> np.ndarray:
-    """Utilities of the policy that always asks the model that did best in training.
+def route(
+    train: OutcomeMatrix, test: OutcomeMatrix, forecasts: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What every policy of the catalog chooses and reaches, the oracle aside.
+
+    Parameters
+    ----------
+    train : OutcomeMatrix
+        What policies learn from.
+    test : OutcomeMatrix
+        The questions to route. Whoever knows their probabilities or the best that the text tells, on simulated
+        data, routes as well.
+    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_test), in [0, 1]
+        Policies that follow another forecaster are left out.
+
+    Returns
+    -------
+    choices : dict
+        Policy to chosen model, as from `choose`; without the random one, which is an expectation.
+    reached : dict
+        Policy to the score reached on each question, as from `gained`, against `metrics.targets`.
+    """
+    values, utilities, reached = targets(test, "score"), {}, {}
+    for name, policy in catalog.POLICIES.items():
+        if policy.forecaster in forecasts:
+            utilities[name] = forecasts[policy.forecaster]
+        elif policy.path and policy.chooses:
+            utilities[name] = policy.code()(train, test.questions)
+        elif policy.path and name != catalog.ORACLE:
+            reached[name] = policy.code()(values)
+    utilities |= {name: known for name, known in test.references.items() if name != catalog.ADDITIVE}
+    choices = {name: choose(utility, test.observed) for name, utility in utilities.items()}
+    return choices, reached | {name: gained(choice, values) for name, choice in choices.items()}
+
+
+def best_single(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
+    """Utilities of the policy that always asks the model that did best in training, whatever the questions.
 
     Returns
     -------
@@ -65,7 +102,7 @@ def best_single(train: OutcomeMatrix) -> np.ndarray:
     return np.nansum(train.scores, axis=1, dtype=np.float64) / np.maximum(answers, 1)
 
 
-def best_per_benchmark(train: OutcomeMatrix, benchmarks: np.ndarray) -> np.ndarray:
+def best_per_benchmark(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
     """Utilities of the policy that asks the model that did best in training on the question's benchmark.
 
     A model's mean on a benchmark counts one pseudo-answer at its overall mean, so few answers say
@@ -73,9 +110,8 @@ def best_per_benchmark(train: OutcomeMatrix, benchmarks: np.ndarray) -> np.ndarr
 
     Parameters
     ----------
-    train : OutcomeMatrix
-    benchmarks : array-like of str, shape (n_questions,)
-        Of the questions to route.
+    questions : DataFrame
+        Those to route, with their ``benchmark``.
 
     Returns
     -------
@@ -83,10 +119,10 @@ def best_per_benchmark(train: OutcomeMatrix, benchmarks: np.ndarray) -> np.ndarr
     """
     code, names = pd.factorize(train.questions["benchmark"])
     member = np.eye(len(names))[code]  # (n_train, n_benchmarks)
-    overall = best_single(train)[:, None]
+    overall = best_single(train, questions)[:, None]
     means = (np.nan_to_num(train.scores) @ member + overall) / (train.observed @ member + 1)
     # An unknown benchmark has position -1, which is the column of overall means.
-    return np.hstack([means, overall])[:, names.get_indexer(np.asarray(benchmarks))]
+    return np.hstack([means, overall])[:, names.get_indexer(questions["benchmark"])]
 
 
 def gained(choices: np.ndarray, values: np.ndarray) -> np.ndarray:

