@@ -15,7 +15,7 @@ from embedllm.audit import audit, audit_panels
 from embedllm.audit_figure import plot_audit
 from embedllm.gaps import missing_difference
 from embedllm.irregularities import model_fit, model_pairs, names_alike, repeated_rows
-from embedllm.leakage import leakage
+from embedllm.near_duplicates import near_duplicates
 from embedllm.outcomes import OutcomeError, split
 from embedllm.signal import label_entropy, variance_components
 from embedllm.sources import mmlu_pro
@@ -426,22 +426,23 @@ PROMPTS = [
 ]
 
 
-def test_twins_across_the_split_by_hand():
+def test_twins_across_the_split_by_hand(monkeypatch):
     parts = ["train"] * 4 + ["val", "test", "test", "test", "test"]
     table = parted(make_table(np.tile([1, 0, 1], (3, 3)), prompts=PROMPTS), parts)
-    found = leakage(table)
+    found = near_duplicates(table)
     assert found["part"].to_list() == parts[4:]
     assert found["nearest"].fillna("none").to_list() == ["q0", "q0", "none", "none", "q3"]
     # 14 words and signs give 12 triples; "full" breaks two of them and adds three.
     np.testing.assert_allclose(found["similarity"], [1, 10 / 15, 0, 0, 1])
     assert found["twins"].to_list() == [1, 0, 0, 0, 1]
-    assert leakage(table, threshold=0.6)["twins"].to_list() == [1, 2, 0, 0, 1]  # the other in validation
     words = said(table)
     assert words.loc["test questions with a twin in training or validation", "value"] == "1"
     assert words.loc["validation questions with a twin in training", "value"] == "1"
     assert words.loc["prompts that repeat another", "value"] == "2"
     with pytest.raises(OutcomeError, match="no column part"):
-        leakage(make_table(np.eye(3)))
+        near_duplicates(make_table(np.eye(3)))
+    monkeypatch.setattr("embedllm.near_duplicates.TWIN", 0.6)
+    assert near_duplicates(table)["twins"].to_list() == [1, 2, 0, 0, 1]  # the other in validation
 
 
 def test_similarity_equals_brute_force(rng):
@@ -453,14 +454,15 @@ def test_similarity_equals_brute_force(rng):
     triples = [s - frequent for s in triples]
     best = [max(len(a & b) / max(len(a | b), 1) for b in triples[: 40 if n < 50 else 50])
             for n, a in enumerate(triples) if n >= 40]
-    np.testing.assert_allclose(leakage(table)["similarity"], best, atol=1e-9)
+    np.testing.assert_allclose(near_duplicates(table)["similarity"], best, atol=1e-9)
 
 
 def test_a_shared_preamble_is_no_similarity():
     preamble = "Answer the following question with one letter and nothing else, thinking step by step: "
     rng = np.random.default_rng(0)
     prompts = [preamble + " ".join(f"w{n}" for n in rng.integers(0, 500, 4)) for _ in range(60)]
-    found = leakage(parted(make_table(np.tile([1, 0], (3, 30)), prompts=prompts), ["train"] * 40 + ["test"] * 20))
+    table = parted(make_table(np.tile([1, 0], (3, 30)), prompts=prompts), ["train"] * 40 + ["test"] * 20)
+    found = near_duplicates(table)
     assert found["similarity"].max() < 0.5
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import make_table
 
-from embedllm.leakage import effect_of_leakage, leakage
+from embedllm.leakage import effect_of_leakage
+from embedllm.near_duplicates import near_duplicates
 
 
 def parted(table, part):
@@ -31,14 +32,14 @@ def test_preamble_of_a_small_benchmark_hides_no_twin_and_makes_none(rng, column,
     table = make_table(np.tile([1, 0], (3, len(prompts) // 2)), names, prompts)
     if column == "sub_benchmark":
         table.questions["sub_benchmark"], table.questions["benchmark"] = table.questions["benchmark"], "all"
-    found = leakage(parted(table, part * 12))
+    found = near_duplicates(parted(table, part * 12))
     assert found["part"].to_list() == ["test", "test", "val"] * 12
     assert found["twins"].to_list() == [1, 2, 1] * 12
     # without "again", which goes into the last triples, one question is like another
     part = ["train"] * (n_questions - 5) + ["test"] * 2 + ["other"] * 3
     kept = np.tile(np.array(part) != "other", 12)
     if n_questions > 5:
-        found = leakage(parted(table.at(kept), [name for name in part * 12 if name != "other"]))
+        found = near_duplicates(parted(table.at(kept), [name for name in part * 12 if name != "other"]))
         assert (found["twins"] == 0).all() and found["similarity"].max() < 0.2
 
 
@@ -46,14 +47,14 @@ def test_two_preambles_in_one_benchmark(rng):
     instructions = [text(rng, 100) for _ in range(3)]
     prompts = [instructions[number % 3] + " " + text(rng, 10) for number in range(24)]
     table = parted(make_table(np.tile([1, 0], (3, 12)), prompts=prompts), ["train"] * 16 + ["val"] * 3 + ["test"] * 5)
-    assert leakage(table)["similarity"].max() < 0.2
+    assert near_duplicates(table)["similarity"].max() < 0.2
 
 
 def test_twins_in_validation(rng):
     a, b, c, d = (text(rng, 30) for _ in range(4))
     prompts = [a, b, c, b + " again", b.upper(), c + " again", d, d]
     part = ["train", "val", "val", "test", "test", "train", "test", "test"]
-    found = leakage(parted(make_table(np.tile([1, 0], (3, 4)), prompts=prompts), part))
+    found = near_duplicates(parted(make_table(np.tile([1, 0], (3, 4)), prompts=prompts), part))
     assert found["nearest"].to_list() == [None, "q5", "q1", "q1", None, None]
     assert found["nearest_part"].to_list() == [None, "train", "val", "val", None, None]
     assert found["twins"].to_list() == [0, 1, 1, 1, 0, 0], "equals within the test are no leak"
@@ -61,7 +62,7 @@ def test_twins_in_validation(rng):
 
 def test_training_is_the_nearest_where_validation_holds_the_same_prompt(rng):
     a = text(rng, 30)
-    found = leakage(parted(make_table(np.eye(4), prompts=[a, "x", a, a]), ["val", "train", "train", "test"]))
+    found = near_duplicates(parted(make_table(np.eye(4), prompts=[a, "x", a, a]), ["val", "train", "train", "test"]))
     assert found.loc["q3", ["nearest", "nearest_part", "twins"]].to_list() == ["q2", "train", 2]
 
 
@@ -90,7 +91,7 @@ def test_without_its_twins_knn_knows_nothing_of_a_question(seed):
 
 def test_twins_in_validation_are_nothing_that_knn_remembers(rng):
     table, vectors = table_of_families(rng, ["val", "test"])
-    assert (leakage(table)["twins"] > 0).sum() == 30 and effect_of_leakage(table, vectors).empty
+    assert (near_duplicates(table)["twins"] > 0).sum() == 30 and effect_of_leakage(table, vectors).empty
 
 
 def test_nothing_left_to_train_on_gives_no_number_and_no_error(rng):

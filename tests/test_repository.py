@@ -74,6 +74,15 @@ def test_no_file_names_a_path_of_one_machine_or_is_large():
     assert notebooks < 5_000_000
 
 
+def test_the_audit_and_the_sources_load_no_forecaster_and_no_torch():
+    names = [f"embedllm.sources.{path.stem}" for path in (ROOT / "src" / "embedllm" / "sources").glob("*.py")]
+    code = f"""import {', '.join(['embedllm.audit', *names])}, sys
+print([name for name, module in sys.modules.items() if name == "torch" or name.startswith("embedllm")
+       and any(hasattr(value, "predict_proba") for value in vars(module).values())])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_no_private_name_crosses_files():
     """A leading underscore stays in its file, or, as the name of a module, in its folder."""
     files = sorted((ROOT / "src").rglob("*.py"))

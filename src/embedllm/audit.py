@@ -10,7 +10,7 @@ import pandas as pd
 
 from embedllm.gaps import describe_gaps
 from embedllm.irregularities import FEWEST, model_fit, model_pairs, names_alike, repeated_cells, repeated_rows
-from embedllm.leakage import leakage
+from embedllm.near_duplicates import near_duplicates
 from embedllm.outcomes import PARTS, OutcomeMatrix, by_benchmark, prompt_groups, some
 from embedllm.signal import label_entropy, variance_components
 
@@ -80,7 +80,7 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
     panels = {"size": size, "coverage": coverage, "variance": components, "entropy": ladder, "questions": questions,
               "models": fit}
     if "part" in table.questions:
-        leaks = leakage(table)
+        leaks = near_duplicates(table)
         panels["similarity"] = _histogram(leaks.loc[leaks["part"] == "test", "similarity"], "test", SIMILARITY_BINS)
     tidy = pd.concat({name: rows.reindex(columns=["name", "group", "x", "y"]) for name, rows in panels.items()},
                      names=["panel"]).reset_index("panel").reset_index(drop=True)
@@ -191,7 +191,7 @@ def _leaks(table):
     exact = ("prompts that repeat another", f"{groups.duplicated().sum():,}", "case and white space aside")
     if "part" not in table.questions:
         return [exact, ("twins across the split", "not looked for", "the questions are not split yet")]
-    leaks = leakage(table)
+    leaks = near_duplicates(table)
     rows = [exact]
     for part, name in (("val", "validation questions with a twin in training"),
                        ("test", "test questions with a twin in training or validation")):

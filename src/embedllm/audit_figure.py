@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from embedllm.audit import MEAN_BINS, SIMILARITY_BINS
 from embedllm.figures import BLACK, BLUE, GREY, ORANGE, RASTERISE_ABOVE, SKY, VERMILION, WIDTH, name_points
-from embedllm.leakage import TWIN
+from embedllm.near_duplicates import TWIN
 
 NAMED = 8  # models named in the scatter plot, the oddest first
 
