@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_its_file_checked(tmp_path,
 
     asked = []
 
-    def download(repo_id, revision, allow_patterns, local_files_only=False):
+    def download(repo_id, revision, local_files_only=False, **_):
         asked.append((repo_id, revision, local_files_only))
         if local_files_only:
             raise OSError("not cached")
@@ -73,7 +74,7 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_its_file_checked(tmp_path,
         return str(tmp_path / "snapshot")
 
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(commit_hash=None))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(EncoderError, match="not the published file"):
         encode("mpnet", ["a"], None)

@@ -19,6 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from embedllm import hub
 from embedllm.catalog import ENCODERS
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -102,19 +103,16 @@ def _from_hub(name: str) -> Path:
     import huggingface_hub
 
     published = ENCODERS[name].weights
-    wanted = {"repo_id": published.hub, "revision": published.revision, "allow_patterns": list(KEPT)}
     try:
-        folder = Path(huggingface_hub.snapshot_download(**wanted, local_files_only=True))
+        folder = Path(huggingface_hub.snapshot_download(
+            published.hub, revision=published.revision, allow_patterns=list(KEPT), local_files_only=True))
         if (folder / "model.safetensors").exists():
             return folder
     except OSError:
         pass  # not in the hub's cache
     try:
-        # Asked first because it gives up at once, where a download goes on trying for 20 s.
-        url = huggingface_hub.hf_hub_url(published.hub, "modules.json", revision=published.revision)
-        huggingface_hub.get_hf_file_metadata(url, timeout=5)
-        return Path(huggingface_hub.snapshot_download(**wanted))
-    except Exception as error:  # those of the hub's HTTP client, which has changed more than once
+        return hub.snapshot(published.hub, published.revision, KEPT, probe="modules.json")[0]
+    except Exception as error:
         raise EncoderError(
             f"encoder {name}: its weights are not in {_local(name)} and the Hugging Face Hub did not give "
             f"them ({type(error).__name__}); {published.remedy}"

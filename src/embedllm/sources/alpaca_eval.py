@@ -159,7 +159,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     judged against another reference than `REFERENCE`.
     """
     path = Path(path)
-    if any((path / f"outcomes.{suffix}").exists() for suffix in ("parquet", "csv")):
+    if directory.holds_outcomes(path):
         table = directory.load(path, facts(), duplicates=duplicates)
         return replace(table, provenance={**table.provenance, "source": "alpaca-eval", "licence": LICENCE})
     results = path / "results" if (path / "results").is_dir() else path

@@ -82,6 +82,11 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
         raise OutcomeError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
+def holds_outcomes(path: Path) -> bool:
+    """Whether a folder holds a table of outcomes for `load`."""
+    return any((path / f"outcomes.{suffix}").exists() for suffix in ("csv", "parquet"))
+
+
 def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | None:
     """Ready-made prompt vectors that lie beside a table of outcomes.
 

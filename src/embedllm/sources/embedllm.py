@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedllm import hub
 from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix
 from embedllm.sources._files import checksum, numbers, read_batches, sentence
 from embedllm.sources._rows import from_rows
@@ -120,20 +121,11 @@ def download(folder: Path, *, revision: str = REVISION) -> Path:
     """
     if _commit(folder) == revision:
         return folder
-    import huggingface_hub
-
     try:
-        # Asked first because it gives up at once, where a download goes on trying for 20 s; and because a
-        # download that finds no hub is content with whatever part of the files lies in the folder.
-        url = huggingface_hub.hf_hub_url(HUB, FILES[0], repo_type="dataset", revision=revision)
-        commit = huggingface_hub.get_hf_file_metadata(url, timeout=5).commit_hash or revision
-        if _commit(folder) != commit:
-            huggingface_hub.snapshot_download(
-                HUB, repo_type="dataset", revision=commit, allow_patterns=list(FILES), local_dir=folder
-            )
+        _, commit = hub.snapshot(HUB, revision, FILES, FILES[0], kind="dataset", folder=folder, held=_commit(folder))
         if _commit(folder) != commit:
             raise FileNotFoundError("the download is not complete")
-    except Exception as error:  # those of the hub's HTTP client, which has changed more than once
+    except Exception as error:
         raise OutcomeError(
             f"the Hugging Face Hub did not give the dataset {HUB} at revision {revision} ({type(error).__name__}: "
             f"{sentence(error)}); try again with a network, or put {', '.join(FILES)} into a folder and set "

@@ -122,7 +122,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
         names the file and the entry, counted from 1.
     """
     path = Path(path)
-    if _prepared(path):
+    if directory.holds_outcomes(path):
         table = directory.load(path, facts(), duplicates=duplicates)
         return replace(table, provenance={**table.provenance, "source": "mmlu-pro"})
     files = _zips(path)
@@ -172,7 +172,7 @@ def download(folder: Path) -> Path:
     folder = Path(folder)
     present = _zips(folder)
     wanted = {f"{PREFIX}{model}{SUFFIX}": SHA256.get(model) for model in facts()["model"] if model not in present}
-    if _prepared(folder) or not wanted:
+    if directory.holds_outcomes(folder) or not wanted:
         return folder
     fetcher = pooch.create(path=folder, base_url=f"{ADDRESS}/", registry=wanted)
     for name in wanted:
@@ -188,11 +188,6 @@ def download(folder: Path) -> Path:
                 f"{len(facts())} files {PREFIX}<model>{SUFFIX}"
             ) from None
     return folder
-
-
-def _prepared(path: Path) -> bool:
-    """Whether a folder holds prepared tables."""
-    return any((path / f"outcomes.{suffix}").exists() for suffix in ("parquet", "csv"))
 
 
 def _zips(path: Path) -> dict[str, Path]:
