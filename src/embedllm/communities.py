@@ -85,7 +85,7 @@ def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFr
 
 
 def community_test(
-    distances: np.ndarray, labels, families, base_models=None, seed: int = 0, n_permutations: int = 2000
+    distances: np.ndarray, labels, families, base_models=None, n_permutations: int = 2000
 ) -> pd.DataFrame:
     """Do models of one community (of one size, say) lie closer to each other than to the others?
 
@@ -106,7 +106,6 @@ def community_test(
     base_models : array-like of str, shape (n_models,), optional
         The model each was fine-tuned from; a base carries its own name. A missing entry, or None for
         all, makes a model its own base.
-    seed : int
     n_permutations : int
         Random arrangements; a community with no more distinct ones than this gets them all.
 
@@ -125,7 +124,7 @@ def community_test(
         If shapes disagree, a distance is not finite, a labelled model has no family, or the models of
         one base differ in label or family.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     units, between = _units(distances, labels, base_models, families)
     models, between_models = _units(distances, labels, None)
     free = np.zeros(len(models), dtype=np.int64)  # one family of all

@@ -74,9 +74,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     return vectors[[row[text] for text in texts]]
 
 
-def adopt(
-    name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, sample: int = 32, seed: int = 0
-) -> float:
+def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, sample: int = 32) -> float:
     """Take vectors that somebody else computed into the cache, if they are this encoder's.
 
     A random sample of the prompts that the cache lacks is encoded here; these and all cached prompts are
@@ -91,8 +89,6 @@ def adopt(
     cache : Path
     sample : int
         How many prompts to encode for the comparison.
-    seed : int
-        Draws the sample.
 
     Returns
     -------
@@ -128,7 +124,7 @@ def adopt(
     stored = _read(folder)
     keys = [_key(text) for text in texts]
     rows = list({key: row for row, key in enumerate(keys) if key not in stored}.values())  # one row a text
-    drawn = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))[:sample]]
+    drawn = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:sample]]
     own = encode(name, [texts[row] for row in drawn], cache)
     stored.update(zip((keys[row] for row in drawn), own, strict=True))
 

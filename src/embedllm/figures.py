@@ -104,7 +104,7 @@ def to_csv(table: pd.DataFrame) -> str:
     return as_written(table).to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
-def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None) -> Figure:
+def plot_heatmap(table: pd.DataFrame, label: str) -> Figure:
     """Rows against columns as colour; more than 45 rows are labelled sparsely.
 
     Parameters
@@ -118,8 +118,7 @@ def plot_heatmap(table: pd.DataFrame, label: str, *, centre: float | None = None
     figure, axes = plt.subplots(figsize=(WIDTH, height))
     step = 1 if len(table) <= 45 else int(np.ceil(len(table) / 40))
     sns.heatmap(
-        table, ax=axes, cmap="cividis" if centre is None else "vlag", center=centre,
-        cbar_kws={"label": label}, yticklabels=step, xticklabels=True,
+        table, ax=axes, cmap="cividis", cbar_kws={"label": label}, yticklabels=step, xticklabels=True,
         rasterized=table.size > RASTERISE_ABOVE,
     )
     axes.tick_params(axis="y", labelsize=6.5, length=0)

@@ -234,7 +234,7 @@ def resolved(cells, scores, rule: str) -> pd.Series:
     return rows.groupby("cell")["score"].agg(rule).astype(np.float32)
 
 
-def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARES) -> pd.Series:
+def split(table: OutcomeMatrix, seed: int = 0) -> pd.Series:
     """Assign every question to train, val or test.
 
     Stratified by benchmark; questions with the same prompt (case and white space aside) stay
@@ -252,11 +252,11 @@ def split(table: OutcomeMatrix, seed: int = 0, shares: tuple[float, ...] = SHARE
     for _, members in group.groupby(table.questions["benchmark"], sort=True, observed=True):
         groups = np.array([g for g in members.unique() if g not in part_of_group])
         rng.shuffle(groups)
-        if len(groups) < len(shares):
+        if len(groups) < len(PARTS):
             part_of_group.update(dict.fromkeys(groups.tolist(), PARTS[0]))
             continue
         # Every part gets at least one group; rounding favours none of them over many benchmarks.
-        edges = np.cumsum(shares)[:-1] * len(groups) + rng.uniform(-0.5, 0.5)
+        edges = np.cumsum(SHARES)[:-1] * len(groups) + rng.uniform(-0.5, 0.5)
         first = int(np.clip(np.round(edges[0]), 1, len(groups) - 2))
         second = int(np.clip(np.round(edges[1]), first + 1, len(groups) - 1))
         for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):

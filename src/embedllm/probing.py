@@ -19,6 +19,7 @@ from scipy.spatial.distance import pdist, squareform
 from embedllm.inference import holm
 
 INTRACLASS = np.linspace(0, 0.95, 20)  # correlations within a family among which REML chooses
+N_SPLITS = 50  # of the questions of a benchmark into halves
 FEWEST_TO_PLOT = 8  # models; below, a t-SNE says nothing
 
 
@@ -105,7 +106,6 @@ def predict_benchmark(
     accuracy: np.ndarray,
     families,
     benchmark: str,
-    seed: int = 0,
     n_permutations: int = 2000,
 ) -> dict[str, str | int | float]:
     """Regress the accuracy on one benchmark on coordinates learnt without it.
@@ -129,8 +129,6 @@ def predict_benchmark(
     families : array-like of str, shape (n_models,)
     benchmark : str
         Name of the held-out benchmark.
-    seed : int
-        For random flips; unused where all are enumerated.
     n_permutations : int
         All 2^(n_families - 1) distinct flips are enumerated if there are at most this many.
 
@@ -170,7 +168,7 @@ def predict_benchmark(
 
     fit = OLS(y, np.column_stack([np.ones(len(y)), x])).fit()
     r2_cv, rmse_cv = _leave_one_family_out(x, y, family)
-    p_family, attainable = _family_sign_flip(x, y, family, n_permutations, seed)
+    p_family, attainable = _family_sign_flip(x, y, family, n_permutations)
     return {
         "benchmark": benchmark,
         "n_models": len(y),
@@ -198,11 +196,11 @@ def leave_one_out_table(rows: list[dict]) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"]), p_family_holm=holm(table["p_family"]))
 
 
-def reliability(scores: np.ndarray, n_splits: int = 50, seed: int = 0) -> float:
+def reliability(scores: np.ndarray) -> float:
     """How well a benchmark's accuracy would repeat itself on as many other questions of its kind.
 
     Random halves of the questions, Pearson correlation over models of the two accuracies, averaged
-    over splits, then stepped up to full length by Spearman-Brown, ``2 r / (1 + r)``. No predictor
+    over 50 splits, then stepped up to full length by Spearman-Brown, ``2 r / (1 + r)``. No predictor
     that has not seen these answers can expect a higher R2 out of sample.
 
     Parameters
@@ -210,7 +208,6 @@ def reliability(scores: np.ndarray, n_splits: int = 50, seed: int = 0) -> float:
     scores : ndarray, shape (n_models, n_questions), float in [0, 1]
         One benchmark's scores; NaN = not asked. In a split, models without an answer in either half
         are left out.
-    n_splits, seed : int
 
     Returns
     -------
@@ -226,10 +223,10 @@ def reliability(scores: np.ndarray, n_splits: int = 50, seed: int = 0) -> float:
     scores = np.asarray(scores, float)
     if scores.ndim != 2 or scores.shape[0] < 3 or scores.shape[1] < 2:
         raise ValueError(f"reliability needs 3 models and 2 questions, found scores of shape {scores.shape}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     observed, filled = ~np.isnan(scores), np.nan_to_num(scores)
-    correlations = np.empty(n_splits)
-    for split in range(n_splits):
+    correlations = np.empty(N_SPLITS)
+    for split in range(N_SPLITS):
         first, second = np.array_split(rng.permutation(scores.shape[1]), 2)
         counts = np.array([observed[:, half].sum(axis=1) for half in (first, second)])
         sums = np.array([filled[:, half].sum(axis=1) for half in (first, second)])
@@ -245,9 +242,7 @@ def reliability(scores: np.ndarray, n_splits: int = 50, seed: int = 0) -> float:
     return float(2 * mean / (1 + mean))
 
 
-def tsne(
-    coordinates: np.ndarray, seed: int = 0, perplexity: float | None = None
-) -> tuple[pd.DataFrame, float]:
+def tsne(coordinates: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
     """A t-SNE map of the models, and how far its neighbourhoods can be trusted.
 
     Parameters
@@ -255,8 +250,6 @@ def tsne(
     coordinates : ndarray, shape (n_models, n_coordinates), float
         At least 8 models and 2 coordinates.
     seed : int
-    perplexity : float, optional
-        Below the number of models; default min(30, (n_models - 1) / 3).
 
     Returns
     -------
@@ -279,7 +272,7 @@ def tsne(
         raise ValueError(
             f"t-SNE needs {FEWEST_TO_PLOT} models and 2 coordinates, found {n_models} and {n_coordinates}"
         )
-    perplexity = min(30, (n_models - 1) / 3) if perplexity is None else perplexity
+    perplexity = min(30, (n_models - 1) / 3)
     # The exact method is quick at some hundred models and does not depend on the number of threads.
     method = TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed)
     flat = method.fit_transform(coordinates)
@@ -325,7 +318,7 @@ def _leave_one_family_out(x: np.ndarray, y: np.ndarray, family: np.ndarray) -> t
 
 
 def _family_sign_flip(
-    x: np.ndarray, y: np.ndarray, family: np.ndarray, n_permutations: int, seed: int
+    x: np.ndarray, y: np.ndarray, family: np.ndarray, n_permutations: int
 ) -> tuple[float, float]:
     """The p of `predict_benchmark`'s family test and the smallest attainable one."""
     onehot = family[:, None] == np.unique(family)
@@ -339,7 +332,7 @@ def _family_sign_flip(
     basis = orth(without_intercept(whitener @ (x - x.mean(axis=0))))
     residuals = without_intercept((whitener @ y)[:, None])
 
-    signs = _signs(n_families, n_permutations, np.random.default_rng(seed))
+    signs = _signs(n_families, n_permutations, np.random.default_rng(0))
     flipped = without_intercept(residuals * (onehot @ signs.T))  # (n_models, 1 + n_flips)
     # The share explained grows with F, and orders the flips as F does.
     explained = ((basis.T @ flipped) ** 2).sum(axis=0) / (flipped**2).sum(axis=0)

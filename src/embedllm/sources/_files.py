@@ -24,15 +24,13 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd.DataFrame:
+def read_table(file: Path) -> pd.DataFrame:
     """Read a CSV or parquet file.
 
     Parameters
     ----------
     file : Path
         Its suffix says which.
-    types : mapping of str to pyarrow.DataType, optional
-        The columns to read of a CSV file, and as what; default all, as text.
 
     Returns
     -------
@@ -54,7 +52,7 @@ def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd
             return _numbered(table.to_pandas().reset_index(drop=True), 1)
         except (pa.ArrowException, ValueError, OSError, TypeError, KeyError) as error:
             raise OutcomeError(f"{file} cannot be read as parquet: {sentence(error)}") from None
-    types = _types(file, types)
+    types = dict.fromkeys(_header(file), pa.string())
     try:
         return _numbered(pa.csv.read_csv(file, *_csv_options(types)).to_pandas(), 2)
     except (pa.ArrowException, OSError) as error:
@@ -62,8 +60,8 @@ def read_table(file: Path, types: Mapping[str, pa.DataType] | None = None) -> pd
 
 
 def read_batches(file: Path, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    """The rows of a CSV file piece by piece, for columns too large to hold; raises as `read_table`."""
-    types = _types(file, types)
+    """Some columns of a CSV file piece by piece, for what is too large to hold; raises as `read_table`."""
+    need(pd.DataFrame(columns=_header(file)), file, list(types))
     try:
         with pa.csv.open_csv(file, *_csv_options(types)) as reader:
             yield from reader
@@ -118,8 +116,8 @@ def _not_utf8(file: Path) -> OutcomeError:
     return OutcomeError(f"{file}, line {number}, is not UTF-8 text; save the file as UTF-8")
 
 
-def _types(file: Path, types: Mapping[str, pa.DataType] | None) -> dict[str, pa.DataType]:
-    """Check the header and the quotes of a CSV file, which pyarrow would take as they come."""
+def _header(file: Path) -> list[str]:
+    """The columns of a CSV file, its header and quotes checked, which pyarrow would take as they come."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             header = next(csv.reader(stream), [])
@@ -134,14 +132,13 @@ def _types(file: Path, types: Mapping[str, pa.DataType] | None) -> dict[str, pa.
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise OutcomeError(f"{file} has several columns named {', '.join(map(repr, repeated))}")
-    need(pd.DataFrame(columns=header), file, list(types or ()))
     with file.open("rb") as stream:
         if sum(block.count(b'"') for block in iter(lambda: stream.read(BLOCK), b"")) % 2:
             raise OutcomeError(
                 f"{file} is cut short or misquoted: it has an odd number of quotation marks, so a quoted cell never "
                 'ends (a quotation mark inside a quoted cell is written "")'
             )
-    return dict(types or dict.fromkeys(header, pa.string()))
+    return header
 
 
 def _csv_options(types: Mapping[str, pa.DataType], threads: bool = True) -> tuple:
