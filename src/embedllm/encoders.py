@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from embedllm import weights
 from embedllm.catalog import ENCODERS, Encoder
+from embedllm.files import write
 from embedllm.weights import EncoderError
 
 SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
@@ -219,14 +219,7 @@ def _write(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
     key_bytes = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1)
     np.savez(buffer, keys=key_bytes, vectors=vectors)
     content = buffer.getvalue()
-    path = folder / f"{_key_of_bytes(content)}.npz"
-    unfinished = folder / f"{path.stem}-{os.getpid()}.tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write(folder / f"{_key_of_bytes(content)}.npz", content)
 
 
 def _key_of_bytes(content: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from embedllm import catalog
+from embedllm.files import write
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
@@ -69,7 +69,6 @@ def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[p
     draw : callable
         Is handed the table as `as_written` has it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = as_written(table)
     figure = draw(table)
     svg, png = io.BytesIO(), io.BytesIO()
@@ -82,9 +81,7 @@ def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[p
     colours.save(image, format="png", optimize=True, pnginfo=info)
     contents = {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": to_csv(table).encode()}
     for suffix, content in contents.items():
-        partial = path.with_name(path.name + suffix + ".partial")
-        partial.write_bytes(content)
-        os.replace(partial, path.with_name(path.name + suffix))
+        write(path.with_name(path.name + suffix), content)
     return figure
 
 

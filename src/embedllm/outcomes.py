@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from embedllm.files import write
+
 PARTS = ("train", "val", "test")
 SHARES = (0.8, 0.1, 0.1)  # the paper's split
 REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
@@ -147,8 +149,8 @@ class OutcomeMatrix:
             "models": self.shape[0], "questions": self.shape[1], "observed cells": int(self.observed.sum()),
             "provenance": dict(self.provenance), "repairs": dict(self.repairs), "references": list(self.references),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
+        whole = io.BytesIO()
+        with zipfile.ZipFile(whole, "w") as archive:
             archive.writestr(zipfile.ZipInfo("manifest.json"), json.dumps(manifest, indent=1))
             for name in ("models", "questions", "repeats"):
                 stream = io.BytesIO()
@@ -158,6 +160,7 @@ class OutcomeMatrix:
                 stream = io.BytesIO()
                 np.save(stream, values, allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
+        write(path, whole.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> OutcomeMatrix:
