@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from conftest import make_table
 from PIL import Image
 
-from embedllm import figures, memo, metrics, probing, study
+from embedllm import figures, study
 from embedllm.factorization import Factorization
 from embedllm.memo import Memory
 from embedllm.parameters import NOTEBOOKS, ParameterError, read
@@ -220,21 +219,6 @@ def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
     memory = Memory(tmp_path)
     memory.remember(counted, table, 2, settings={"k": [1]})
     assert memory.read_back == 1
-
-
-def test_code_behind_a_result_counts_and_other_code_does_not(tmp_path, monkeypatch):
-    copies = {}
-    for name in (metrics.__name__, figures.__name__, probing.__name__):
-        copy = tmp_path / f"{name}.py"
-        copy.write_bytes(Path(sys.modules[name].__file__).read_bytes())
-        monkeypatch.setattr(sys.modules[name], "__file__", str(copy))
-        copies[name] = copy
-    before = memo._code("embedllm.experiments")
-    copies[figures.__name__].write_text("# another palette")
-    copies[probing.__name__].write_text("# another probe")
-    assert memo._code("embedllm.experiments") == before
-    copies[metrics.__name__].write_text("# another metric")
-    assert memo._code("embedllm.experiments") != before
 
 
 def test_a_trained_factorisation_is_remembered(tmp_path, planted):

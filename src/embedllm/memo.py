@@ -1,34 +1,31 @@
 """Results of long computations, kept by what they were computed from.
 
-A notebook reruns when anything it depends on changes, a colour included; what took long is then
+A notebook reruns when anything it depends on changes, a color included; what took long is then
 read back unless its own inputs or the code behind it changed.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
+import dataclasses
 import importlib
 import importlib.metadata
 import json
 import os
 import shutil
-import sys
 import tempfile
+from functools import cache, cached_property
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pandas as pd
 
-# Modules that draw, name or run things: they cannot change a computed result.
-PRESENTATION = {
-    "embedllm.figures", "embedllm.audit_figure", "embedllm.calibration_figure", "embedllm.study", "embedllm.parameters",
-    "embedllm.execute", "embedllm.memo",
-}
+from embedllm import closure
+from embedllm.files import digest, sync
 
 
 class Memory:
-    """Results kept in a folder, one folder each.
+    """Results kept in a folder, one folder each, ``<function>-<key>-<digest of the files>``.
 
     Attributes
     ----------
@@ -49,67 +46,139 @@ class Memory:
             A function of this package that depends on nothing but its arguments. Returns a DataFrame, an
             ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these.
         *args, **settings
-            Arrays, DataFrames, objects with a ``fingerprint``, or plain values that JSON can hold.
+            Arrays, DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can
+            hold. The code of their classes counts, and code that a text names by its dotted path.
+
+        Raises
+        ------
+        CodeError
+            If the code behind the function cannot be followed.
+        TypeError
+            For an argument of another kind.
         """
-        code = _code(function.__module__), _libraries()
-        key = _digest(function.__module__, function.__qualname__, *code, *map(_fingerprint, args),
-                      *(name + _fingerprint(value) for name, value in sorted(settings.items())))
-        path = self.folder / f"{function.__name__}-{key[:16]}"
-        if path.exists():
+        roots = {(function.__module__, function.__qualname__)}
+        values = [_fingerprint(value, roots) for value in args]
+        values += [name + _fingerprint(value, roots) for name, value in sorted(settings.items())]
+        code = closure.code(roots)
+        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *values)
+        stem = f"{function.__name__}-{key[:16]}"
+        result = self.recall(stem)
+        if result is not None:
             self.read_back += 1
-            return _read(path)
+            return result
         result = function(*args, **settings)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
-        _write(partial, result)
-        try:
-            os.replace(partial, path)  # never a half-written result under the final name
-        except OSError:  # another process was first
-            shutil.rmtree(partial)
+        if code.changed:
+            print(f"{function.__name__}: code it uses has changed since this process began, so its result is not kept; "
+                  "restart the kernel")
+        else:
+            self._keep(stem, result)
         return result
 
+    def recall(self, stem: str):
+        """The result of ``<function>-<key>`` as it was written; None if there is none, or none that is whole."""
+        found = sorted(self.folder.glob(f"{stem}-*"))
+        if len(found) == 1 and found[0].name == f"{stem}-{_digest(found[0])[:16]}":
+            try:
+                return _read(found[0])
+            except Exception:  # written by other versions of what reads it
+                pass
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+        return None
 
-def _code(module: str) -> str:
-    """A hash of the source of a module and of all modules of this package that it imports, presentation aside."""
-    files, waiting = {}, [module]
-    while waiting:
-        name = waiting.pop()
-        if name in files or name in PRESENTATION:
-            continue
-        files[name] = Path(importlib.import_module(name).__file__).read_bytes()
-        for node in ast.walk(ast.parse(files[name])):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "embedllm":
-                package = hasattr(importlib.import_module(node.module), "__path__")  # ``from package import module``
-                waiting += [f"{node.module}.{alias.name}" for alias in node.names] if package else [node.module]
-    return _digest(*(content for _, content in sorted(files.items())))
+    def _keep(self, stem: str, result) -> None:
+        """Write a result, which gets its name when all of it is on the disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
+        try:
+            _write(partial, result)
+            for file in _files(partial):
+                sync(file)
+            path = self.folder / f"{stem}-{_digest(partial)[:16]}"
+            if not path.exists():  # or else another process was first
+                os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
+@cache
 def _libraries() -> str:
     """The versions of what computes; that of torch says whether it is built for a CPU."""
     return " ".join(f"{name} {importlib.metadata.version(name)}"
                     for name in ("numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "torch"))
 
 
-def _fingerprint(value) -> str:
+def _fingerprint(value, roots: set[tuple[str, str]]) -> str:
+    """A digest of an argument; the code it brings is added to the roots, as (module, name)."""
+    kind = value if isinstance(value, FunctionType | type) else type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.split(".")[0] == closure.PACKAGE:
+        roots.add((kind.__module__, kind.__qualname__))
+    if kind is value:
+        return digest("code", name)
     if hasattr(value, "fingerprint"):
-        return value.fingerprint
+        return digest(name, value.fingerprint)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return digest("objects", str(value.shape), _fingerprint(value.ravel().tolist(), roots))
     if isinstance(value, np.ndarray):
-        return _digest(str((value.dtype, value.shape)), np.ascontiguousarray(value).data)
-    if isinstance(value, pd.DataFrame | pd.Series):
-        return _digest(value.reset_index().to_csv(index=False))
-    if isinstance(value, dict):
-        return _digest(*(f"{name}={_fingerprint(item)}" for name, item in sorted(value.items())))
+        return digest("array", f"{value.dtype} {value.shape}", np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
+        return digest(*_columns(value, roots))
+    if isinstance(value, dict):  # their order counts: a function may go through them
+        return digest("dict", *(_fingerprint(part, roots) for item in value.items() for part in item))
+    if dataclasses.is_dataclass(value):
+        known = dataclasses.fields(value)
+        told = [field.name for field in known if field.compare]
+        # What a fit has set is no field; what a property has cached says nothing new.
+        told += [own for own in getattr(value, "__dict__", ()) if own not in {field.name for field in known}
+                 and not isinstance(getattr(kind, own, None), cached_property)]
+        return digest("fields", name, *(own + _fingerprint(getattr(value, own), roots) for own in told))
     if isinstance(value, list | tuple):
-        return _digest(*map(_fingerprint, value))
-    return _digest(json.dumps(value))
+        return digest("list", *(_fingerprint(item, roots) for item in value))
+    if isinstance(value, str):
+        roots.update((module, ".".join(chain)) for module, chain in closure.named(value))
+    try:
+        return digest(json.dumps(value))
+    except TypeError:
+        raise TypeError(f"an argument of a remembered function is a {name}, of which nothing tells two apart: give the "
+                        "class a `fingerprint`, make it a dataclass, or hand over plain values") from None
 
 
-def _digest(*parts) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        part = part.encode() if isinstance(part, str) else part
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()
+def _columns(table: pd.DataFrame | pd.Series | pd.Index, roots: set) -> list[str]:
+    """What tells a table from others: names, types, values and index."""
+    if isinstance(table, pd.DataFrame):
+        columns = [digest(*_values(table.iloc[:, at], None, roots)) for at in range(table.shape[1])]
+        return ["table", *_columns(table.columns, roots), *_columns(table.index, roots), *columns]
+    if isinstance(table, pd.Series):
+        return ["column", *_columns(table.index, roots), *_values(table, table.name, roots)]
+    if isinstance(table, pd.MultiIndex):
+        levels = [table.get_level_values(at) for at in range(table.nlevels)]
+        return ["levels", *(part for level in levels for part in _columns(level, roots))]
+    return ["index", *_values(table, table.name, roots)]
+
+
+def _values(column: pd.Series | pd.Index, name, roots: set) -> list[str]:
+    """Name, type and values of a column; those that are no plain numbers one by one."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes if isinstance(column, pd.Series) else column.codes
+        return [_fingerprint(name, roots), str(column.dtype.ordered), *_columns(column.dtype.categories, roots),
+                _fingerprint(np.asarray(codes), roots)]
+    values = np.asarray(column)
+    told = json.dumps(values.tolist(), default=repr) if values.dtype.hasobject else _fingerprint(values, roots)
+    return [_fingerprint(name, roots), str(column.dtype), told]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and bytes of all files in a folder; "" if it is going."""
+    try:
+        return digest("", *(part for path in _files(folder)
+                            for part in (str(path.relative_to(folder)), path.read_bytes())))
+    except OSError:
+        return ""
 
 
 def _write(folder: Path, result) -> None:
@@ -135,5 +204,5 @@ def _read(folder: Path):
         return np.load(folder / "result.npy", allow_pickle=False)
     if (folder / "kind.json").exists():
         module, kind = json.loads((folder / "kind.json").read_text())
-        return getattr(sys.modules[module], kind).load(folder / "result.npz")
+        return getattr(importlib.import_module(module), kind).load(folder / "result.npz")
     return {path.stem[4:]: _read(path) for path in sorted(folder.glob("*.item"))}
