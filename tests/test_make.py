@@ -15,8 +15,9 @@ from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import NOTEBOOKS
 from embedllm.study import ROOT
 
-pytestmark = pytest.mark.slow
-TARGET = ["reproduce", "PRESET=smoke", "ENCODER=hashing"]
+SMOKE = ["PRESET=smoke", "ENCODER=hashing"]
+TARGET = ["reproduce", *SMOKE]
+TWO = ["02_training", *SMOKE, "SEED=7"]  # and 01, which it reads
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,42 @@ def remembered(copy: Path) -> set[str]:
     return {path.name for path in (copy / "artifacts" / "memo").iterdir()}
 
 
+def interrupted(copy: Path, arguments: list[str], run: Path) -> None:
+    """Kill make and all it started a moment after notebook 01 has finished."""
+    process = subprocess.Popen(**command(copy, *arguments), start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not (run / "01_data_preparation.done").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "02_training.done").exists()
+
+
+@pytest.mark.make
+def test_two_notebooks_survive_a_kill_and_damage(copy):
+    run, both = copy / "artifacts" / "simulated" / "smoke-hashing-s7", ["01_data_preparation", "02_training"]
+    interrupted(copy, TWO, run)
+    assert ran(copy, *TWO) == ["02_training"], "what had finished is not run again"
+    assert ran(copy, *TWO) == []
+    (copy / "src/embedllm/training.py").touch()  # a new time, the same content
+    assert ran(copy, *TWO) == []
+
+    table = run / "01_data_preparation" / "table.zip"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    (run / "02_training.d").write_bytes(b"\xff a line that make cannot read\n")
+    (run / "inputs" / "02_training.sha").write_bytes(b"")
+    assert ran(copy, *TWO) == both
+    (run / "02_training.products").write_bytes((run / "02_training.products").read_bytes()[:40])
+    (run / "01_data_preparation.done").write_bytes(b"")
+    assert ran(copy, *TWO) == both
+    assert ran(copy, *TWO) == []
+
+
+@pytest.mark.slow
 def test_only_what_changed_runs_again(copy):
     assert ran(copy, "-j2", *TARGET) == list(NOTEBOOKS)
     began = time.perf_counter()
@@ -80,21 +117,14 @@ def test_only_what_changed_runs_again(copy):
     assert ran(copy, *TARGET) == [], "runs do not overwrite each other"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(copy):
     arguments = [*TARGET, "SEED=2"]
-    process = subprocess.Popen(**command(copy, *arguments), start_new_session=True)
-    run = copy / "artifacts" / "simulated" / "smoke-hashing-s2"
-    for _ in range(600):
-        if (run / "01_data_preparation.done").exists():
-            break
-        time.sleep(0.1)
-    time.sleep(2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (run / "02_training.done").exists()
+    interrupted(copy, arguments, copy / "artifacts" / "simulated" / "smoke-hashing-s2")
     assert ran(copy, "-j2", *arguments) == [name for name in NOTEBOOKS if name != "01_data_preparation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_models", "n_benchmarks"), [(9, 3), (4, 1)])
 def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path, n_models, n_benchmarks):
     write_directory(tmp_path, n_models, n_questions=240, graded=True, missing=0.1, n_benchmarks=n_benchmarks)
@@ -102,6 +132,7 @@ def test_all_notebooks_run_on_graded_scores_of_unknown_models(copy, tmp_path, n_
     assert ran(copy, "-j2", *TARGET, *own) == list(NOTEBOOKS)
 
 
+@pytest.mark.slow
 def test_all_notebooks_run_on_a_pool_with_every_flaw(copy):
     smoke = (copy / "notebooks" / "presets" / "smoke.yaml").read_text()
     flawed = smoke.replace("PRESET: smoke", "PRESET: flawed") + "GRADED: true\nMISSING: 0.4\nREPEATED: 0.2\n"

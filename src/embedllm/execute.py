@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -17,21 +16,23 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from embedllm import products
+from embedllm.files import ROOT, digest, shown, write
 from embedllm.parameters import NOTEBOOKS, ParameterError, Parameters, read
+from embedllm.products import StudyError
 from embedllm.study import (
     ARTIFACTS,
     FIGURES,
     PRESETS,
-    ROOT,
     base_folder,
     check_data_dir,
     data_dir,
     figure_folder,
     read_preset,
-    shown,
 )
 
 SOURCE = ROOT / "src" / "embedllm"
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def write_inputs(p: Parameters, run: Path) -> None:
@@ -45,7 +46,9 @@ def write_inputs(p: Parameters, run: Path) -> None:
         code = "\n".join("".join(cell["source"]) for cell in cells)
         _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
     for path in SOURCE.rglob("*.py"):
-        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", path.read_text())
+        beside = [other for other in sorted(path.parent.iterdir()) if other.is_file() and other.suffix != ".py"]
+        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha",
+                          digest(*(file.read_bytes() for file in [path, *beside])))
     measured = sorted((ROOT / "figures" / "bench").glob("*.csv"))
     _write_if_changed(ARTIFACTS / "inputs" / "bench.sha", "".join(path.read_text() for path in measured))
     preset = PRESETS / f"{p.PRESET}.yaml"
@@ -54,6 +57,30 @@ def write_inputs(p: Parameters, run: Path) -> None:
              for path in sorted(folder.rglob("*")) if path.is_file() and p.DATA_DIR]  # downloads are pinned
     text = preset.read_text() if preset.exists() else ""
     _write_if_changed(run / "inputs" / "parameters.sha", "\n".join([text, str(folder), *files]))
+
+
+def distrust_damaged(run: Path, figures: Path) -> None:
+    """Delete what was cut short or changed in a run with the stamp of its notebook, so that make runs that again.
+
+    Looks at products and their manifests, stamps, figures, and the dependency files, of which make could not read a
+    damaged one.
+    """
+    for path in run.glob("*.d"):
+        first, _, rest = path.read_bytes().partition(b"\n")
+        if first != f"# {digest(rest)}".encode():
+            path.unlink()
+    for name in NOTEBOOKS:
+        stamp, manifest, reason = run / f"{name}.done", run / f"{name}.products", None
+        if manifest.exists() and (bad := products.damaged(run, name)):
+            products.discard(run, name)
+            reason = bad
+        elif stamp.exists():
+            cut = [path for path in figures.glob(f"{name[:2]}_*.png") if not path.read_bytes().endswith(PNG_END)]
+            missing = [path for path in (manifest, run / f"{name}.d") if not path.exists()]
+            reason = next(iter([*cut, *missing]), None if _timing(stamp) else stamp)
+        if reason:
+            stamp.unlink(missing_ok=True)
+            print(f"{shown(reason)} was damaged or deleted: notebook {name} runs again")
 
 
 def run_notebook(name: str, p: Parameters, run: Path) -> None:
@@ -69,27 +96,27 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     path = ROOT / "notebooks" / f"{name}.ipynb"
     values = {n: v for n, v in (read_preset(p.PRESET) | p.told).items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
-    partial, failed = run / f"{name}.partial.ipynb", run / f"{name}.failed.ipynb"
+    partial, failed = run / f"{name}.{os.getpid()}.partial.ipynb", run / f"{name}.failed.ipynb"
     began = time.perf_counter()
     try:
         papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
                                    log_output=False, kernel_name="python3",
                                    extra_arguments=["--log-level=50"])  # no notes on how kernels talk and stop
+        seconds = time.perf_counter() - began
+        notebook = clean(json.loads(partial.read_text()))
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
         sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n"
                  f"(the notebook as far as it came: {shown(failed)})")
-    seconds = time.perf_counter() - began
-    notebook = clean(json.loads(partial.read_text()))
-    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial, run / f"{name}.ipynb")
+    finally:
+        partial.unlink(missing_ok=True)
+    write(run / f"{name}.ipynb", json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     failed.unlink(missing_ok=True)
-    (run / f"{name}.seconds").write_text(f"{seconds:.1f}\n")
-    modules = (run / f"{name}.modules").read_text().split()
-    depends = [shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in modules]
-    stamp = shown(run / f"{name}.done")
-    (run / f"{name}.d").write_text(f"{stamp}: {' '.join(depends)}\n" + "".join(f"{d}:\n" for d in depends))
-    (run / f"{name}.done").touch()
+    used, stamp = json.loads((run / f"{name}.used").read_text()), run / f"{name}.done"
+    depends = [shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in used["modules"]]
+    rules = f"{shown(stamp)}: {' '.join(depends)}\n" + "".join(f"{path}:\n" for path in depends)
+    write(run / f"{name}.d", f"# {digest(rules)}\n{rules}")
+    write(stamp, json.dumps({"seconds": round(seconds, 1), "read_back": used["read_back"]}))
     print(f"{name}  {seconds:.0f} s", flush=True)
 
 
@@ -111,11 +138,12 @@ def summarise(run: Path, figures: Path) -> None:
 
     The times are kept only if every notebook computed everything: reading results back says nothing.
     """
-    seconds = pd.Series({name: float((run / f"{name}.seconds").read_text()) for name in NOTEBOOKS})
+    timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
     write_gallery(figures)
-    if not any(int((run / f"{name}.read_back").read_text()) for name in NOTEBOOKS):
-        times = seconds.rename_axis("notebook").rename("seconds").reset_index()
-        times.to_csv(figures / "timing_notebooks.csv", index=False)
+    if not timing["read_back"].any():
+        times = timing["seconds"].rename_axis("notebook").reset_index()
+        write(figures / "timing_notebooks.csv", times.to_csv(index=False))
+    seconds = timing["seconds"]
     for name, value in seconds.items():
         print(f"  {name:<28}{value:6.0f} s")
     print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {shown(figures)}/README.md   "
@@ -136,7 +164,7 @@ def write_gallery(figures: Path) -> None:
                   f"{caption} {source}{files}.", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
-    (figures / "README.md").write_text("\n".join(lines))
+    write(figures / "README.md", "\n".join(lines))
 
 
 def publish(run: Path) -> None:
@@ -148,7 +176,7 @@ def publish(run: Path) -> None:
         The finished default run of the simulated pool.
     """
     for name in NOTEBOOKS:
-        (ROOT / "notebooks" / f"{name}.ipynb").write_text((run / f"{name}.ipynb").read_text())
+        write(ROOT / "notebooks" / f"{name}.ipynb", (run / f"{name}.ipynb").read_bytes())
     readme = ROOT / "README.md"
     text = readme.read_text()
     for mark, table in readme_tables().items():
@@ -156,7 +184,7 @@ def publish(run: Path) -> None:
         if not pattern.search(text):
             sys.exit(f"publish: README.md has no place for the table {mark}")
         text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
-    readme.write_text(text)
+    write(readme, text)
 
 
 def readme_tables() -> dict[str, str]:
@@ -194,11 +222,19 @@ def _markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(str(value) for value in row) + " |" for row in rows)
 
 
+def _timing(stamp: Path) -> dict[str, float]:
+    """Seconds that a notebook took and how many results it read back; empty if the stamp is not whole."""
+    try:
+        timing = json.loads(stamp.read_bytes())
+        return {name: float(timing[name]) for name in ("seconds", "read_back")}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
 def _write_if_changed(path: Path, text: str) -> None:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if not path.exists() or path.read_text() != digest:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(digest)
+    content = digest(text).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write(path, content)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -221,6 +257,10 @@ def main(arguments: list[str] | None = None) -> None:
     run = base_folder(p)
     if action == "inputs":
         write_inputs(p, run)
+        try:
+            distrust_damaged(run, figure_folder(p))
+        except StudyError as error:
+            sys.exit(f"error: {error}")
     elif action == "run":
         run_notebook(notebook, p, run)
     elif action == "summary":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,25 +15,22 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from embedllm import encoders
+from embedllm import encoders, products
 from embedllm.catalog import ENCODERS, SOURCES
+from embedllm.files import ROOT, digest, shown, write
 from embedllm.memo import Memory
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import ParameterError, Parameters, read
+from embedllm.products import StudyError
 from embedllm.sources import directory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
 FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
 PRESETS = ROOT / "notebooks" / "presets"
 TABLE = "01_data_preparation"  # the notebook that everything else starts from
-
-
-class StudyError(RuntimeError):
-    """Something an earlier notebook should have left is not there."""
 
 
 @dataclass
@@ -82,14 +77,23 @@ class Run:
         Raises
         ------
         StudyError
-            If that notebook has not finished; the message is the command that runs it.
+            If that notebook has not finished, or if a file it left is damaged (then all of them are deleted); the
+            message is the command that runs it.
         """
+        told = "".join(f" {name}={value}" for name, value in self.parameters.told.items())
         for folder in (self.folder, self.base):
             manifest = folder / f"{notebook}.products"
-            if manifest.exists():
-                self.inputs[notebook] = hashlib.sha256(manifest.read_bytes()).hexdigest()
-                return folder / notebook
-        told = "".join(f" {name}={value}" for name, value in self.parameters.told.items())
+            if not manifest.exists():
+                continue
+            found = digest(manifest.read_bytes())
+            if self.inputs.get(notebook) != found:  # not checked yet
+                if bad := products.damaged(folder, notebook):
+                    products.discard(folder, notebook)
+                    command = f"make reproduce{told}" if folder == self.base else "run it again with the same values"
+                    raise StudyError(f"{shown(bad)} was damaged, so all that notebook {notebook} left was deleted: "
+                                     f"{command}")
+                self.inputs[notebook] = found
+            return folder / notebook
         raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}")
 
     def table(self) -> OutcomeMatrix:
@@ -132,36 +136,21 @@ class Run:
         from embedllm import figures
 
         self.drawn.add(name)
-        self.figures.mkdir(parents=True, exist_ok=True)
-        (self.figures / f"{name}.csv").write_text(figures.to_csv(table))
+        write(self.figures / f"{name}.csv", figures.to_csv(table))
 
     def finish(self) -> None:
         """Declare the products whole: write their manifest, kept as it is if nothing changed.
 
-        Also removes figures that an earlier run of this notebook drew and this one did not, and lists
-        the modules that were really used, for make.
+        Also removes figures that an earlier run of this notebook drew and this one did not, lists the modules that
+        were really used, for make, and lets other processes run the notebook.
         """
         for path in self.figures.glob(f"{self.notebook[:2]}_*"):
             if path.stem not in self.drawn:
                 path.unlink()
-        manifest = {
-            "parameters": self.parameters.model_dump(),
-            "inputs": self.inputs,
-            "products": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-                         for path in sorted(self.products.glob("*"))},
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        final = self.folder / f"{self.notebook}.products"
-        former = final.with_suffix(".former")
-        text = json.dumps(manifest, indent=1)
-        if former.exists() and former.read_text() == text:
-            os.replace(former, final)  # keeps its time, so that nothing downstream reruns
-        else:
-            final.write_text(text)
-            former.unlink(missing_ok=True)
-        used = sorted(_module_files())
-        (self.folder / f"{self.notebook}.modules").write_text("\n".join(used) + "\n")
-        (self.folder / f"{self.notebook}.read_back").write_text(f"{self.memory.read_back}\n")
+        products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
+        used = {"modules": sorted(_module_files()), "read_back": self.memory.read_back}
+        write(self.folder / f"{self.notebook}.used", json.dumps(used))
+        products.release(self.folder, self.notebook)
         root = FIGURES if self.figures.is_relative_to(FIGURES) else ARTIFACTS
         print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
         if self.folder != self.base and self.products.exists():
@@ -183,6 +172,8 @@ def start(notebook: str, namespace: dict) -> Run:
     ------
     ParameterError
         For an unknown name, a value out of range, a preset or directory that is not there.
+    StudyError
+        If another process runs this notebook of this run.
     """
     values = {name: value for name, value in namespace.items() if name.isupper()}
     preset = read_preset(values.get("PRESET", "default"))
@@ -193,14 +184,10 @@ def start(notebook: str, namespace: dict) -> Run:
     overrides = {n: v for n, v in p.model_dump().items() if v != getattr(expected, n)}
     folder = base = base_folder(p)
     if overrides:
-        digest = hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
-        folder = base.with_name(f"{base.name}-{digest}")
+        folder = base.with_name(f"{base.name}-{digest(json.dumps(overrides, sort_keys=True))[:8]}")
     run = Run(notebook, p, folder, base, folder / "figures" if overrides else figure_folder(p))
-    manifest = folder / f"{notebook}.products"
-    if manifest.exists():
-        os.replace(manifest, manifest.with_suffix(".former"))
-    (folder / f"{notebook}.done").unlink(missing_ok=True)  # until it finishes, make has to run it again
-    shutil.rmtree(run.products, ignore_errors=True)
+    products.hold(folder, notebook)
+    products.withdraw(folder, notebook)
     from embedllm import figures  # late, so that a wrong parameter is told before seaborn loads
 
     figures.use_style()
@@ -288,11 +275,6 @@ def read_preset(name: str) -> dict:
             "names the run by it; give it to make or to papermill -p"
         )
     return values
-
-
-def shown(path: Path) -> str:
-    """A path as make and a reader want it: relative to the repository where it lies inside."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _number(value: float) -> str:
