@@ -84,6 +84,28 @@ def damaged(draw, content: bytes) -> bytes:
     return bytes(changed)
 
 
+def flipped(paths, number, seed=0):
+    """One bit changed at a time, all over some files: (path, damaged content)."""
+    rng = np.random.default_rng(seed)
+    paths = sorted(paths)
+    for turn in range(number):
+        path = paths[turn % len(paths)] if turn < len(paths) else paths[rng.integers(len(paths))]
+        content = bytearray(path.read_bytes())
+        content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        yield path, bytes(content)
+
+
+def same(one, other) -> bool:
+    """Whether two results are equal to the last bit."""
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, pd.DataFrame | pd.Series):
+        return one.equals(other)
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    return same(vars(one), vars(other)) if hasattr(one, "__dict__") else one == other
+
+
 def read_or_refuse(load, path) -> OutcomeMatrix | None:
     """What a reader makes of whatever lies in a folder: a table, or None after one sentence that names the place."""
     try:

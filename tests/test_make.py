@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_directory
+from conftest import flipped, same, write_directory
 
+from embedllm import products
+from embedllm.files import digest
+from embedllm.memo import Memory
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.parameters import NOTEBOOKS
 from embedllm.study import ROOT
@@ -122,6 +125,38 @@ def test_a_killed_run_goes_on_where_it_was(copy):
     arguments = [*TARGET, "SEED=2"]
     interrupted(copy, arguments, copy / "artifacts" / "simulated" / "smoke-hashing-s2")
     assert ran(copy, "-j2", *arguments) == [name for name in NOTEBOOKS if name != "01_data_preparation"]
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_of_a_finished_run_is_trusted(copy):
+    """129 flips all over the remembered results, products and manifests of a run at smoke size."""
+    ran(copy, "-j2", *TARGET)
+    memory, run = Memory(copy / "artifacts" / "memo"), copy / "artifacts" / "simulated" / "smoke-hashing-s0"
+    remembered = [path for path in memory.folder.rglob("*") if path.is_file()]
+    left = [path for name in NOTEBOOKS for path in [run / f"{name}.products", *(run / name).glob("*")]]
+    names = sorted(str(path.relative_to(copy)) for path in remembered + left)
+    assert len(names) > 30
+    trusted = 0
+    for path, content in flipped(remembered + left, 129, seed=int(digest(*names)[:8], 16)):
+        original = path.read_bytes()
+        if path in left:
+            path.write_bytes(content)
+            name = path.stem if path.suffix == ".products" else path.parent.name
+            trusted += products.damaged(run, name) is None
+            path.write_bytes(original)
+            continue
+        folder = memory.folder / path.relative_to(memory.folder).parts[0]
+        stem, kept = folder.name.rpartition("-")[0], copy / "kept"
+        shutil.copytree(folder, kept)
+        expected = memory.recall(stem)
+        path.write_bytes(content)
+        found = memory.recall(stem)
+        trusted += found is not None and not same(found, expected)
+        shutil.rmtree(folder, ignore_errors=True)
+        kept.rename(folder)
+    print(f"{trusted} of 129 flips in {len(names)} files trusted")
+    assert trusted == 0
+    assert ran(copy, *TARGET) == []
 
 
 @pytest.mark.slow

@@ -25,19 +25,19 @@ class StudyError(RuntimeError):
     """What an earlier notebook should have left is missing or damaged, or another process is at work on it."""
 
 
-def hold(folder: Path, notebook: str, patience: float = PATIENCE) -> None:
+def hold(folder: Path, notebook: str, patience: float | None = None) -> None:
     """Take a notebook of a run for this process, until `release` or its end; taking it twice is once.
 
     Raises
     ------
     StudyError
-        If another process has it and keeps it for `patience` seconds.
+        If another process has it and keeps it for `patience` seconds, default `PATIENCE`.
     """
     path = folder / f"{notebook}.lock"
     if path in _held:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    file, deadline = path.open("a+"), time.monotonic() + patience
+    file, deadline = path.open("a+"), time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
