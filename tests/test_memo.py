@@ -14,20 +14,41 @@ import pandas as pd
 import pytest
 from conftest import flipped, make_table, same
 
-from embedllm import closure, memo, networks
+from embedllm import catalog, closure, memo, networks
 from embedllm.factorization import Factorization
 from embedllm.memo import Memory
 
 SOURCE = Path(closure.__file__).parent
 USERS = {  # what notebooks remember, and whether networks.TwoLayer is behind it
-    "experiments.train": False, "ladder.forecast": True, "ladder.cross_fit": True, "experiments.learning_curve": True,
-    "probes.size_communities": False,
+    "networks.TwoLayer": True, "experiments.train": False, "ladder.fitted_forecasts": False,
+    "experiments.learning_curve": False, "probes.size_communities": False,
 }
+# Forecasts of the whole catalog on a small table, through a memory in the folder of argv: which were computed?
+FORECASTS = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from conftest import make_parts
+from embedllm import catalog, ladder
+from embedllm.memo import Memory
+
+memory, computed = Memory(Path(sys.argv[1])), []
+rng = np.random.default_rng(0)
+parts = make_parts(rng.standard_normal((8, 200)), rng.standard_normal((200, 4)))
+for entry in [entry for entry in catalog.FORECASTERS.values() if not entry.members]:
+    quick = replace(entry, grid={name: values[:1] for name, values in entry.grid.items()})
+    before = memory.read_back
+    ladder.forecast(parts, [quick], memory.remember, seed=0, epochs=2, dim=2)
+    computed += [entry.name] * (memory.read_back == before)
+print(json.dumps(computed))
+"""
 
 
-def run(folder: Path, code: str):
-    """What a process prints as JSON that has the package of a folder."""
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(folder)},
+def run(folder: Path, code: str, *arguments: str):
+    """What a process prints as JSON that has the package of a folder, and the helpers of the tests."""
+    path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=os.environ | {"PYTHONPATH": path},
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -58,6 +79,25 @@ def test_a_change_moves_the_keys_of_its_users_and_no_other(package):
     replace(module, "hidden: int = 64", "hidden: int = 65")
     moved = [one != other for one, other in zip(before, run(package, code), strict=True)]
     assert dict(zip(USERS, moved, strict=True)) == USERS
+
+
+def test_a_change_in_one_forecaster_computes_its_forecasts_anew_and_no_others(package, tmp_path):
+    def computed() -> set[str]:
+        return set(run(package, FORECASTS, str(tmp_path / "memo")))
+
+    alone = {name: entry for name, entry in catalog.FORECASTERS.items() if not entry.members}
+    assert computed() == {*alone}
+    assert computed() == set()
+    factorizations = {name for name, entry in alone.items() if entry.path.endswith(".Factorization")}
+    for module, old, new, users in (
+        ("networks", "hidden: int = 64", "hidden: int = 32", {"two-layer network"}),
+        ("catalog", "#E69F00", "#E69F01", set()),
+        ("catalog", '"weight_decay": (1e-6, ', '"weight_decay": (2e-6, ', {"2PL with text"}),
+        ("training", "TINY, SETTLE = 1e-30, 100", "TINY, SETTLE = 1e-30, 90", factorizations | {
+            "2PL with text", "MIRT with text", "two-layer network"}),
+    ):
+        replace(package / "embedllm" / f"{module}.py", old, new)
+        assert computed() == users, (module, new)
 
 
 MODULES = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,7 +15,6 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from embedllm import catalog
 from embedllm.outcomes import OutcomeMatrix
 
 FORMAT = 1  # of saved files
@@ -160,12 +161,13 @@ def _unpacked(value, arrays: dict[str, np.ndarray]):
     if "frame" in value:
         return pd.DataFrame({name: _unpacked(item, arrays) for name, item in value["frame"].items()})
     if "class" in value:
-        module = value["class"].rpartition(".")[0]
-        if module.split(".")[0] != __package__ and module not in {
-            entry.path.rpartition(".")[0] for entry in catalog.FORECASTERS.values()
-        }:
-            raise ForecasterError(f"{value['class']} is no class of this package or its catalog")
-        thing = catalog.code(value["class"])(**_unpacked(value["settings"], arrays))
+        module, _, name = value["class"].rpartition(".")
+        if module.split(".")[0] == __package__:
+            importlib.import_module(module)
+        kind = getattr(sys.modules.get(module), name, None)  # a class from elsewhere is taken only if it was imported
+        if not hasattr(kind, "LEARNED"):
+            raise ForecasterError(f"{value['class']} is no forecaster known here: import its module first")
+        thing = kind(**_unpacked(value["settings"], arrays))
         for name, item in _unpacked(value["learned"], arrays).items():
             setattr(thing, name, item)
         return thing
