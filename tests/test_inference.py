@@ -66,7 +66,7 @@ def test_interval_equals_brute_force_resampling(rng):
     values[3] = np.nan
     weights = bootstrap_weights(Design(np.repeat([0, 1], 6)), 300, rng)
     means = [np.nanmean(np.repeat(values, row)) for row in weights]
-    np.testing.assert_allclose(interval(values, weights, 0.9), np.quantile(means, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(interval(values, weights), np.quantile(means, [0.025, 0.975]), rtol=1e-12)
     assert np.isnan(interval(np.full(12, np.nan), weights)).all()
 
 

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.inference import ratios
 from embedllm.metrics import (
     CLIP,
     THRESHOLD,
@@ -103,9 +104,10 @@ def reliability(
         np.bincount(question * n_bins + bins, values, observed.shape[1] * n_bins).reshape(-1, n_bins)
         for values in (None, p, s)  # sums in each question and bin: (n_questions, n_bins)
     )
-    score, low, high = _ratios(totals, cells, weights)
-    table = pd.DataFrame({"bin": np.arange(1, n_bins + 1), "forecast": _ratio(forecasts.sum(0), cells.sum(0)),
-                          "score": score, "low": low, "high": high, "cells": cells.sum(axis=0)})
+    forecast, *_ = ratios(forecasts, cells, weights)
+    score, low, high = ratios(totals, cells, weights)
+    table = pd.DataFrame({"bin": np.arange(1, n_bins + 1), "forecast": forecast, "score": score, "low": low,
+                          "high": high, "cells": cells.sum(axis=0)})
     return table[table["cells"] > 0].reset_index(drop=True)
 
 
@@ -164,7 +166,7 @@ def breakdown(
         if name != reference:
             parts = values(name) - base
             known = ~np.isnan(parts)
-            value, low, high = _ratios(np.nan_to_num(parts), known, weights)
+            value, low, high = ratios(np.nan_to_num(parts), known, weights)
             tables.append(pd.DataFrame({"forecaster": name, by: means.index[order], "value": value, "low": low,
                                         "high": high, "n_questions": known.sum(axis=0)}))
     return pd.concat(tables, ignore_index=True)
@@ -207,20 +209,7 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
                  "estimation": (loss - losses[TEXT], one),
                  "recovered": (losses[ADDITIVE] - loss, losses[ADDITIVE] - losses[TEXT])}
         numerators, denominators = (np.stack(sides, axis=1) for sides in zip(*parts.values(), strict=True))
-        value, low, high = _ratios(numerators, denominators, weights)
+        value, low, high = ratios(numerators, denominators, weights)
         tables.append(pd.DataFrame({"forecaster": name, "quantity": list(parts), "value": value, "low": low,
                                     "high": high}))
     return pd.concat(tables, ignore_index=True)
-
-
-def _ratios(numerators: np.ndarray, denominators: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Ratios of sums over questions with their intervals; (n_questions, k) twice to three of shape (k,)."""
-    weights = weights.astype(np.float64, copy=False)  # a product of floats is one call of BLAS, of integers a loop
-    resampled = pd.DataFrame(_ratio(weights @ numerators, weights @ denominators))
-    low, high = resampled.quantile([0.025, 0.975]).to_numpy()  # leaves out resamples without a value
-    return _ratio(numerators.sum(axis=0), denominators.sum(axis=0)), low, high
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The quotient, NaN where the denominator is not positive."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)

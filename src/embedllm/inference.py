@@ -46,28 +46,45 @@ def bootstrap_weights(design: Design, n_resamples: int, rng: np.random.Generator
     return counts[:, unit]
 
 
-def interval(values: np.ndarray, weights: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of per-question values.
+def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of per-question values.
 
     Parameters
     ----------
     values : ndarray, shape (n_questions,)
         NaN questions are left out of sums and counts.
-    weights : ndarray of int, shape (n_resamples, n_questions)
+    weights : ndarray, shape (n_resamples, n_questions)
         From `bootstrap_weights`.
-    level : float
-        Coverage, in (0, 1).
 
     Returns
     -------
     low, high : float
         NaN if no question has a value.
     """
-    known = ~np.isnan(values)
-    kept = weights[:, known]
-    counts = kept.sum(axis=1)
-    means = np.divide(kept @ values[known], counts, out=np.full(len(kept), np.nan), where=counts > 0)
-    return _percentiles(means, level)
+    known = ~np.isnan(values)[:, None]
+    _, (low,), (high,) = ratios(np.nan_to_num(values)[:, None], known, weights)
+    return float(low), float(high)
+
+
+def ratios(
+    numerators: np.ndarray, denominators: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ratios of sums over questions with their 95 % percentile bootstrap intervals.
+
+    Parameters
+    ----------
+    numerators, denominators : ndarray, shape (n_questions, k)
+    weights : ndarray, shape (n_resamples, n_questions)
+        From `bootstrap_weights`.
+
+    Returns
+    -------
+    value, low, high : ndarray, shape (k,), float64
+        NaN where the denominators sum to zero or less; resamples in which they do are left out.
+    """
+    weights = weights.astype(np.float64, copy=False)  # a product of floats is one call of BLAS, of integers a loop
+    low, high = _percentiles(_ratio(weights @ numerators, weights @ denominators))
+    return _ratio(numerators.sum(axis=0), denominators.sum(axis=0)), low, high
 
 
 def summarise(
@@ -101,7 +118,7 @@ def summarise(
             if metric == "auc":
                 scores = targets(table, metric)
                 value = auc(probabilities, scores)
-                low, high = _percentiles(auc(probabilities, scores, weights))
+                (low,), (high,) = _percentiles(auc(probabilities, scores, weights))
             else:
                 values = per_question(table, probabilities, metric)
                 value, (low, high) = np.nanmean(values), interval(values, weights)
@@ -326,13 +343,14 @@ def _sign_flip_p(values: np.ndarray, groups: np.ndarray, n_permutations: int, rn
     return (1 + extreme) / (1 + n_permutations)
 
 
-def _percentiles(resampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The middle `level` of a bootstrap distribution; resamples without a value are left out."""
-    resampled = resampled[~np.isnan(resampled)]
-    if not len(resampled):
-        return float("nan"), float("nan")
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where the denominator is not positive."""
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def _percentiles(resampled: np.ndarray) -> np.ndarray:
+    """The ends of the middle 95 % of each column of resamples, (2, k); resamples without a value are left out."""
+    return pd.DataFrame(resampled).quantile([ALPHA / 2, 1 - ALPHA / 2]).to_numpy()
 
 
 def _detectable(se, n_tests: int = 1):
