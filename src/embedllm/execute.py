@@ -45,10 +45,11 @@ def write_inputs(p: Parameters, run: Path) -> None:
         cells = json.loads(path.read_text())["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells)
         _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
+    data = [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     for path in SOURCE.rglob("*.py"):
-        beside = [other for other in sorted(path.parent.iterdir()) if other.is_file() and other.suffix != ".py"]
-        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha",
-                          digest(*(file.read_bytes() for file in [path, *beside])))
+        text = path.read_text()
+        named = [file.read_bytes() for file in sorted(data) if file.name in text]
+        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", digest(text, *named))
     measured = sorted((ROOT / "figures" / "bench").glob("*.csv"))
     _write_if_changed(ARTIFACTS / "inputs" / "bench.sha", "".join(path.read_text() for path in measured))
     preset = PRESETS / f"{p.PRESET}.yaml"

@@ -37,6 +37,7 @@ from embedllm import catalog, encoders, figures, ladder, routing
 from embedllm.baselines import KNearestNeighbours
 from embedllm.execute import write_gallery
 from embedllm.factorization import Factorization
+from embedllm.files import write
 from embedllm.outcomes import PARTS, OutcomeMatrix, Parts, split
 from embedllm.sources.simulated import simulate
 from embedllm.study import ARTIFACTS, FIGURES
@@ -363,11 +364,10 @@ def measure() -> dict:
 
 def report(measured: dict, folder: Path) -> None:
     """Write the tables and figures of what `measure` found."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures.use_style()
 
     def table(name: str, content: pd.DataFrame) -> None:
-        (folder / f"{name}.csv").write_text(figures.to_csv(content))
+        write(folder / f"{name}.csv", figures.to_csv(content))
 
     default, wide, knn, route = (measured[name] for name in ("default", "wide", "neighbours", "selections"))
     published, wide_published = measured["published"], measured["wide published"]
