@@ -294,6 +294,19 @@ def test_an_argument_that_nothing_identifies_is_refused(tmp_path):
         Memory(tmp_path).remember(first, object())
 
 
+def test_a_function_without_a_file_is_refused(tmp_path):
+    code = """
+import json, pathlib, sys
+from embedllm.memo import Memory
+try:
+    Memory(pathlib.Path(sys.argv[0])).remember(lambda: None)
+except Exception as error:
+    print(json.dumps(f"{type(error).__name__}: {error}"))
+"""
+    assert run(SOURCE.parent, code) == (
+        "CodeError: <lambda> of __main__ stands in no file that can be read: move it into a module")
+
+
 def results():
     return {"a table": pd.DataFrame({"x": [1.5, 2.5], "y": ["b", None]}, index=["r", "s"]), "array": np.arange(12.0)}
 

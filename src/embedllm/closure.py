@@ -107,10 +107,13 @@ def code(roots: Iterable[tuple[str, str]]) -> Code:
     Raises
     ------
     CodeError
-        For a relative import in a module that is used.
+        For a relative import in a module that is used, or a definition that stands in no file.
     """
     waiting: list[Place] = [(module, tuple(name.split("."))) for module, name in roots]
     home = {module for module, _ in waiting}  # tests remember functions of their own
+    for module, chain in waiting:
+        if _path(module, home) is None:
+            raise CodeError(f"{'.'.join(chain)} of {module} stands in no file that can be read: move it into a module")
     modules: dict[str, Module | None] = {}
 
     def load(name: str) -> Module | None:
