@@ -25,7 +25,7 @@ NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model
              06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
-.PHONY: help setup reproduce $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab publish clean distclean weights-mpnet
+.PHONY: help setup reproduce $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -107,6 +107,9 @@ lock:  ## pin every package anew (needs uv)
 
 lab: $(SETUP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir . notebooks
+
+cells: $(SETUP)  ## write the notebooks' parameter cells anew, after a change of parameters or catalog
+	@$(EXECUTE) cells
 
 publish:  ## make the default run's notebooks the committed ones, write the README's tables
 	@$(MAKE) --no-print-directory reproduce DATASET=simulated DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedllm.execute import clean
-from embedllm.parameters import NOTEBOOKS, Parameters
+from embedllm.parameters import NOTEBOOKS, Parameters, cell
 from embedllm.study import PRESETS, ROOT, read_preset
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,15 +56,12 @@ def test_every_notebook_is_known_to_the_study():
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_the_tagged_cell_repeats_the_defaults(path):
     cells = json.loads(path.read_text())["cells"]
-    tagged = [cell for cell in cells if cell["metadata"].get("tags") == ["parameters"]]
-    assert len(tagged) == 1
+    [tagged] = [one for one in cells if one["metadata"].get("tags") == ["parameters"]]
+    source = "".join(tagged["source"])
+    assert source == cell(path.stem), "make cells"
     values: dict = {}
-    exec("".join(tagged[0]["source"]), {}, values)
-    known = NOTEBOOKS[path.stem]
-    assert values == known().model_dump()
-    for line in "".join(tagged[0]["source"]).splitlines():
-        name, comment = line.split(" = ")[0], line.split("# ")[1]
-        assert comment.startswith(known.model_fields[name].description), f"{name}: comment and description differ"
+    exec(source, {}, values)
+    assert values == NOTEBOOKS[path.stem]().model_dump()
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

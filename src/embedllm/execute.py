@@ -1,6 +1,6 @@
 """Running notebooks for make: what they depend on, execution, the gallery, publication.
 
-``python -m embedllm.execute inputs|run|summary|publish`` with the options of `main`.
+``python -m embedllm.execute inputs|run|summary|publish|cells`` with the options of `main`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 from embedllm import products
 from embedllm.files import ROOT, digest, shown, write
-from embedllm.parameters import NOTEBOOKS, ParameterError, Parameters, read
+from embedllm.parameters import NOTEBOOKS, ParameterError, Parameters, cell, read
 from embedllm.products import StudyError
 from embedllm.study import (
     ARTIFACTS,
@@ -43,7 +43,7 @@ def write_inputs(p: Parameters, run: Path) -> None:
     """
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
-        code = "\n".join("".join(cell["source"]) for cell in cells)
+        code = "\n".join("".join(one["source"]) for one in cells)
         _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
     data = [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     for path in SOURCE.rglob("*.py"):
@@ -125,12 +125,12 @@ def clean(notebook: dict) -> dict:
     """Drop what differs between two equal runs: times, papermill's notes, progress bars, random ids."""
     kernel = notebook["metadata"]["kernelspec"]
     notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    for position, cell in enumerate(notebook["cells"]):
-        tags = cell["metadata"].get("tags", [])
-        cell["metadata"] = {"tags": tags} if tags else {}
-        cell["id"] = f"cell-{position:02}"
-        if cell["cell_type"] == "code":
-            cell["outputs"] = [out for out in cell["outputs"] if out.get("name") != "stderr"]
+    for position, one in enumerate(notebook["cells"]):
+        tags = one["metadata"].get("tags", [])
+        one["metadata"] = {"tags": tags} if tags else {}
+        one["id"] = f"cell-{position:02}"
+        if one["cell_type"] == "code":
+            one["outputs"] = [out for out in one["outputs"] if out.get("name") != "stderr"]
     return notebook
 
 
@@ -166,6 +166,16 @@ def write_gallery(figures: Path) -> None:
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     write(figures / "README.md", "\n".join(lines))
+
+
+def write_cells() -> None:
+    """Write the tagged cell of every notebook anew, from its parameters and the catalog."""
+    for name in NOTEBOOKS:
+        path = ROOT / "notebooks" / f"{name}.ipynb"
+        notebook = json.loads(path.read_text())
+        [tagged] = [one for one in notebook["cells"] if "parameters" in one["metadata"].get("tags", [])]
+        tagged["source"] = cell(name).splitlines(keepends=True)
+        write(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 
 def publish(run: Path) -> None:
@@ -241,7 +251,7 @@ def _write_if_changed(path: Path, text: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Command line; every parameter that names a run is an option."""
     parser = argparse.ArgumentParser(prog="python -m embedllm.execute", description=__doc__)
-    parser.add_argument("action", choices=["inputs", "run", "summary", "publish"])
+    parser.add_argument("action", choices=["inputs", "run", "summary", "publish", "cells"])
     parser.add_argument("notebook", nargs="?", choices=list(NOTEBOOKS))
     for name, info in Parameters.model_fields.items():
         parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, default=info.default,
@@ -266,6 +276,8 @@ def main(arguments: list[str] | None = None) -> None:
         run_notebook(notebook, p, run)
     elif action == "summary":
         summarise(run, figure_folder(p))
+    elif action == "cells":
+        write_cells()
     else:
         publish(run)
 
