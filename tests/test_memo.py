@@ -311,6 +311,18 @@ def results():
     return {"a table": pd.DataFrame({"x": [1.5, 2.5], "y": ["b", None]}, index=["r", "s"]), "array": np.arange(12.0)}
 
 
+def wide():
+    index = pd.MultiIndex.from_tuples([("kNN", 0.5, "accuracy"), ("kNN", 1.0, "accuracy")],
+                                      names=["forecaster", "share", "metric"])
+    return pd.DataFrame(np.arange(6000.0).reshape(2, 3000), index, pd.Index(map(str, range(3000)), name="question_id"))
+
+
+def test_a_table_of_thousands_of_columns_is_read_back_whole_and_soon(tmp_path):
+    first, again = (Memory(tmp_path).remember(wide) for _ in range(2))
+    pd.testing.assert_frame_equal(again, first)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 200_000
+
+
 def test_no_flipped_bit_is_trusted(tmp_path):
     """A few dozen flips over the files of a remembered result, each ending in the same value again."""
     Memory(tmp_path).remember(results)

@@ -187,6 +187,10 @@ def _write(folder: Path, result) -> None:
             item = folder / f"{position:03}-{name}.item"
             item.mkdir()
             _write(item, value)
+    elif isinstance(result, pd.DataFrame) and result.shape[1] > len(result) and (result.dtypes == np.float64).all():
+        np.save(folder / "values.npy", result.to_numpy(), allow_pickle=False)  # parquet is slow on thousands of columns
+        for name, labels in (("index", result.index), ("columns", result.columns)):
+            pd.DataFrame(index=labels).to_parquet(folder / f"{name}.parquet")
     elif isinstance(result, pd.DataFrame):
         result.to_parquet(folder / "result.parquet")
     elif isinstance(result, np.ndarray):
@@ -200,6 +204,9 @@ def _write(folder: Path, result) -> None:
 def _read(folder: Path):
     if (folder / "result.parquet").exists():
         return pd.read_parquet(folder / "result.parquet")
+    if (folder / "values.npy").exists():
+        index, columns = (pd.read_parquet(folder / f"{name}.parquet").index for name in ("index", "columns"))
+        return pd.DataFrame(np.load(folder / "values.npy", allow_pickle=False), index, columns)
     if (folder / "result.npy").exists():
         return np.load(folder / "result.npy", allow_pickle=False)
     if (folder / "kind.json").exists():
