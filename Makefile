@@ -92,7 +92,7 @@ test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size
 	$(BIN)/python -m pytest -m "not slow and not make"
 
 test-make: $(SETUP)  ## an interrupted and a damaged run of two notebooks, on a copy of the repository (a minute)
-	$(BIN)/python -m pytest -m make
+	$(BIN)/python -m pytest -m make tests/test_make.py
 
 test-slow: $(SETUP)  ## the long ones: false-alarm rates, interrupted runs, make's dependencies
 	$(BIN)/python -m pytest -m slow
