@@ -62,11 +62,8 @@ $(RUN)/summary.done: $(DONE)
 	@$(EXECUTE) summary $(OPTIONS)
 	@touch $@
 
-# Beside another notebook (-j2), waiting threads must sleep: spinning ones slow both tenfold. Alone they may spin.
-SHARING = $(if $(findstring jobserver,$(MAKEFLAGS)),OMP_WAIT_POLICY=PASSIVE)
-
 $(DONE): $(RUN)/%.done: $(RUN)/inputs/%.sha $(RUN)/inputs/parameters.sha
-	@$(SHARING) $(EXECUTE) run $* $(OPTIONS)
+	@$(EXECUTE) run $* $(OPTIONS)
 
 # A manifest of products keeps its time when nothing in it changed, so that what hangs off it rests.
 $(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done

@@ -52,6 +52,8 @@ class Forecaster(Entry):
         A step is no rung of its own: it stands between two rungs in the ablation, or only in an ensemble.
     knows, tuned_on : str
         What it knows of a question; what is chosen on validation, with the number of candidates.
+    reads : {"nothing", "benchmark", "text", "text and benchmark"}
+        What of a question its forecasts depend on.
     slow : bool
         Can be left out where time is short.
     takes : tuple of str
@@ -69,6 +71,7 @@ class Forecaster(Entry):
     role: str = shown(default="baseline")
     knows: str = shown(default="")
     tuned_on: str = shown(default="-")
+    reads: str = shown(default="text")
     slow: bool = shown(default=False)
     takes: tuple[str, ...] = ()
     settings: Mapping = field(default_factory=dict)
@@ -164,9 +167,10 @@ PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
 _LOGISTIC, _FACTORISATION = "embedllm.linear.TextLogistic", "embedllm.factorization.Factorization"
 _POOL = "embedllm.pool.Pool"
 
-MODEL_MEAN = Forecaster("model mean", "embedllm.baselines.ModelMean", "#8A8A8A", role="paper", knows="nothing")
+MODEL_MEAN = Forecaster("model mean", "embedllm.baselines.ModelMean", "#8A8A8A", role="paper", knows="nothing",
+                        reads="nothing")
 BENCHMARK_MEAN = Forecaster(
-    "benchmark mean", "embedllm.benchmark_only.BenchmarkMean", "#CC79A7",
+    "benchmark mean", "embedllm.benchmark_only.BenchmarkMean", "#CC79A7", reads="benchmark",
     knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage (10)",
 )
 KNN = Forecaster(
@@ -198,7 +202,8 @@ TEXT_ONLY = Forecaster(
     tuned_on="those of its members, and their four weights",
 )
 OURS = Forecaster(
-    "pooled factorisation", _POOL, "#009E73", role="ours", members=(*TEXT_ONLY.members, BENCHMARK_MEAN),
+    "pooled factorisation", _POOL, "#009E73", role="ours", reads="text and benchmark",
+    members=(*TEXT_ONLY.members, BENCHMARK_MEAN),
     knows="its text and its benchmark: the same with the benchmark mean", tuned_on="the same, five weights",
 )
 FACTORISATION = Forecaster(
@@ -218,7 +223,7 @@ _FORECASTERS = (
     MODEL_MEAN,
     BENCHMARK_MEAN,
     Forecaster(
-        "boosted trees", "embedllm.benchmark_only.BoostedTrees", "#AD1457", slow=True,
+        "boosted trees", "embedllm.benchmark_only.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
         knows="its benchmark: size, family, kind and score of the model, score and size of the benchmark, in the "
               "manner of Xia et al. 2020 (Q3)",
         tuned_on="trees, leaves, rate (12, each at up to 200 lengths)",
@@ -317,8 +322,9 @@ POLICIES = {entry.name: entry for entry in (
 )}
 
 TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
-BOUNDS = {entry.name: entry for entry in (  # known where the pool is simulated
+DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, known where the pool is simulated
     Entry(TRUTH, color="#000000"), Entry(TEXT, color="#1B7837"), Entry(ADDITIVE, color="#9E9D24"),
+    Entry("completion", color="#A1887F"),  # of seen questions, see `completion.complete`
 )}
 
 
@@ -330,7 +336,7 @@ def code(path: str):
 
 def colors() -> dict[str, str]:
     """Name of a method, encoder, policy or bound to its color."""
-    groups = (FORECASTERS, ENCODERS, POLICIES, BOUNDS)
+    groups = (FORECASTERS, ENCODERS, POLICIES, DRAWN)
     return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
 
 

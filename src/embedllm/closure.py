@@ -138,6 +138,8 @@ def code(roots: Iterable[tuple[str, str]]) -> Code:
                         for bound, several in module.imports.items() for one in several]
         elif chain == WHOLE:
             statements = [one for several in module.definitions.values() for one in several]
+            waiting += [(one.module, one.chain(())) for bound, several in module.imports.items()
+                        if bound != "*" and "." not in bound for one in several]
         elif chain[0] in module.definitions or chain[0] in module.imports:
             statements = module.definitions.get(chain[0], [])
             for one in module.imports.get(chain[0], []):

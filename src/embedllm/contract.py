@@ -55,13 +55,16 @@ class Forecaster(ABC):
         Raises
         ------
         ForecasterError
-            If the vectors do not belong to the tables.
+            If the vectors do not belong to the tables, or these hold different models.
         """
+        length = train_vectors.shape[-1]
         for part, table, vectors in (("training", train, train_vectors), ("validation", val, val_vectors)):
-            if vectors.ndim != 2 or len(vectors) != table.shape[1]:
-                raise ForecasterError(f"{table.shape[1]} {part} questions need a prompt vector each, "
-                                      f"found an array of shape {vectors.shape}")
-        self.models, self.d_prompt = list(train.models.index), train_vectors.shape[1]
+            if vectors.shape != (table.shape[1], length):
+                raise ForecasterError(f"{table.shape[1]} {part} questions need a prompt vector each, all of one "
+                                      f"length; found an array of shape {vectors.shape}")
+        if not train.models.index.equals(val.models.index):
+            raise ForecasterError("training and validation must be answers of the same models, in the same order")
+        self.models, self.d_prompt = list(train.models.index), length
         self._fit(train, train_vectors, val, val_vectors)
         return self
 
@@ -78,8 +81,10 @@ class Forecaster(ABC):
         Raises
         ------
         ForecasterError
-            If the vectors are not of the length that was fitted, or benchmarks are needed and not given.
+            If nothing was fitted, the vectors are of another length, or benchmarks are needed and not given.
         """
+        if not hasattr(self, "d_prompt"):
+            raise ForecasterError(f"{type(self).__name__} is not fitted yet")
         if prompt_vectors.ndim != 2 or prompt_vectors.shape[1] != self.d_prompt:
             raise ForecasterError(f"fitted to prompt vectors of length {self.d_prompt}, found an array of shape "
                                   f"{prompt_vectors.shape}: encode the prompts with the same encoder")
@@ -120,14 +125,16 @@ class Forecaster(ABC):
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             header = json.loads(str(arrays.pop("header")))
-            written = header["format"]
-        except Exception as error:  # whatever numpy, zip and JSON find wrong
-            raise ForecasterError(f"{path} holds no saved forecaster ({type(error).__name__})") from error
-        if written != FORMAT:
-            raise ForecasterError(f"{path} was written in format {written} by version {header['version']}, and this "
-                                  f"version reads format {FORMAT}: fit and save it anew")
-        forecaster = _unpacked(header["forecaster"], arrays)
-        forecaster.encoder = header["encoder"]
+            if header["format"] != FORMAT:
+                raise ForecasterError(f"{path} was written in format {header['format']} by version "
+                                      f"{header['version']}; this version reads format {FORMAT}: fit and save it anew")
+            forecaster = _unpacked(header["forecaster"], arrays)
+            forecaster.encoder = header["encoder"]
+        except ForecasterError:
+            raise
+        except Exception as error:  # whatever numpy, zip, JSON and a class with other settings find wrong
+            raise ForecasterError(f"{path} holds no forecaster that this version can read "
+                                  f"({type(error).__name__}: {error})") from error
         return forecaster
 
 

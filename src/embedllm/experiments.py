@@ -15,11 +15,9 @@ from embedllm import catalog
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
 from embedllm.ladder import forecast
-from embedllm.metrics import per_question, right_or_wrong
+from embedllm.metrics import METRICS, per_question, right_or_wrong
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, cut
-
-METRICS = ("accuracy", "log_loss")
 
 
 def train(parts: Parts, **settings) -> Factorization:

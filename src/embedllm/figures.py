@@ -29,7 +29,6 @@ RASTERISE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
 LABELS = {
-    "completion": VERMILION,
     "observed": BLACK, "drawn without specialisation": GREY,
     "train": SKY, "validation": BLUE,
     "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,

@@ -113,7 +113,7 @@ def _judged(parts: Parts, entries: Sequence[catalog.Forecaster], remember: Calla
         for known, forecasts in done:
             if known == key:
                 return forecasts
-        own = _with_other_prompts(parts, entry.prompts, settings["seed"]) if entry.prompts else parts
+        own = _with_other_prompts(parts, entry.prompts, settings.get("seed", 0)) if entry.prompts else parts
         done.append((key, remember(fitted_forecasts, own, key[0])))
         return done[-1][1]
 

@@ -7,11 +7,10 @@ import pandas as pd
 
 from embedllm.baselines import KNearestNeighbours
 from embedllm.inference import paired_test
-from embedllm.metrics import per_question
+from embedllm.metrics import METRICS, per_question
 from embedllm.near_duplicates import training_twins
 from embedllm.outcomes import Design, OutcomeMatrix, cut
 
-METRICS = ("accuracy", "log_loss")
 EFFECT = ["test_questions", "n_questions", "removed", "metric", "with_twins", "without_twins", "difference", "low",
           "high", "p"]
 

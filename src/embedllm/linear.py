@@ -141,7 +141,7 @@ class _Features:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a @ b`` on all cores; BLAS has one thread here, see `TextLogistic.fit`."""
+    """``a @ b`` with PyTorch's threads; those of BLAS are kept to one while fitting."""
     return (torch.as_tensor(a) @ torch.as_tensor(b)).numpy()
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
@@ -67,7 +68,7 @@ class Memory:
             self.read_back += 1
             return result
         result = function(*args, **settings)
-        if code.changed:
+        if code.changed or closure.code(roots) != code:
             print(f"{function.__name__}: code it uses has changed since this process began, so its result is not kept; "
                   "restart the kernel")
         else:
@@ -94,9 +95,8 @@ class Memory:
             _write(partial, result)
             for file in _files(partial):
                 sync(file)
-            path = self.folder / f"{stem}-{_digest(partial)[:16]}"
-            if not path.exists():  # or else another process was first
-                os.replace(partial, path)
+            with suppress(OSError):  # another process was first
+                os.replace(partial, self.folder / f"{stem}-{_digest(partial)[:16]}")
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -183,6 +183,8 @@ def _digest(folder: Path) -> str:
 
 def _write(folder: Path, result) -> None:
     if isinstance(result, dict):
+        if wrong := [name for name in result if not isinstance(name, str) or "/" in name]:
+            raise TypeError(f"a remembered dict has texts without a slash for keys, found {wrong[0]!r}")
         for position, (name, value) in enumerate(result.items()):
             item = folder / f"{position:03}-{name}.item"
             item.mkdir()
@@ -195,6 +197,9 @@ def _write(folder: Path, result) -> None:
         result.to_parquet(folder / "result.parquet")
     elif isinstance(result, np.ndarray):
         np.save(folder / "result.npy", result, allow_pickle=False)
+    elif not hasattr(result, "save"):
+        raise TypeError(f"a remembered function returned a {type(result).__name__}: no DataFrame, ndarray, dict of "
+                        "these or object with save(path) and load(path)")
     else:
         kind = type(result)
         (folder / "kind.json").write_text(json.dumps([kind.__module__, kind.__qualname__]))

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from embedllm.outcomes import OutcomeMatrix
 
+METRICS = ("accuracy", "log_loss")  # what comparisons are made in
 THRESHOLD = 0.5  # a forecast from here on says "correct"; a graded score from here on counts as correct
 CLIP = 1e-6  # keeps the log-loss of a certain and wrong forecast finite
 FARTHEST_LOGIT = 15.0  # beyond, float32 would round a probability to certainty

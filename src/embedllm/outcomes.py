@@ -116,7 +116,7 @@ class OutcomeMatrix:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of everything in the table: equal content, equal fingerprint."""
+        """A hash of the table, wherever it comes from: equal content, equal fingerprint, whatever the provenance."""
         digest = hashlib.sha256(self.scores.tobytes())
         for frame in (self.models, self.questions, self.repeats):
             digest.update(frame.reset_index().to_csv(index=False).encode())
@@ -296,7 +296,7 @@ class Design:
     strata : ndarray, shape (n_questions,)
         The benchmark of each question.
     groups : ndarray, shape (n_questions,)
-        Questions with one label (near-duplicates) count as one draw; default each question alone.
+        Questions with one label (those with the same prompt) count as one draw; default each question alone.
 
     Raises
     ------

@@ -143,7 +143,7 @@ class CorrectnessForecasting(Fitting):
     SKIP: Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)] = Field(
         [], description="forecasters to leave out, by name; slow names all that take long to tune"
     )
-    SIZES: list[Share] = Field(
+    SIZES: Annotated[list[Share], AfterValidator(_distinct)] = Field(
         [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
     )
     N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
@@ -173,10 +173,10 @@ class EmbedderAblation(Fitting):
 
 
 class Sensitivity(Fitting):
-    POOL_SIZES: list[Annotated[int, Interval(ge=3)]] = Field(
+    POOL_SIZES: Annotated[list[Annotated[int, Interval(ge=3)]], AfterValidator(_distinct)] = Field(
         [5, 10, 20, 50], description="numbers of models trained on alone", min_length=1
     )
-    CELLS: list[Share] = Field(
+    CELLS: Annotated[list[Share], AfterValidator(_distinct)] = Field(
         [0.05, 0.1, 0.2, 0.5, 1.0], description="shares of the training cells that are kept", min_length=1
     )
     N_SEEDS: int = Field(3, description="draws of models and of cells, and trainings with each defect", ge=2)

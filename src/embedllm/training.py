@@ -82,7 +82,8 @@ class Trained(Forecaster):
     WEIGHTS: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.LEARNED = (*cls.WEIGHTS, "history")
+        if "LEARNED" not in cls.__dict__:
+            cls.LEARNED = (*cls.WEIGHTS, "history")
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         deque(self.epochs_of(train, train_vectors, val, val_vectors), maxlen=0)

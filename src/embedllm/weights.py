@@ -21,8 +21,9 @@ from pathlib import Path
 
 from embedllm import hub
 from embedllm.catalog import ENCODERS
+from embedllm.files import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
+FOLDER = ROOT / "data" / "weights"
 KEPT = ("*.json", "*.txt", "model.safetensors")  # files of a weights folder that loading needs: no pickles
 
 
