@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from embedllm.files import write
 from embedllm.outcomes import OutcomeMatrix
 
 FORMAT = 1  # of saved files
@@ -109,8 +111,9 @@ class Forecaster(ABC):
         arrays: dict[str, np.ndarray] = {}
         header = {"format": FORMAT, "version": version("embedllm-study"), "encoder": encoder,
                   "forecaster": _packed(self, arrays)}
-        with Path(path).open("wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        stream = io.BytesIO()
+        np.savez(stream, header=np.array(json.dumps(header)), **arrays)
+        write(Path(path), stream.getvalue())
 
     @staticmethod
     def load(path: Path) -> Forecaster:
