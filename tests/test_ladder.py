@@ -13,6 +13,7 @@ from embedllm import catalog, ladder
 from embedllm.baselines import ModelMean
 from embedllm.benchmark_only import BenchmarkMean, BoostedTrees
 from embedllm.calibration import excess_loss, scaled
+from embedllm.machine import side_by_side
 from embedllm.metrics import question_scores
 from embedllm.networks import ItemResponse, TwoLayer
 from embedllm.outcomes import PARTS, cut, folds
@@ -218,18 +219,18 @@ def test_a_pool_in_the_ladder_is_the_pool_of_its_members(planted):
 def test_equal_forecasters_are_fitted_once_whatever_their_names(planted):
     parts, fits = planted[0], []
 
-    def remember(function, own, forecaster):
-        fits.append(forecaster)
-        return function(own, forecaster)
+    def compute(calls):
+        fits.extend(calls)
+        return side_by_side(calls)
 
     other = replace(catalog.KNN, settings={"grid": (5,)})
     same = replace(catalog.KNN, name="neighbours")
     pool = replace(catalog.TEXT_ONLY, members=(other, catalog.SHAPED))
-    found = ladder.forecast(parts, [catalog.KNN, same, pool, catalog.SHAPED], remember, **SMALL)
+    found = ladder.forecast(parts, [catalog.KNN, same, pool, catalog.SHAPED], compute, **SMALL)
     assert len(fits) == 3, "a member called kNN with other settings does not get the fit of kNN"
     np.testing.assert_array_equal(found["kNN"], found["neighbours"])
     fits.clear()
-    ladder.forecast(parts, [catalog.FACTORISATION, catalog.SHUFFLED, catalog.RANDOM], remember, **SMALL)
+    ladder.forecast(parts, [catalog.FACTORISATION, catalog.SHUFFLED, catalog.RANDOM], compute, **SMALL)
     assert len(fits) == 3, "controls see other prompts than the forecaster that they equal"
 
 

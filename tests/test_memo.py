@@ -39,7 +39,7 @@ parts = make_parts(rng.standard_normal((8, 200)), rng.standard_normal((200, 4)))
 for entry in [entry for entry in catalog.FORECASTERS.values() if not entry.members]:
     quick = replace(entry, grid={name: values[:1] for name, values in entry.grid.items()})
     before = memory.read_back
-    ladder.forecast(parts, [quick], memory.remember, seed=0, epochs=2, dim=2)
+    ladder.forecast(parts, [quick], memory.remember_all, seed=0, epochs=2, dim=2)
     computed += [entry.name] * (memory.read_back == before)
 print(json.dumps(computed))
 """
@@ -195,7 +195,7 @@ def test_nothing_stale_is_read_however_the_code_is_reached(tmp_path):
     (home / "numbers").mkdir(parents=True)
     (home / "numbers" / "one.txt").write_text("1")
     (home / "__init__.py").touch()
-    for name in ("files", "closure", "memo"):
+    for name in ("files", "machine", "closure", "memo"):
         shutil.copy(SOURCE / f"{name}.py", home)
     for name, text in MODULES.items():
         (home / f"{name}.py").write_text(textwrap.dedent(text))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.completion import complete
 from embedllm.experiments import scored
-from embedllm.ladder import forecast
+from embedllm.ladder import forecasts
 from embedllm.outcomes import OutcomeMatrix, Parts, changed
 
 ALONE, WHOLE = "these models alone", "whole pool"
@@ -44,19 +45,20 @@ def models_curve(
         As from `scored`, by ``forecaster``, ``n_models``, ``pool`` ("these models alone", "whole pool") and
         ``seed`` (the draw); NaN for a question that none of the drawn models was asked.
     """
-    test, tables = parts["test"][0], []
-    whole, n_models = forecast(parts, entries, **settings), test.shape[0]
-    for size in sorted({min(size, n_models) for size in (*sizes, n_models)}):
-        for draw in range(n_draws if size < n_models else 1):
-            models = np.sort(np.random.default_rng(draw).permutation(n_models)[:size])
-            some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
-            if some is None:
-                continue
-            alone = forecast(some, entries, **settings) if size < n_models else whole
-            for name in alone:
-                for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
-                    tables.append(scored(
-                        some["test"][0], probabilities, forecaster=name, n_models=size, pool=pool, seed=draw))
+    n_models = len(parts["test"][0].models)
+    draws = [(0, np.arange(n_models), parts)]
+    for size, draw in product(sorted({size for size in sizes if size < n_models}), range(n_draws)):
+        models = np.sort(np.random.default_rng(draw).permutation(n_models)[:size])
+        some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
+        if some is not None:
+            draws.append((draw, models, some))
+    whole, *others = forecasts((some, entries, settings) for _, _, some in draws)
+    tables = []
+    for (draw, models, some), alone in zip([*draws[1:], draws[0]], [*others, whole], strict=True):
+        for name in alone:
+            for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
+                tables.append(scored(some["test"][0], probabilities,
+                                     forecaster=name, n_models=len(models), pool=pool, seed=draw))
     return pd.concat(tables)
 
 
@@ -93,27 +95,28 @@ def observed_curve(
     both = changed(test, scores=np.hstack([test.scores, train.scores]), references={},
                    questions=pd.concat([test.questions, train.questions]))
     read = {"test": (both, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
-    tables = {UNSEEN: [], SEEN: []}
-    for share in shares:
-        for seed in range(n_seeds):
-            kept = kept_cells(parts, share, seed)
-            held_out = np.random.default_rng([seed, 1]).random(train.shape) < HELD_OUT
-            known = _answered(_hidden(parts, kept))
-            fewer = _answered(_hidden(parts, kept | {"train": kept["train"] & ~held_out}))
-            if known is None or fewer is None:
-                continue
-            own, draw = settings | {"seed": settings["seed"] + seed}, {"share": share, "seed": seed}
-            found = forecast(known | read, [*entries, text], **own)
-            tables[UNSEEN] += [scored(test, found[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
-                               for one in entries]
-            if share < 1:
-                seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in found.items()}
-                scores = _cut(train, kept=kept["train"]).scores
-                [without] = forecast(fewer | read, [text], **own).values()
-                seen[COMPLETION] = complete(scores, seen[text.name], held_out, without[:, test.shape[1] :])
-                asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
-                shown = dict.fromkeys([*(one.name for one in entries), COMPLETION])
-                tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in shown]
+    jobs, draws = [], []  # two jobs a draw: with all that is known, and with less of it, to tune the completion by
+    for share, seed in product(shares, range(n_seeds)):
+        kept = kept_cells(parts, share, seed)
+        held_out = np.random.default_rng([seed, 1]).random(train.shape) < HELD_OUT
+        known = _answered(_hidden(parts, kept))
+        fewer = _answered(_hidden(parts, kept | {"train": kept["train"] & ~held_out}))
+        if known is not None and fewer is not None:
+            own = settings | {"seed": settings["seed"] + seed}
+            jobs += [(known | read, [*entries, text], own), (fewer | read, [text] if share < 1 else [], own)]
+            draws.append((share, seed, kept["train"], held_out))
+    found, tables = iter(forecasts(jobs)), {UNSEEN: [], SEEN: []}
+    for (share, seed, kept, held_out), told, less in zip(draws, found, found, strict=True):
+        draw = {"share": share, "seed": seed}
+        tables[UNSEEN] += [scored(test, told[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
+                           for one in entries]
+        if share < 1:
+            seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in told.items()}
+            scores = _cut(train, kept=kept).scores
+            seen[COMPLETION] = complete(scores, seen[text.name], held_out, less[text.name][:, test.shape[1] :])
+            asked = _cut(train, kept=~kept & ~np.isnan(scores).all(axis=0))
+            shown = dict.fromkeys([*(one.name for one in entries), COMPLETION])
+            tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in shown]
     return {task: pd.concat(found) for task, found in tables.items() if found}
 
 
@@ -133,10 +136,10 @@ def _hidden(parts: Parts, kept: dict[str, np.ndarray]) -> Parts:
 
 def _answered(parts: Parts) -> Parts | None:
     """Without the training and validation questions that nobody answered; None if a part has no other."""
-    rows = {part: np.flatnonzero(parts[part][0].observed.any(axis=0)) for part in ("train", "val")}
-    if not all(len(at) for at in rows.values()):
+    rows = {part: parts[part][0].observed.any(axis=0) for part in ("train", "val")}
+    if not all(at.any() for at in rows.values()):
         return None
-    return parts | {part: (parts[part][0].at(at), parts[part][1][at]) for part, at in rows.items()}
+    return parts | {part: (parts[part][0].at(at), parts[part][1][at]) for part, at in rows.items() if not at.all()}
 
 
 def _cut(table: OutcomeMatrix, models=slice(None), kept=True) -> OutcomeMatrix:

@@ -7,6 +7,7 @@ validation, no noise in forecasts, missing cells left out, nothing chosen on tes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from embedllm.experiments import train
 from embedllm.factorization import Factorization
 from embedllm.flaws import blocks_never_run
 from embedllm.inference import holm, paired_test
+from embedllm.machine import side_by_side
 from embedllm.metrics import per_question, targets
 from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, resolved
 from embedllm.routing import best_single, choose, gained
@@ -66,7 +68,7 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     design = Design.of(parts["test"][0])
     default = Factorization(**settings)
     settings = settings | {"patience": default.patience or default.epochs}
-    seeds = [list(_cases(parts, settings | {"seed": default.seed + n})) for n in range(n_seeds)]
+    seeds = list(side_by_side(partial(_of_seed, parts, settings | {"seed": default.seed + n}) for n in range(n_seeds)))
     rows = []
     for cases in zip(*seeds, strict=True):
         case = cases[0]
@@ -85,6 +87,10 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
             })
     result = pd.DataFrame(rows)
     return result.assign(p_holm=holm(result["p"]))[COLUMNS]
+
+
+def _of_seed(parts: Parts, settings: dict) -> list[Case]:
+    return list(_cases(parts, settings))
 
 
 def _cases(parts: Parts, settings: dict) -> Iterator[Case]:

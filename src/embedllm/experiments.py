@@ -7,6 +7,8 @@ of the factorisation. Notebooks call these through ``run.remember``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.factorization import Factorization
 from embedllm.inference import bootstrap_weights, equivalence, interval
-from embedllm.ladder import forecast
+from embedllm.ladder import forecasts
+from embedllm.machine import side_by_side
 from embedllm.metrics import METRICS, per_question, right_or_wrong
 from embedllm.one_dimensional import fit_one_dimensional
 from embedllm.outcomes import Design, OutcomeMatrix, Parts, changed, cut
@@ -56,8 +59,8 @@ def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFra
         {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
     """
     tables = {"train": [], "val": []}
-    for dim in dims:
-        fitted = train(parts, **settings | {"dim": dim})
+    trainings = side_by_side(partial(train, parts, **settings | {"dim": dim}) for dim in dims)
+    for dim, fitted in zip(dims, trainings, strict=True):
         for part, found in tables.items():
             table, vectors = parts[part]
             found.append(scored(table, fitted.predict_proba(vectors), dim=dim, seed=settings["seed"]))
@@ -108,14 +111,15 @@ def learning_curve(
     DataFrame
         As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
     """
-    (table, vectors), tables = parts["train"], []
-    for share in shares:
-        for seed in range(n_seeds):
-            rows = _stratified_share(table.questions["benchmark"], share, seed)
-            some = parts | {"train": (table.at(rows), vectors[rows])}
-            for name, probabilities in forecast(some, entries, **settings | {"seed": settings["seed"] + seed}).items():
-                tables.append(scored(parts["test"][0], probabilities, forecaster=name, n_train=len(rows), seed=seed))
-    return pd.concat(tables)
+    (table, vectors), test, jobs, draws = parts["train"], parts["test"][0], [], []
+    for share, seed in product(shares, range(n_seeds)):
+        rows = _stratified_share(table.questions["benchmark"], share, seed)
+        some = parts | {"train": (table.at(rows), vectors[rows])}
+        jobs.append((some, entries, settings | {"seed": settings["seed"] + seed}))
+        draws.append({"n_train": len(rows), "seed": seed})
+    return pd.concat(scored(test, probabilities, forecaster=name, **draw)
+                     for draw, found in zip(draws, forecasts(jobs), strict=True)
+                     for name, probabilities in found.items())
 
 
 def without_specialisation(
@@ -141,12 +145,14 @@ def without_specialisation(
     """
     right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
     pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
-    rows = []
+    worlds = []
     for world in range(n_worlds + 1):
         scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
-        own = {part: (changed(table, scores=scores[part], references={}), vectors)
-               for part, (table, vectors) in parts.items()}
-        told, test = forecast(own, [reference, *entries], **settings), own["test"][0]
+        worlds.append({part: (changed(table, scores=scores[part], references={}), vectors)
+                       for part, (table, vectors) in parts.items()})
+    rows, jobs = [], [(own, [reference, *entries], settings) for own in worlds]
+    for world, (own, told) in enumerate(zip(worlds, forecasts(jobs), strict=True)):
+        test = own["test"][0]
         losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
         rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
@@ -172,18 +178,19 @@ def encoder_comparison(
     DataFrame
         As from `scored`, by ``encoder`` ("no encoder" for the blind one), ``forecaster`` and ``seed``.
     """
-    tables = []
+    jobs, draws = [], []
     for encoder, values in vectors.items():
         parts = cut(table, values)
         scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
-        read = {one.name: encoder for one in entries}
-        compared = entries if tables else [blind, *entries]
+        compared = entries if jobs else [blind, *entries]
         for seed in range(n_seeds):
             own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}
-            for name, probabilities in forecast(parts, compared, **own).items():
-                tables.append(scored(parts["test"][0], probabilities, encoder=read.get(name, "no encoder"),
-                                     forecaster=name, seed=seed))
-    return pd.concat(tables)
+            jobs.append((parts, compared, own))
+            draws.append((encoder, seed))
+    return pd.concat(scored(parts["test"][0], probabilities, encoder="no encoder" if name == blind.name else encoder,
+                            forecaster=name, seed=seed)
+                     for (encoder, seed), found in zip(draws, forecasts(jobs), strict=True)
+                     for name, probabilities in found.items())
 
 
 def averaged(values: pd.DataFrame, design: Design, n_resamples: int) -> pd.DataFrame:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice, product
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,14 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.calibration import scaled, temperature
 from embedllm.contract import Forecaster
+from embedllm.machine import side_by_side
 from embedllm.metrics import question_scores
 from embedllm.outcomes import PARTS, OutcomeMatrix, Parts, cut, folds
 from embedllm.pool import pooled, weigh
 from embedllm.training import Tuned
 
 JUDGED = ("val", "test")
+Job = tuple[Parts, Sequence[catalog.Forecaster], dict]  # parts, forecasters and settings
 
 
 def build(entry: catalog.Forecaster, settings: dict) -> Forecaster:
@@ -40,21 +43,28 @@ def build(entry: catalog.Forecaster, settings: dict) -> Forecaster:
     return Tuned([kind(**own, **dict(zip(entry.grid, values, strict=True))) for values in combinations])
 
 
-def direct(function: Callable, *args, **settings):
-    """Call a function; in its place `memo.Memory.remember` keeps what it returns."""
-    return function(*args, **settings)
-
-
 def forecast(
-    parts: Parts, entries: Sequence[catalog.Forecaster], remember: Callable = direct, **settings
+    parts: Parts, entries: Sequence[catalog.Forecaster], compute: Callable = side_by_side, **settings
 ) -> dict[str, np.ndarray]:
-    """Test probabilities of forecasters of the catalog: name to float32, shape (n_models, n_test)."""
-    return {name: judged["test"] for name, judged in _judged(parts, entries, remember, settings).items()}
+    """Test probabilities of forecasters of the catalog: name to float32, shape (n_models, n_test).
+
+    Parameters
+    ----------
+    compute : callable
+        Calls of `fitted_forecasts` to what they return; `memo.Memory.remember_all` also keeps it.
+    """
+    [found] = forecasts([(parts, entries, settings)], compute)
+    return found
+
+
+def forecasts(jobs: Iterable[Job], compute: Callable = side_by_side) -> list[dict[str, np.ndarray]]:
+    """As `forecast`, of many jobs at once, so that all cores have something to do."""
+    return [{name: judged["test"] for name, judged in found.items()} for found in _judged(list(jobs), compute)]
 
 
 def cross_fit(
     table: OutcomeMatrix, vectors: np.ndarray, entries: Sequence[catalog.Forecaster], n_folds: int,
-    fold_seed: int = 0, remember: Callable = direct, **settings,
+    fold_seed: int = 0, compute: Callable = side_by_side, **settings,
 ) -> dict:
     """Every question forecast once, by a fit that never saw it; all tuning is inside each fold.
 
@@ -70,12 +80,14 @@ def cross_fit(
     """
     half = folds(table, 2 * n_folds, fold_seed).to_numpy()
     raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
+    tests = [half // 2 == fold for fold in range(n_folds)]
+    vals = [half == 2 * ((fold + 1) % n_folds) for fold in range(n_folds)]
+    jobs = [(cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
+            for test, val in zip(tests, vals, strict=True)]
     rows = []
-    for fold in range(n_folds):
-        test, val = half // 2 == fold, half == 2 * ((fold + 1) % n_folds)
-        parts = cut(table, vectors, np.select([test, val], ["test", "val"], "train"))
+    for fold, (test, (parts, *_), found) in enumerate(zip(tests, jobs, _judged(jobs, compute), strict=True)):
         scores = parts["val"][0].scores
-        for name, judged in _judged(parts, entries, remember, settings).items():
+        for name, judged in found.items():
             heat = temperature(judged["val"], scores)
             raw[name][:, test], calibrated[name][:, test] = judged["test"], scaled(judged["test"], heat)
             rows.append((name, fold, float(np.nanmean(question_scores(judged["val"], scores, "log_loss"))), heat))
@@ -100,29 +112,51 @@ def noise(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
 
 
-def _judged(parts: Parts, entries: Sequence[catalog.Forecaster], remember: Callable, settings: dict) -> dict[str, dict]:
-    """Forecasts of validation and test by name; equal forecasters are fitted once, an ensemble's members included."""
-    done: list[tuple[tuple, dict]] = []  # a forecaster with what replaces its prompts, and its forecasts
+def _judged(jobs: list[Job], compute: Callable) -> list[dict[str, dict]]:
+    """Forecasts of validation and test by name, of each job.
 
-    def judged(entry: catalog.Forecaster) -> dict[str, np.ndarray]:
-        if entry.members:
-            members = [judged(member) for member in entry.members]
-            weights = weigh([member["val"] for member in members], parts["val"][0].scores)
-            return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
-        key = (build(entry, settings), entry.prompts)
-        for known, forecasts in done:
-            if known == key:
-                return forecasts
-        own = _with_other_prompts(parts, entry.prompts, settings.get("seed", 0)) if entry.prompts else parts
-        done.append((key, remember(fitted_forecasts, own, key[0])))
-        return done[-1][1]
-
-    return {entry.name: judged(entry) for entry in entries}
+    Within a job equal forecasters are fitted once, the members of ensembles included.
+    """
+    fits = [[] for _ in jobs]
+    plans = [{entry.name: _plan(entry, settings, own) for entry in entries}
+             for (_, entries, settings), own in zip(jobs, fits, strict=True)]
+    calls = [partial(fitted_forecasts, _with_other_prompts(parts, prompts, settings), forecaster)
+             for (parts, _, settings), own in zip(jobs, fits, strict=True) for forecaster, prompts in own]
+    results = iter(compute(calls))
+    rows = []
+    for (parts, *_), own, plan in zip(jobs, fits, plans, strict=True):
+        found = list(islice(results, len(own)))
+        rows.append({name: _followed(number, found, parts) for name, number in plan.items()})
+    return rows
 
 
-def _with_other_prompts(parts: Parts, path: str, seed: int) -> Parts:
-    """The parts with what a control's function makes of all their prompt vectors."""
+def _plan(entry: catalog.Forecaster, settings: dict, fits: list[tuple]) -> int | list:
+    """Which of the fits (forecaster and what replaces its prompts) an entry needs; an ensemble: those of its members.
+
+    A fit that is not there yet is added.
+    """
+    if entry.members:
+        return [_plan(member, settings, fits) for member in entry.members]
+    fit = (build(entry, settings), entry.prompts)
+    if fit not in fits:
+        fits.append(fit)
+    return fits.index(fit)
+
+
+def _followed(plan: int | list, found: list[dict], parts: Parts) -> dict[str, np.ndarray]:
+    """The forecasts of an entry, from what the fits found."""
+    if isinstance(plan, int):
+        return found[plan]
+    members = [_followed(member, found, parts) for member in plan]
+    weights = weigh([member["val"] for member in members], parts["val"][0].scores)
+    return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
+
+
+def _with_other_prompts(parts: Parts, path: str, settings: dict) -> Parts:
+    """The parts with what a control's function makes of all their prompt vectors; without a function as they are."""
+    if not path:
+        return parts
     vectors = np.concatenate([parts[part][1] for part in PARTS])
     ends = np.cumsum([len(parts[part][1]) for part in PARTS])[:-1]
-    pieces = np.split(catalog.code(path)(vectors, np.random.default_rng(seed)), ends)
+    pieces = np.split(catalog.code(path)(vectors, np.random.default_rng(settings.get("seed", 0))), ends)
     return {part: (parts[part][0], piece) for part, piece in zip(PARTS, pieces, strict=True)}

@@ -13,16 +13,19 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import FunctionType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from embedllm import closure
 from embedllm.files import digest, sync
+from embedllm.machine import side_by_side
 
 
 class Memory:
@@ -39,16 +42,20 @@ class Memory:
         self.folder, self.read_back = folder, 0
 
     def remember(self, function, *args, **settings):
-        """``function(*args, **settings)``, computed once.
+        """``function(*args, **settings)``, computed once; see `remember_all`."""
+        [result] = self.remember_all([partial(function, *args, **settings)])
+        return result
+
+    def remember_all(self, calls: Sequence[partial]) -> list:
+        """What many calls return, each computed once; what is missing is computed side by side.
 
         Parameters
         ----------
-        function : callable
-            A function of this package that depends on nothing but its arguments. Returns a DataFrame, an
-            ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these.
-        *args, **settings
-            Arrays, DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can
-            hold. The code of their classes counts, and code that a text names by its dotted path.
+        calls : sequence of functools.partial
+            Of functions of this package that depend on nothing but their arguments. They return a DataFrame, an
+            ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these. Arguments are arrays,
+            DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can hold.
+            The code of their classes counts, and code that a text names by its dotted path.
 
         Raises
         ------
@@ -57,23 +64,18 @@ class Memory:
         TypeError
             For an argument of another kind.
         """
-        roots = {(function.__module__, function.__qualname__)}
-        values = [_fingerprint(value, roots) for value in args]
-        values += [name + _fingerprint(value, roots) for name, value in sorted(settings.items())]
-        code = closure.code(roots)
-        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *values)
-        stem = f"{function.__name__}-{key[:16]}"
-        result = self.recall(stem)
-        if result is not None:
-            self.read_back += 1
-            return result
-        result = function(*args, **settings)
-        if code.changed or closure.code(roots) != code:
-            print(f"{function.__name__}: code it uses has changed since this process began, so its result is not kept; "
-                  "restart the kernel")
-        else:
-            self._keep(stem, result)
-        return result
+        asked = [_Asked.of(call) for call in calls]
+        results = [self.recall(one.stem) for one in asked]
+        missing = [at for at, result in enumerate(results) if result is None]
+        self.read_back += len(calls) - len(missing)
+        for at, result in zip(missing, side_by_side(calls[at] for at in missing), strict=True):
+            results[at] = result
+            if asked[at].stands():
+                self._keep(asked[at].stem, result)
+            else:
+                print(f"{asked[at].stem.rsplit('-', 1)[0]}: code it uses has changed since this process began, so its "
+                      "result is not kept; restart the kernel")
+        return results
 
     def recall(self, stem: str):
         """The result of ``<function>-<key>`` as it was written; None if there is none, or none that is whole."""
@@ -99,6 +101,28 @@ class Memory:
                 os.replace(partial, self.folder / f"{stem}-{_digest(partial)[:16]}")
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+class _Asked(NamedTuple):
+    """A call as it was asked for: name and key of its result, and the code behind it."""
+
+    stem: str
+    roots: set[tuple[str, str]]
+    code: closure.Code
+
+    @classmethod
+    def of(cls, call: partial) -> _Asked:
+        function = call.func
+        roots = {(function.__module__, function.__qualname__)}
+        values = [_fingerprint(value, roots) for value in call.args]
+        values += [name + _fingerprint(value, roots) for name, value in sorted(call.keywords.items())]
+        code = closure.code(roots)
+        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *values)
+        return cls(f"{function.__name__}-{key[:16]}", roots, code)
+
+    def stands(self) -> bool:
+        """Whether the code is still what this process has loaded."""
+        return not self.code.changed and closure.code(self.roots) == self.code
 
 
 @cache

@@ -6,12 +6,15 @@ outcomes, which can be too small for one of them and large enough for the next.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
 from embedllm.communities import community_distances, community_test, family_of_size
 from embedllm.experiments import train
+from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, by_benchmark, cut
 from embedllm.probing import identified_coordinates, leave_one_out_table, predict_benchmark, reliability
 
@@ -37,19 +40,18 @@ def leave_one_benchmark_out(
     part, benchmark = table.questions["part"], table.questions["benchmark"]
     n_components = min(n_components, table.shape[0] - 1)
     columns = ["benchmark", "model", "accuracy", "elsewhere", *(f"c{n}" for n in range(n_components + 1))]
-    tables = [pd.DataFrame(columns=columns)]
-    for left_out in sorted(benchmark.unique()):
-        parts = cut(table, vectors, part.where(benchmark != left_out, "left out"))
-        if not all(len(parts[name][1]) for name in ("train", "val")):
-            continue
-        fitted = train(parts, **settings)
+    without = {name: cut(table, vectors, part.where(benchmark != name, "left out"))
+               for name in sorted(benchmark.unique())}
+    without = {name: parts for name, parts in without.items() if len(parts["train"][1]) and len(parts["val"][1])}
+    trainings, tables = side_by_side(partial(train, parts, **settings) for parts in without.values()), []
+    for (left_out, parts), fitted in zip(without.items(), trainings, strict=True):
         coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
         accuracy = by_benchmark(table)[left_out].to_numpy()
         asked = parts["train"][0].observed.any(axis=1) & ~np.isnan(accuracy)
         known = [np.full(asked.sum(), left_out), table.models.index[asked], accuracy[asked],
                  parts["train"][0].model_means[asked], *coordinates[asked].T]
         tables.append(pd.DataFrame(dict(zip(columns, known, strict=True))))
-    return pd.concat([found for found in tables if len(found)] or tables, ignore_index=True)
+    return pd.concat([found for found in tables if len(found)] or [pd.DataFrame(columns=columns)], ignore_index=True)
 
 
 def benchmark_probes(

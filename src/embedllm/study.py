@@ -6,8 +6,9 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,10 @@ class Run:
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, read back if nothing it depends on changed."""
         return self.memory.remember(function, *args, **settings)
+
+    def remember_all(self, calls: Sequence[partial]) -> list:
+        """What many calls return, as `remember`; what is missing is computed on all cores."""
+        return self.memory.remember_all(calls)
 
     def save_figure(
         self, name: str, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]
