@@ -313,7 +313,7 @@ SOURCES = {entry.name: entry for entry in (
 
 ORACLE = "oracle"
 POLICIES = {entry.name: entry for entry in (
-    Policy("random model", "embedllm.routing.random_routing", "#D5D5D5", chooses=False),
+    Policy("random model", "embedllm.routing.random_routing", "#607D8B", chooses=False),
     Policy("best single model", "embedllm.routing.best_single", "#B71C1C"),
     Policy("best per benchmark", "embedllm.routing.best_per_benchmark", "#E377C2"),
     Policy(KNN.name, color=KNN.color, forecaster=KNN.name),
