@@ -16,7 +16,7 @@ ARTIFACTS := $(or $(EMBEDLLM_ARTIFACTS),artifacts)
 RUN := $(ARTIFACTS)/$(or $(NAME),$(DATASET))/$(PRESET)-$(ENCODER)-s$(SEED)
 OPTIONS := --dataset "$(DATASET)" --data-dir "$(DATA_DIR)" --name "$(NAME)" \
            --encoder "$(ENCODER)" --seed "$(SEED)" --preset "$(PRESET)"
-EXECUTE := $(BIN)/python -m embedllm.execute
+EXECUTE := $(BIN)/python -m embedllm.study.execute
 TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r requirements-torch.txt)
 SETUP := $(VENV)/.embedllm-$(TORCH)
@@ -83,13 +83,13 @@ ifneq ($(filter notebooks $(RUN)/%,$(MAKECMDGOALS)),)
 endif
 
 bench: $(SETUP)  ## time everything at the paper's size (some twenty minutes, best alone on the machine)
-	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/python -m embedllm.bench.report
 
 test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size
 	$(BIN)/python -m pytest -m "not slow and not make"
 
 test-make: $(SETUP)  ## an interrupted and a damaged run of two notebooks, on a copy of the repository (a minute)
-	$(BIN)/python -m pytest -m make tests/test_make.py
+	$(BIN)/python -m pytest -m make tests/study/test_make.py
 
 test-slow: $(SETUP)  ## the long ones: false-alarm rates, interrupted runs, make's dependencies
 	$(BIN)/python -m pytest -m slow
@@ -113,7 +113,7 @@ publish:  ## make the default run's notebooks the committed ones, write the READ
 	@$(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
-	$(BIN)/python -m embedllm.weights mpnet
+	$(BIN)/python -m embedllm.encoders.weights mpnet
 
 clean:  ## remove all runs
 	find $(ARTIFACTS) -mindepth 1 -maxdepth 1 ! -name vectors -exec rm -rf {} + 2>/dev/null || true

@@ -1,12 +1,19 @@
 """Small tables with known truth, shared by the tests."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import event
 from hypothesis import strategies as st
 
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, cut
+from embedllm.files import ROOT
+from embedllm.outcomes import OutcomeError, OutcomeMatrix
+from embedllm.splits import PARTS, cut
+
+SHARED = Path(os.environ.get("EMBEDLLM_TEST_DATA", ROOT.parent / "shared" / "data"))  # real results
 
 
 def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix:

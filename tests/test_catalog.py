@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from conftest import make_table
 
-from embedllm import catalog, encoders, figures, ladder, routing, study
-from embedllm.parameters import Fitting, ParameterError, cell, read
+from embedllm import catalog
+from embedllm.encoders import cache
+from embedllm.figures import style
+from embedllm.forecasters import registry
+from embedllm.routing import policies
+from embedllm.study import paths, runs
+from embedllm.study.parameters import Fitting, ParameterError, cell, read
 
 TESTS = Path(__file__).parent
 
@@ -22,10 +27,10 @@ DUMMIES = {
     "near": """
         from dataclasses import dataclass
 
-        from embedllm.baselines import KNearestNeighbours
+        from embedllm.forecasters.neighbors import KNearestNeighbors
 
         @dataclass
-        class Nearer(KNearestNeighbours):
+        class Nearer(KNearestNeighbors):
             grid: tuple[int, ...] = (5, 21)
         """,
     "letters": """
@@ -77,34 +82,35 @@ def dummies(tmp_path, monkeypatch):
 
 def test_a_dummy_forecaster_is_taken_by_all(dummies, planted):
     parts, _ = planted
-    told = ladder.forecast(parts, [catalog.FORECASTERS["nearer"]], seed=0)["nearer"]
+    told = registry.forecast(parts, [catalog.FORECASTERS["nearer"]], seed=0)["nearer"]
     assert told.shape == parts["test"][0].shape
-    assert "| **nearer** | nothing | - |" in catalog.methods_table(catalog.rungs())
-    assert "nearer" not in [entry.name for entry in catalog.rungs(["slow"])]
+    assert "| **nearer** | nothing | - |" in catalog.methods_table(catalog.to_compare())
+    assert "nearer" not in [entry.name for entry in catalog.to_compare(["slow"])]
     assert read("03_correctness_forecasting", {"SKIP": ["nearer"]}).SKIP == ["nearer"]
-    assert figures.color("nearer") == "#123456"
+    assert style.color_of("nearer") == "#123456"
 
 
 def test_the_inherited_suite_takes_a_dummy_forecaster(dummies):
     (dummies / "plugin.py").write_text(PLUGIN)
     path = os.pathsep.join([str(dummies), str(TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")])
-    suite = [sys.executable, "-m", "pytest", "-p", "plugin", "-k", "[nearer]", str(TESTS / "test_forecasters.py")]
+    inherited = str(TESTS / "forecasters" / "test_forecasters.py")
+    suite = [sys.executable, "-m", "pytest", "-p", "plugin", "-k", "[nearer]", inherited]
     done = subprocess.run(suite, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, cwd=dummies)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 8
 
 
 def test_a_dummy_encoder_is_taken_by_all(dummies, tmp_path):
-    np.testing.assert_array_equal(encoders.encode("letters", ["a b", "c"], tmp_path), [[3, 1], [1, 0]])
+    np.testing.assert_array_equal(cache.encode("letters", ["a b", "c"], tmp_path), [[3, 1], [1, 0]])
     assert read("06_embedder_ablation", {"ENCODERS": ["letters", "minilm"]}).ENCODERS == ["letters", "minilm"]
     assert "hashing, random or letters" in cell("02_training")
-    assert figures.color("letters") == "#123457"
+    assert style.color_of("letters") == "#123457"
 
 
 def test_a_dummy_source_is_taken_by_all(dummies):
     parameters = read("01_data_preparation", {"DATASET": "dice", "N_MODELS": 16})
-    study.check_data_dir(parameters)
-    assert study.load_outcomes(parameters).shape == (16, 2)
+    paths.check_data_dir(parameters)
+    assert runs.load_outcomes(parameters).shape == (16, 2)
     assert "lm-eval or dice" in cell("01_data_preparation")
     with pytest.raises(ParameterError, match="taken by the study itself"):
         read("01_data_preparation", {"NAME": "dice"})
@@ -112,14 +118,14 @@ def test_a_dummy_source_is_taken_by_all(dummies):
 
 def test_a_dummy_policy_is_taken_by_all(dummies):
     table = make_table([[1, 1, 0], [0, 1, 1], [0, 0, 1]])
-    forecasts = dict.fromkeys(("kNN", "factorisation"), np.eye(3, dtype=np.float32))
-    choices, reached = routing.route(table, table, forecasts)
+    forecasts = dict.fromkeys(("kNN", "factorization"), np.eye(3, dtype=np.float32))
+    choices, reached = policies.route(table, table, forecasts)
     np.testing.assert_array_equal(choices["last model"], [2, 2, 2])
     np.testing.assert_array_equal(reached["last model"], [0, 0, 1])
 
 
 def test_the_published_settings_and_the_names_of_settings_are_those_of_preset_and_parameters():
-    preset = study.read_preset("published")
+    preset = paths.read_preset("published")
     assert {"PRESET": "published"} | {name.upper(): value for name, value in catalog.PUBLISHED.items()} == preset
     assert set(catalog.TRAINING) == set(Fitting().fitting)
 
@@ -132,7 +138,7 @@ def test_no_two_methods_share_a_color():
     assert not near
     groups = (catalog.FORECASTERS, catalog.ENCODERS, catalog.POLICIES, catalog.DRAWN)
     assert all(entry.color for group in groups for entry in group.values())
-    assert all(figures.color(entry.name) == entry.color for group in groups for entry in group.values()), \
+    assert all(style.color_of(entry.name) == entry.color for group in groups for entry in group.values()), \
         "one name, one color, whatever it is an entry of"
 
 
@@ -141,7 +147,8 @@ def test_presentation_does_not_tell_results_apart():
     assert replace(knn, color="#000001", knows="", tuned_on="", role="ours", slow=True) == knn
     for changed in (
         {"name": "other"}, {"settings": {"grid": (5,)}}, {"takes": ("seed",)}, {"members": (knn,)},
-        {"prompts": "embedllm.ladder.noise"}, {"grid": {"dim": (2,)}}, {"path": "embedllm.baselines.ModelMean"},
+        {"prompts": "embedllm.forecasters.registry.noise"}, {"grid": {"dim": (2,)}},
+        {"path": "embedllm.forecasters.means.ModelMean"},
     ):
         assert replace(knn, **changed) != knn
     assert {one.name for one in fields(knn)} == {
@@ -160,8 +167,10 @@ def test_every_path_leads_to_code(group):
 def test_names_settings_and_figures_need_no_forecaster_and_no_torch():
     code = """
 import sys
-from embedllm import catalog, figures, parameters, study
-catalog.colors(), catalog.methods_table(catalog.rungs()), parameters.cell("03_correctness_forecasting")
+from embedllm import catalog
+from embedllm.figures import plots, style
+from embedllm.study import parameters, runs
+catalog.colors(), catalog.methods_table(catalog.to_compare()), parameters.cell("03_correctness_forecasting")
 paths = {entry.path.rpartition(".")[0] for entry in catalog.FORECASTERS.values()}
 print(sorted((paths | {"torch", "sklearn"}) & sys.modules.keys()))
 """

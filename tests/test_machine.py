@@ -12,7 +12,8 @@ import pytest
 import torch
 from conftest import same
 
-from embedllm import catalog, ladder, machine
+from embedllm import catalog, machine
+from embedllm.forecasters import registry
 
 
 @pytest.fixture
@@ -67,9 +68,9 @@ def test_what_a_call_raises_comes_out_as_it_is(two_workers, monkeypatch, here):
 def test_every_forecaster_gives_the_same_bits_here_and_side_by_side(two_workers, planted, monkeypatch):
     entries = [entry for entry in catalog.FORECASTERS.values() if not entry.members]
     settings = {"seed": 0, "dim": 4, "epochs": 3}
-    there = ladder.forecast(planted[0], entries, **settings)
+    there = registry.forecast(planted[0], entries, **settings)
     monkeypatch.setattr(machine, "HERE", np.inf)
-    assert same(there, ladder.forecast(planted[0], entries, **settings))
+    assert same(there, registry.forecast(planted[0], entries, **settings))
 
 
 @pytest.mark.slow

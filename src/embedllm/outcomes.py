@@ -20,11 +20,8 @@ import pandas as pd
 
 from embedllm.files import write
 
-PARTS = ("train", "val", "test")
-SHARES = (0.8, 0.1, 0.1)  # the paper's split
 REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
 DUPLICATES = ("first", "mean", "max", "majority")  # rules for several scores of one (model, question) pair
-FEWEST_MODELS, FEWEST_QUESTIONS = 3, 10  # in the table, in each part of it: below, nothing can be estimated
 
 
 class OutcomeError(ValueError):
@@ -81,16 +78,16 @@ class OutcomeMatrix:
             raise OutcomeError(f"the questions table lacks the column(s) {sorted(missing)}")
         for name, index in {"model": self.models.index, "question": self.questions.index}.items():
             if index.has_duplicates:
-                raise OutcomeError(f"{name} name(s) that occur twice: {some(index[index.duplicated()])}")
+                raise OutcomeError(f"{name} name(s) that occur twice: {abbreviate(index[index.duplicated()])}")
         outside = (self.scores < 0) | (self.scores > 1)  # NaN compares false
         if outside.any():
             rows = [f"({self.models.index[m]}, {self.questions.index[q]}, {self.scores[m, q]:g})"
                     for m, q in np.argwhere(outside)[:5]]
-            raise OutcomeError(f"{outside.sum()} score(s) outside [0, 1]: {some(rows)}")
+            raise OutcomeError(f"{outside.sum()} score(s) outside [0, 1]: {abbreviate(rows)}")
         for name, axis, index in (("model", 1, self.models.index), ("question", 0, self.questions.index)):
             empty = ~self.observed.any(axis=axis)
             if empty.any():
-                raise OutcomeError(f"{name}(s) without any score: {some(index[empty])}")
+                raise OutcomeError(f"{name}(s) without any score: {abbreviate(index[empty])}")
 
     @cached_property
     def observed(self) -> np.ndarray:
@@ -129,7 +126,7 @@ class OutcomeMatrix:
 
         Models that have no score at those questions stay, so that the model axis never changes.
         """
-        return _trusted(
+        return _unchecked(
             scores=np.ascontiguousarray(self.scores[:, questions]),
             models=self.models,
             questions=self.questions.iloc[questions],
@@ -142,7 +139,7 @@ class OutcomeMatrix:
     def save(self, path: Path) -> None:
         """Write everything to one file, a zip of parquet tables, matrices and ``manifest.json``.
 
-        Equal tables give equal bytes. No score is rounded: binary ones take two bits a cell (observed,
+        Equal tables give equal bytes. No score is rounded: binary ones take two bits per cell (observed,
         right), others the narrowest float that holds them all exactly.
         """
         manifest = {
@@ -176,9 +173,6 @@ class OutcomeMatrix:
                    repairs=manifest["repairs"], **frames)
 
 
-Parts = dict[str, tuple[OutcomeMatrix, np.ndarray]]  # "train", "val", "test" to table and prompt vectors, see `cut`
-
-
 def _packed(scores: np.ndarray) -> np.ndarray:
     """The smallest array that holds the scores exactly; bits have a leading axis (observed, right)."""
     observed = ~np.isnan(scores)
@@ -196,7 +190,7 @@ def _unpacked(packed: np.ndarray, n_questions: int) -> np.ndarray:
     return np.where(observed, right.astype(np.float32), np.float32(np.nan))
 
 
-def _trusted(**values) -> OutcomeMatrix:
+def _unchecked(**values) -> OutcomeMatrix:
     """An OutcomeMatrix cut from a valid one: a model may have no score in the part."""
     table = object.__new__(OutcomeMatrix)
     for name, value in values.items():
@@ -204,9 +198,9 @@ def _trusted(**values) -> OutcomeMatrix:
     return table
 
 
-def changed(table: OutcomeMatrix, **changes) -> OutcomeMatrix:
+def replace_unchecked(table: OutcomeMatrix, **changes) -> OutcomeMatrix:
     """The table with some fields replaced; like a part of a table it may lack scores or repeat a question."""
-    return _trusted(**{one.name: getattr(table, one.name) for one in fields(table)} | changes)
+    return _unchecked(**{one.name: getattr(table, one.name) for one in fields(table)} | changes)
 
 
 def resolved(cells, scores, rule: str) -> pd.Series:
@@ -237,118 +231,6 @@ def resolved(cells, scores, rule: str) -> pd.Series:
     return rows.groupby("cell")["score"].agg(rule).astype(np.float32)
 
 
-def split(table: OutcomeMatrix, seed: int = 0) -> pd.Series:
-    """Assign every question to train, val or test.
-
-    Stratified by benchmark; questions with the same prompt (case and white space aside) stay
-    together, so that no test question was seen in training. A benchmark with fewer distinct prompts
-    than parts goes to train as a whole.
-
-    Returns
-    -------
-    Series of str, indexed like ``table.questions``
-        One of "train", "val", "test".
-    """
-    rng = np.random.default_rng(seed)
-    group = prompt_groups(table)
-    part_of_group: dict[int, str] = {}
-    for _, members in group.groupby(table.questions["benchmark"], sort=True, observed=True):
-        groups = np.array([g for g in members.unique() if g not in part_of_group])
-        rng.shuffle(groups)
-        if len(groups) < len(PARTS):
-            part_of_group.update(dict.fromkeys(groups.tolist(), PARTS[0]))
-            continue
-        # Every part gets at least one group; rounding favours none of them over many benchmarks.
-        edges = np.cumsum(SHARES)[:-1] * len(groups) + rng.uniform(-0.5, 0.5)
-        first = int(np.clip(np.round(edges[0]), 1, len(groups) - 2))
-        second = int(np.clip(np.round(edges[1]), first + 1, len(groups) - 1))
-        for part, chunk in zip(PARTS, np.split(groups, [first, second]), strict=True):
-            part_of_group.update(dict.fromkeys(chunk.tolist(), part))
-    return group.map(part_of_group).rename("part")
-
-
-def cut(table: OutcomeMatrix, vectors: np.ndarray, part: Sequence[str] | None = None) -> Parts:
-    """A table and the vectors of its prompts, cut into the parts of a split.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape (n_questions, d_prompt)
-    part : sequence of str, shape (n_questions,), optional
-        "train", "val" or "test", in the order of the questions; default their column ``part``. A question of
-        any other part is left out.
-
-    Returns
-    -------
-    dict
-        {"train" | "val" | "test": (table, vectors)}; a part may be empty.
-    """
-    part = np.asarray(table.questions["part"] if part is None else part)
-    at = {name: np.flatnonzero(part == name) for name in PARTS}
-    return {name: (table.at(rows), vectors[rows]) for name, rows in at.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class Design:
-    """How the questions of a table are sampled; `inference` resamples and tests by it.
-
-    Attributes
-    ----------
-    strata : ndarray, shape (n_questions,)
-        The benchmark of each question.
-    groups : ndarray, shape (n_questions,)
-        Questions with one label (those with the same prompt) count as one draw; default each question alone.
-
-    Raises
-    ------
-    ValueError
-        If both are given and differ in shape.
-    """
-
-    strata: np.ndarray
-    groups: np.ndarray | None = None
-
-    def __post_init__(self):
-        strata = np.asarray(self.strata)
-        groups = np.arange(len(strata)) if self.groups is None else np.asarray(self.groups)
-        if strata.ndim != 1 or strata.shape != groups.shape:
-            raise ValueError(
-                f"strata and groups must both have shape (n_questions,), found {strata.shape} and {groups.shape}"
-            )
-        object.__setattr__(self, "strata", strata)
-        object.__setattr__(self, "groups", groups)
-
-    @classmethod
-    def of(cls, table: OutcomeMatrix) -> Design:
-        """The design of a table: benchmarks are strata, questions with the same prompt (`prompt_groups`) a group."""
-        return cls(table.questions["benchmark"].to_numpy(), prompt_groups(table).to_numpy())
-
-    def at(self, questions) -> Design:
-        """The design of some questions only (positions or a boolean mask)."""
-        return Design(self.strata[questions], self.groups[questions])
-
-
-def folds(table: OutcomeMatrix, n_folds: int, seed: int = 0) -> pd.Series:
-    """Assign every question to one of several folds, as even within each benchmark as can be.
-
-    Questions with the same prompt (case and white space aside) stay together.
-
-    Returns
-    -------
-    Series of int, indexed like ``table.questions``
-        From 0 to n_folds - 1.
-    """
-    rng = np.random.default_rng(seed)
-    group = prompt_groups(table)
-    first = group.drop_duplicates()
-    fold_of_group, start = {}, 0
-    for _, members in first.groupby(table.questions["benchmark"].loc[first.index], sort=True, observed=True):
-        shuffled = rng.permutation(members.to_numpy())
-        numbers = np.arange(start, start + len(shuffled)) % n_folds
-        fold_of_group |= dict(zip(shuffled.tolist(), numbers.tolist(), strict=True))
-        start += len(shuffled)  # goes on where the last benchmark ended, so that no fold gathers the remainders
-    return group.map(fold_of_group).rename("fold")
-
-
 def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
     """The table without some models, and without questions that nobody else answered.
 
@@ -374,43 +256,6 @@ def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
         provenance={**table.provenance, "models left out": ", ".join(models)},
         repairs={**table.repairs, "questions dropped, answered only by models left out": int((~answered).sum())},
     )
-
-
-def divide(table: OutcomeMatrix, how: str = "published", seed: int = 0) -> OutcomeMatrix:
-    """The table with a column ``part`` (train, val, test) among its questions, as `check_size` wants it.
-
-    Parameters
-    ----------
-    how : {"published", "drawn"}
-        "published" keeps the column that the table has; without one, or with "drawn", `split` draws it.
-    seed : int
-        Of the draw.
-
-    Raises
-    ------
-    OutcomeError
-        If a part is too small for anything to be estimated.
-    """
-    published = how == "published" and "part" in table.questions
-    part = table.questions["part"] if published else split(table, seed)
-    divided = replace(
-        table, questions=table.questions.assign(part=part),
-        provenance={**table.provenance, "split": "published" if published else f"drawn, seed {seed}"},
-    )
-    check_size(divided)
-    return divided
-
-
-def check_size(table: OutcomeMatrix) -> None:
-    """Raise OutcomeError if a split table (column ``part``) is too small for anything to be estimated."""
-    counts = table.questions["part"].value_counts().reindex(PARTS, fill_value=0)
-    if table.shape[0] < FEWEST_MODELS or counts.min() < FEWEST_QUESTIONS:
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise OutcomeError(
-            f"the table is too small: {table.shape[0]} models and {found} questions; {FEWEST_MODELS} models and "
-            f"{FEWEST_QUESTIONS} questions in each part are needed (about {20 * FEWEST_QUESTIONS} questions in all, in "
-            "benchmarks of twenty and more)"
-        )
 
 
 def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.DataFrame:
@@ -454,6 +299,6 @@ def prompt_groups(table: OutcomeMatrix) -> pd.Series:
     return pd.Series(pd.factorize(text)[0], index=table.questions.index)
 
 
-def some(values, limit: int = 5) -> str:
+def abbreviate(values, limit: int = 5) -> str:
     values = [str(value) for value in values]
     return ", ".join(values[:limit]) + (f" and {len(values) - limit} more" if len(values) > limit else "")

@@ -51,7 +51,7 @@ def read_table(file: Path) -> pd.DataFrame:
             table.validate(full=True)  # damaged text is found here, not wherever it is used first
             return _numbered(table.to_pandas().reset_index(drop=True), 1)
         except (pa.ArrowException, ValueError, OSError, TypeError, KeyError) as error:
-            raise OutcomeError(f"{file} cannot be read as parquet: {sentence(error)}") from None
+            raise OutcomeError(f"{file} cannot be read as parquet: {first_line(error)}") from None
     types = dict.fromkeys(_header(file), pa.string())
     try:
         return _numbered(pa.csv.read_csv(file, *_csv_options(types)).to_pandas(), 2)
@@ -61,7 +61,7 @@ def read_table(file: Path) -> pd.DataFrame:
 
 def read_batches(file: Path, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     """Some columns of a CSV file piece by piece, for what is too large to hold; raises as `read_table`."""
-    need(pd.DataFrame(columns=_header(file)), file, list(types))
+    require_columns(pd.DataFrame(columns=_header(file)), file, list(types))
     try:
         with pa.csv.open_csv(file, *_csv_options(types)) as reader:
             yield from reader
@@ -69,7 +69,7 @@ def read_batches(file: Path, types: Mapping[str, pa.DataType]) -> Iterator[pa.Re
         raise _explained(file, types, error) from None
 
 
-def need(frame: pd.DataFrame, name: object, columns: Sequence[str]) -> None:
+def require_columns(frame: pd.DataFrame, name: object, columns: Sequence[str]) -> None:
     """Raise OutcomeError if a table lacks columns."""
     missing = [column for column in columns if column not in frame.columns]
     if missing:
@@ -84,7 +84,7 @@ def text(values: pd.Series) -> pd.Series:
     return values.astype("string").astype(object)
 
 
-def numbers(values: pd.Series) -> pd.Series:
+def coerce_numbers(values: pd.Series) -> pd.Series:
     """Cells as numbers or, where they are none, as they stand: true and false are 1 and 0, blanks NaN."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values
@@ -93,7 +93,7 @@ def numbers(values: pd.Series) -> pd.Series:
     return words.astype(object)
 
 
-def sentence(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error, for one sentence; a cell that it quotes may be very long."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return line if len(line) <= 200 else f"{line[:200]}..."
@@ -124,7 +124,7 @@ def _header(file: Path) -> list[str]:
     except UnicodeDecodeError:
         raise _not_utf8(file) from None
     except (OSError, csv.Error) as error:
-        raise OutcomeError(f"{file} cannot be read: {sentence(error)}") from None
+        raise OutcomeError(f"{file} cannot be read: {first_line(error)}") from None
     if not any(name.strip() for name in header):
         raise OutcomeError(f"{file} is empty or lacks its first line, the names of the columns")
     if len(header) == 1 and (other := [sign for sign in (";", "\t", "|") if sign in header[0]]):
@@ -161,4 +161,4 @@ def _explained(file: Path, types: Mapping[str, pa.DataType], error: Exception) -
             pass
     except (pa.ArrowException, OSError) as again:
         error = again
-    return OutcomeError(f"{file} cannot be read: {sentence(error)} (row 1 is the line of column names)")
+    return OutcomeError(f"{file} cannot be read: {first_line(error)} (row 1 is the line of column names)")

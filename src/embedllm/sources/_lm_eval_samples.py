@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import OutcomeError, some
-from embedllm.sources._files import sentence
+from embedllm.outcomes import OutcomeError, abbreviate
+from embedllm.sources._files import first_line
 
 METRICS = ("acc", "exact_match")  # where none is named, the first of them that a file logs
 NO_METRIC = frozenset((  # the other keys of a sample, where it does not list its metrics
@@ -125,7 +125,7 @@ def _lines(file: Path) -> Iterator[bytes]:
         with file.open("rb") as stream:
             yield from stream
     except OSError as error:
-        raise OutcomeError(f"{file} cannot be read: {sentence(error)}") from None
+        raise OutcomeError(f"{file} cannot be read: {first_line(error)}") from None
 
 
 def _object(text: bytes, where: str) -> dict:
@@ -134,7 +134,7 @@ def _object(text: bytes, where: str) -> dict:
     except UnicodeDecodeError:
         raise OutcomeError(f"{where} is not UTF-8 text; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise OutcomeError(f"{where} is cut short or no JSON ({sentence(error)}); delete it or run again") from None
+        raise OutcomeError(f"{where} is cut short or no JSON ({first_line(error)}); delete it or run again") from None
     if not isinstance(value, dict):
         raise OutcomeError(f"{where} must hold a JSON object, found {type(value).__name__}")
     return value
@@ -172,10 +172,10 @@ def _metric(sample: dict, wanted: str, where: str) -> str:
 
 def _advice(sample: dict) -> str:
     candidates = _candidates(sample)
-    usable = some(name for name, is_score in candidates.items() if is_score)
+    usable = abbreviate(name for name, is_score in candidates.items() if is_score)
     if usable:
         return f"metrics that could be used, name one: {usable}"
-    return f"none of its metrics ({some(candidates) or 'it has none'}) is a number in [0, 1]; leave the file out"
+    return f"none of its metrics ({abbreviate(candidates) or 'it has none'}) is a number in [0, 1]; leave the file out"
 
 
 def _number(sample: dict, where: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources._files import sentence
+from embedllm.sources._files import first_line
 
 LARGEST = 1 << 28  # bytes that a list may take; the published ones take 4 to 17 million
 # What zipfile raises for files that are not whole (NotImplementedError is a RuntimeError).
@@ -31,7 +31,7 @@ def read_list(file: Path) -> tuple[list, bytes]:
         with file.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise OutcomeError(f"{file} cannot be read: {sentence(error)}") from None
+        raise OutcomeError(f"{file} cannot be read: {first_line(error)}") from None
     return _parsed(data, file), data
 
 
@@ -64,7 +64,7 @@ def read_zipped_list(file: Path) -> list:
     except OutcomeError:
         raise
     except UNREADABLE as error:
-        raise OutcomeError(f"{file} is no whole zip file ({sentence(error)}); fetch it anew") from None
+        raise OutcomeError(f"{file} is no whole zip file ({first_line(error)}); fetch it anew") from None
     return _parsed(data, file)
 
 
@@ -75,11 +75,11 @@ def field(record: Mapping, name: str, where: str) -> object:
     return record[name]
 
 
-def words(record: Mapping, name: str, where: str) -> str:
+def require_text(record: Mapping, name: str, where: str) -> str:
     """A field of a record that must be text and not blank; OutcomeError, starting with `where`, if it is not."""
     value = field(record, name, where)
     if not isinstance(value, str) or not value.strip():
-        found = f"blank {kind(value)}" if isinstance(value, str) else kind(value)
+        found = f"blank {json_type(value)}" if isinstance(value, str) else json_type(value)
         raise OutcomeError(f"{where}: the field {name} must be text, found {found}")
     try:
         value.encode()
@@ -88,7 +88,7 @@ def words(record: Mapping, name: str, where: str) -> str:
     return value
 
 
-def kind(value: object) -> str:
+def json_type(value: object) -> str:
     """What a value in JSON is, in words: one of a few short texts, or a number as it stands."""
     return KINDS.get(type(value)) or f"{value!r:.30}"
 
@@ -104,7 +104,7 @@ def _parsed(data: bytes, file: Path) -> list:
     except RecursionError:
         raise OutcomeError(f"{file} is nested too deeply for a list of records; fetch it anew") from None
     except ValueError as error:
-        raise OutcomeError(f"{file} is no JSON ({sentence(error)}); fetch it anew") from None
+        raise OutcomeError(f"{file} is no JSON ({first_line(error)}); fetch it anew") from None
     if not isinstance(entries, list):
-        raise OutcomeError(f"{file} must hold a JSON list of records, found {kind(entries)}")
+        raise OutcomeError(f"{file} must hold a JSON list of records, found {json_type(entries)}")
     return entries

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix, resolved
-from embedllm.sources._files import need
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, resolved
+from embedllm.sources._files import require_columns
+from embedllm.splits import PARTS
 
 
 def from_rows(
@@ -55,11 +56,11 @@ def from_rows(
         model, a name occurs twice, a prompt or benchmark is blank or no text, or nothing is left.
     """
     names = {stem: (files or {}).get(stem, f"the {stem} table") for stem in ("outcomes", "questions", "models")}
-    need(outcomes, names["outcomes"], ["model", "question_id", "score"])
-    need(questions, names["questions"], ["question_id", "prompt", "benchmark"])
+    require_columns(outcomes, names["outcomes"], ["model", "question_id", "score"])
+    require_columns(questions, names["questions"], ["question_id", "prompt", "benchmark"])
     if models is None:
         models = pd.DataFrame({"model": sorted({_written(name) for name in outcomes["model"].unique()})})
-    need(models, names["models"], ["model"])
+    require_columns(models, names["models"], ["model"])
     mended = {name for frame in (outcomes, models) for name in frame["model"].unique() if name != _written(name)}
     mended |= {name for frame in (outcomes, questions) for name in frame["question_id"].unique()
                if isinstance(name, str) and name != _written(name)}

@@ -17,12 +17,12 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.sources._records import field, kind, read_list, words
+from embedllm.sources._records import field, json_type, read_list, require_text
 from embedllm.sources._rows import from_rows, known_models
 
 JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 REFERENCE = "gpt4_1106_preview"  # what every model is judged against
-LICENCE = "CC BY-NC 4.0, github.com/tatsu-lab/alpaca_eval"
+LICENSE = "CC BY-NC 4.0, github.com/tatsu-lab/alpaca_eval"
 
 # A model trained further from another carries that one's name as its base_model, also where that one is
 # not in the pool; a model without a published base is its own. Billions of parameters: all, and those
@@ -140,7 +140,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     -------
     OutcomeMatrix
         The score is ``preference - 1``, in [0, 1]: the judged probability that the model's answer beats the
-        reference's. Of published files: a model is named as its folder; an instruction is recognised by its
+        reference's. Of published files: a model is named as its folder; an instruction is recognized by its
         text and set (``dataset``, the benchmark), whatever blanks surround it, however Unicode composes it
         and whatever the case of the set's name, and numbered from 0 in the order of the longest file, whose
         spelling is kept.
@@ -161,7 +161,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     path = Path(path)
     if directory.holds_outcomes(path):
         table = directory.load(path, facts(), duplicates=duplicates)
-        return replace(table, provenance={**table.provenance, "source": "alpaca-eval", "licence": LICENCE})
+        return replace(table, provenance={**table.provenance, "source": "alpaca-eval", "license": LICENSE})
     results = path / "results" if (path / "results").is_dir() else path
     files = {file.parts[-3]: file for file in sorted(results.glob(f"*/{JUDGE}/annotations.json"))}
     if not files:
@@ -175,7 +175,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     try:
         return from_rows(
             outcomes, questions, models, duplicates=duplicates,
-            provenance={"source": "alpaca-eval", "licence": LICENCE, "files": f"{len(files)} files, sha256 {seen}"},
+            provenance={"source": "alpaca-eval", "license": LICENSE, "files": f"{len(files)} files, sha256 {seen}"},
             repairs={**repairs, f"folders without a judgement by {JUDGE}": unjudged,
                      "models without a row of facts": unknown},
         )
@@ -198,10 +198,10 @@ def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame
                 broken += 1
                 continue
             where = f"{file}, entry {number}"
-            asked[model].append((words(record, "dataset", where), words(record, "instruction", where)))
+            asked[model].append((require_text(record, "dataset", where), require_text(record, "instruction", where)))
             # Some versions of the public code write "generator".
             first = "generator" if "generator" in record and "generator_1" not in record else "generator_1"
-            other = words(record, first, where) != REFERENCE
+            other = require_text(record, first, where) != REFERENCE
             score = _score(record, where)
             foreign += other
             failed += score is None
@@ -248,5 +248,6 @@ def _score(record: Mapping, where: str) -> float | None:
     if value is None or (type(value) in (int, float) and (value == -1 or value != value)):
         return None
     if type(value) not in (int, float) or not 1 <= value <= 2:
-        raise OutcomeError(f"{where}: the field preference must be a number in [1, 2] or null, found {kind(value)}")
+        raise OutcomeError(
+            f"{where}: the field preference must be a number in [1, 2] or null, found {json_type(value)}")
     return value - 1.0

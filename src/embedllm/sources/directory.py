@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix, some
-from embedllm.sources._files import checksum, need, numbers, read_table, sentence, text
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
+from embedllm.sources._files import checksum, coerce_numbers, first_line, read_table, require_columns, text
 from embedllm.sources._rows import from_rows, known_models
 
 SCORE = ("score", "label")  # accepted names of a column, the first one found is taken
@@ -60,14 +60,14 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     if "question_id" in outcomes and not {"model", "score"} & set(outcomes.columns):
         outcomes = _long(outcomes, files["outcomes"])
         names = outcomes["model"].unique()
-        provenance["columns taken as models"] = f"{len(names)}: {some(names)}"
+        provenance["columns taken as models"] = f"{len(names)}: {abbreviate(names)}"
     questions = _named(_read(path, files, "questions"), "benchmark", BENCHMARK)
     if "score" in outcomes:
-        outcomes["score"] = numbers(outcomes["score"])
+        outcomes["score"] = coerce_numbers(outcomes["score"])
     models, repairs = None, {}
     if "models" in files:
         facts = _read(path, files, "models")
-        need(facts, files["models"], ["model"])
+        require_columns(facts, files["models"], ["model"])
         facts = facts.assign(**{fact: _facts(files["models"], facts, fact) for fact in FACTS if fact in facts})
     if facts is not None and "model" in outcomes:
         models, repairs["models without a row of facts"] = known_models(outcomes["model"], facts)
@@ -118,7 +118,7 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
             ids, vectors = arrays["question_id"], arrays["vectors"]
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise OutcomeError(
-            f"{file} cannot be read ({sentence(error)}); expected arrays question_id and vectors"
+            f"{file} cannot be read ({first_line(error)}); expected arrays question_id and vectors"
         ) from None
     if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
         raise OutcomeError(
@@ -158,8 +158,8 @@ def _long(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
     questions = [name for name in ("prompt", *BENCHMARK, "part") if name in columns]
     if questions:
         raise OutcomeError(
-            f"{file} has neither a column model nor model, question by question: {some(questions)} belongs in the "
-            "questions table, since in the wide form every column beside question_id is a model"
+            f"{file} has neither a column model nor model, question by question: {abbreviate(questions)} belongs in "
+            "the questions table, since in the wide form every column beside question_id is a model"
         )
     if not all(str(name).strip() for name in columns):
         raise OutcomeError(f"{file} has a column without a name; name it after a model or remove it")
@@ -174,7 +174,7 @@ def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.Data
 
 def _facts(file: Path, models: pd.DataFrame, fact: str) -> pd.Series:
     """A column of numbers about models, float64, above 0 and finite, NaN where blank."""
-    words = numbers(models[fact])
+    words = coerce_numbers(models[fact])
     found = pd.to_numeric(words, errors="coerce").astype("float64")
     wrong = (found.isna() & words.notna()) | (found <= 0) | np.isinf(found)
     for number, row in models[wrong].head(1).iterrows():

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedllm import hub
-from embedllm.outcomes import PARTS, OutcomeError, OutcomeMatrix
-from embedllm.sources._files import checksum, numbers, read_batches, sentence
+from embedllm.outcomes import OutcomeError, OutcomeMatrix
+from embedllm.sources._files import checksum, coerce_numbers, first_line, read_batches
 from embedllm.sources._rows import from_rows
+from embedllm.splits import PARTS
 
 HUB = "RZ412/EmbedLLM"
 REVISION = "266ae3e180ccb533c86afc9cfb2f5db99d171aea"  # commit of the dataset repository
@@ -128,7 +129,7 @@ def download(folder: Path, *, revision: str = REVISION) -> Path:
     except Exception as error:
         raise OutcomeError(
             f"the Hugging Face Hub did not give the dataset {HUB} at revision {revision} ({type(error).__name__}: "
-            f"{sentence(error)}); try again with a network, or put {', '.join(FILES)} into a folder and set "
+            f"{first_line(error)}); try again with a network, or put {', '.join(FILES)} into a folder and set "
             "DATA_DIR=folder"
         ) from None
     return folder
@@ -165,7 +166,7 @@ def _batches(file: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
             _reject(file, row, pc.invert(plain), batch[name],
                     f"the {name} must be a whole number in plain digits, found {{}}")
         words = batch["label"].dictionary.to_pandas()
-        values = pd.to_numeric(numbers(words), errors="coerce").astype("float32")
+        values = pd.to_numeric(coerce_numbers(words), errors="coerce").astype("float32")
         labels = pa.array(values, from_pandas=False).take(batch["label"].indices)
         wrong = pc.invert(pc.is_in(labels, value_set=pa.array([0, 1], pa.float32())))
         _reject(file, row, wrong, batch["label"], "the label must be 0 or 1, found {}")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix, some
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
 from embedllm.sources._files import checksum
 from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE, shots_of, without_examples
 from embedllm.sources._lm_eval_samples import Samples, is_text, prompts_at, read_object, read_samples, values_of
@@ -96,7 +96,7 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
         duplicates=duplicates,
         provenance={
             "source": "lm-eval",
-            **{f"tasks scored by {name}": some(tasks) for name, tasks in scored.items()},
+            **{f"tasks scored by {name}": abbreviate(tasks) for name, tasks in scored.items()},
             **_checksums(path, {log.file: found.sha256 for log, found in zip(logs, samples, strict=True)}, results),
         },
         repairs={
@@ -121,7 +121,7 @@ def _find(path: Path) -> tuple[list[_Log], list[tuple[Path, dict]], list[Path]]:
         )
     odd = [ascii(str(file)) for file, _ in found if not is_text(str(file))]
     if odd:
-        raise OutcomeError(f"file name(s) that are not UTF-8 text, rename them: {some(odd)}")
+        raise OutcomeError(f"file name(s) that are not UTF-8 text, rename them: {abbreviate(odd)}")
     results, named, of_run = [], defaultdict(dict), {}
     for folder in sorted({file.parent for file, _ in found}):
         for file in sorted(folder.glob("*.json")):
@@ -172,7 +172,7 @@ def _agreed(logs: list[_Log], samples: list[Samples], wanted: str) -> dict[str, 
     taken = {(found.metric, found.filter if wanted_filter else "") for found in samples}
     if wanted and (wanted_metric, wanted_filter) not in taken:
         held = sorted({name for found in samples for name in found.held})
-        raise OutcomeError(f"no log holds the metric {wanted}; they hold {some(held, 12)}")
+        raise OutcomeError(f"no log holds the metric {wanted}; they hold {abbreviate(held, 12)}")
     return scored
 
 

@@ -17,8 +17,8 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.sources._files import checksum, sentence, text
-from embedllm.sources._records import field, kind, read_zipped_list, words
+from embedllm.sources._files import checksum, first_line, text
+from embedllm.sources._records import field, json_type, read_zipped_list, require_text
 from embedllm.sources._rows import from_rows, known_models
 
 PREFIX, SUFFIX = "model_outputs_", "_5shots.zip"
@@ -181,7 +181,7 @@ def download(folder: Path) -> Path:
         except (RequestException, ValueError, OSError) as error:
             answer = getattr(error, "response", None)
             reason = f"the server answered {answer.status_code}" if answer is not None else (
-                type(error).__name__ if isinstance(error, RequestException) else sentence(error))
+                type(error).__name__ if isinstance(error, RequestException) else first_line(error))
             raise OutcomeError(
                 f"{ADDRESS}/{name} could not be fetched ({reason}); try again with a network (what has arrived is "
                 f"kept), or set DATA_DIR to a folder with outcomes.parquet and questions.parquet or with the "
@@ -259,17 +259,17 @@ def _record(record: Mapping, where: str) -> tuple[int, tuple[str, str, str], tup
     """Question number; prompt, subject and origin; options and answer; the letter that was extracted, if any."""
     question, options, letter = (field(record, name, where) for name in ("question_id", "options", "pred"))
     if type(question) is not int or not 0 <= question < 2**63:
-        raise OutcomeError(f"{where}: the field question_id must be a whole number from 0, found {kind(question)}")
+        raise OutcomeError(f"{where}: the field question_id must be a whole number from 0, found {json_type(question)}")
     if not isinstance(options, list) or not 0 < len(options) <= len(ascii_uppercase):
         raise OutcomeError(f"{where}: the field options must be a list of 1 to {len(ascii_uppercase)} texts")
     if letter is not None and not isinstance(letter, str):
-        raise OutcomeError(f"{where}: the field pred must be a letter or null, found {kind(letter)}")
-    lines = [f"{name}. {words({'options': option}, 'options', where)}"
+        raise OutcomeError(f"{where}: the field pred must be a letter or null, found {json_type(letter)}")
+    lines = [f"{name}. {require_text({'options': option}, 'options', where)}"
              for name, option in zip(ascii_uppercase, options, strict=False)]
-    answer = words(record, "answer", where)
+    answer = require_text(record, "answer", where)
     if answer not in list(ascii_uppercase[:len(options)]):
         raise OutcomeError(f"{where}: the field answer must be the letter of an option, A to "
                            f"{ascii_uppercase[len(options) - 1]}, found {answer!r:.30}")
-    prompt = "\n".join([words(record, "question", where), *lines])
-    told = (prompt, words(record, "category", where), words(record, "src", where))
+    prompt = "\n".join([require_text(record, "question", where), *lines])
+    told = (prompt, require_text(record, "category", where), require_text(record, "src", where))
     return question, told, (options, answer), letter

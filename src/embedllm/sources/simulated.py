@@ -18,7 +18,6 @@ import pandas as pd
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 
-from embedllm.flaws import blocks_never_run, cells_run_twice
 from embedllm.outcomes import OutcomeMatrix, resolved
 from embedllm.sources._simulated_text import BENCHMARKS, N_CUES, N_SUBTOPICS, draw_hints, posterior, write
 from embedllm.sources._simulated_world import (
@@ -31,6 +30,7 @@ from embedllm.sources._simulated_world import (
     draw_traits,
     shares,
 )
+from embedllm.sources.flaws import blocks_never_run, cells_run_twice
 
 CUE_EFFECT = (np.arange(N_CUES) - 2) / np.sqrt(2)  # x_l: mean 0, variance 1 over the five cues
 COMMON_VOICE = "general-knowledge"  # every prompt sounds like this one where the benchmark is hidden

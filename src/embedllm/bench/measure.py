@@ -1,0 +1,244 @@
+"""The measurements of `make bench`.
+
+Every measurement runs in its own process, so that none sees the memory or the threads of another. Tables and figures
+go to ``figures/bench/``, which notebook 02 and the README read. Prompt vectors come from the cache or are encoded. A
+GPU is not used: yardsticks and ceilings are those of the processor.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from embedllm import catalog
+from embedllm.bench import cost, scale
+from embedllm.bench.solvers import ALTERNATING, WHOLE, by_cells, by_full_batches, by_gradient_steps
+from embedllm.bench.workloads import PeakMemory, paper_parts, random_parts, timed
+from embedllm.encoders import cache, encoding
+from embedllm.forecasters import registry
+from embedllm.forecasters.factorization import Factorization
+from embedllm.forecasters.neighbors import KNearestNeighbors
+from embedllm.routing import results
+from embedllm.sources.simulated import simulate
+from embedllm.splits import Parts
+
+# The measurements: each a function of plain arguments, run in its own process
+
+
+def rates(function: Callable[[], object], amount: float) -> np.ndarray:
+    """Amount a second of a call, repeated for some `SECONDS`."""
+    spent, end = [], time.perf_counter() + scale.SECONDS
+    while time.perf_counter() < end:
+        spent.append(timed(function)[0])
+    return amount / np.array(spent)
+
+
+def product_rates() -> np.ndarray:
+    """GFLOP/s of matrix products with 2,048 rows and columns."""
+    a, b = torch.randn(2, 2048, 2048)
+    return rates(partial(torch.mm, a, b, out=torch.empty(2048, 2048)), 2 * 2048**3 / 1e9)
+
+
+def ceiling() -> dict:
+    """Median and best GFLOP/s of a matrix product, GB/s of a copy, and torch's threads."""
+    products, big = product_rates(), torch.randn(32_000_000)
+    copies = rates(partial(torch.empty_like(big).copy_, big), 2 * big.nbytes / 1e9)
+    return {"gflops": np.median(products), "best_gflops": products.max(), "bandwidth": np.median(copies),
+            "threads": torch.get_num_threads()}
+
+
+def solvers() -> pd.DataFrame:
+    """Validation log-loss against seconds of full-batch solvers: columns ``solver``, ``seconds``, ``val``."""
+    parts, like = paper_parts(), Factorization(**scale.SETTINGS)
+    return pd.concat([
+        by_full_batches(parts, like, WHOLE, scale.SOLVER_SECONDS).assign(solver="L-BFGS, all questions"),
+        by_full_batches(parts, like, ALTERNATING, scale.SOLVER_SECONDS).assign(solver="alternating convex solves"),
+    ], ignore_index=True)
+
+
+def watched(run: Callable[[Parts], pd.DataFrame], parts: Parts) -> dict:
+    """Path, seconds and peak memory, beyond vectors and scores, of a training.
+
+    A tiny one goes before: what libraries set up at their first call is not the training's.
+    """
+    run(random_parts(8, 320, parts["train"][1].shape[1]))
+    with PeakMemory() as memory:
+        path = run(parts)
+    return {"path": path, "seconds": path["seconds"].max(), "megabytes": memory.megabytes}
+
+
+def cells(d_prompt: int | None = None, n_train: int | None = None) -> dict:
+    """The first seconds of the per-cell trainer, see `watched`."""
+    like = Factorization(**scale.SETTINGS | scale.PUBLISHED)
+    return watched(lambda parts: by_cells(parts, like, scale.PLAIN_SECONDS), paper_parts(d_prompt, n_train))
+
+
+def training(changes: dict, d_prompt: int | None = None, n_train: int | None = None) -> dict:
+    """A training of the factorization, see `watched`."""
+    forecaster = Factorization(**scale.SETTINGS | changes)
+    return watched(lambda parts: by_gradient_steps(parts, forecaster), paper_parts(d_prompt, n_train))
+
+
+def neighbors(d_prompt: int | None = None) -> dict:
+    """Seconds of kNN for all models on the test questions, and of scikit-learn for one model."""
+    parts = paper_parts(d_prompt)
+    fit, knn = timed(KNearestNeighbors().fit, *parts["train"], *parts["val"])
+    seconds, _ = timed(knn.predict_proba, parts["test"][1])
+    (train, vectors), k = parts["train"], knn.chosen[1]
+    one = KNeighborsClassifier(k, algorithm="brute", metric="cosine").fit(vectors, train.scores[0] > 0.5)
+    single, _ = timed(one.predict_proba, parts["test"][1])
+    return {"fit": fit, "seconds": seconds, "scikit_learn": single * scale.N_MODELS}
+
+
+def forecasters() -> float:
+    """Seconds of all forecasters of notebook 03 together, one split and seed; ensembles share their members' fits."""
+    parts = paper_parts()
+    return timed(registry.forecast, parts, catalog.to_compare(), **scale.SETTINGS)[0]
+
+
+def selections() -> dict:
+    """Routing decisions a second, vectors given."""
+    parts = paper_parts()
+    fitted = Factorization(**scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
+    return results.selections_per_second(
+        lambda e: fitted.predict_proba(e).argmax(axis=0), parts["test"][1], scale.SECONDS)
+
+
+def encoders_compared() -> tuple[pd.DataFrame, float]:
+    """Each way to encode some prompts, and operations a byte of float32.
+
+    Medians of four rounds, every other one in reverse. Columns ``way``, ``prompts_per_second``, ``gflops``,
+    ``ceiling`` (GFLOP/s of a matrix product, mean of just before and just after), ``ratio`` (of the two, by round),
+    ``lowest_cosine`` and ``mean_cosine`` with float32, and ``seconds_again`` (all prompts from the cache).
+    """
+    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+    prompts = list(dict.fromkeys(simulate(n_models=16, n_questions=3_000).questions["prompt"]))[:scale.N_ENCODED]
+    model = encoding.load("minilm")
+    tokens = model.tokenizer(prompts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    n, shape = np.array(list(map(len, tokens)), dtype=float), model[0].auto_model.config
+    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
+    flop = shape.num_hidden_layers * (n * 2 * layer + 4 * n**2 * shape.hidden_size).sum()
+    widths = 8 * shape.hidden_size + 2 * (shape.hidden_size + shape.intermediate_size)  # in and out of six products
+    moved = 4 * shape.num_hidden_layers * (layer / encoding.TOKENS["cpu"] + widths) * n.sum()
+    with warnings.catch_warnings(action="ignore"):  # deprecated for torchao
+        int8 = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig}, dtype=torch.qint8)
+    ways = {"float32": model, "bfloat16": encoding.load("minilm").bfloat16(), "int8 weights, by channel": int8}
+    vectors, rows = {}, []
+    for name in 2 * [*ways, *list(ways)[::-1]]:
+        with patch.object(encoding, "load", lambda _, name=name: ways[name]):  # loading is no encoding
+            cache.encode("minilm", prompts[:64], None)
+            before = np.median(product_rates())
+            with tempfile.TemporaryDirectory() as folder:
+                seconds, vectors[name] = timed(cache.encode, "minilm", prompts, Path(folder))
+                top = (before + np.median(product_rates())) / 2
+                again, _ = timed(cache.encode, "minilm", prompts, Path(folder))
+        cosine = (vectors[name] * vectors["float32"]).sum(axis=1) / np.linalg.norm(vectors[name], axis=1)
+        rate = flop / seconds / 1e9
+        rows.append((name, len(prompts) / seconds, rate, top, top / rate, cosine.min(), cosine.mean(), again))
+    table = pd.DataFrame(rows, columns=["way", "prompts_per_second", "gflops", "ceiling", "ratio",
+                                        "lowest_cosine", "mean_cosine", "seconds_again"])
+    return table.groupby("way", sort=False).median().reset_index(), flop / moved
+
+
+def leaderboard() -> dict:
+    """Training at the size of an open leaderboard: seconds, peak memory of the process with its table, and losses."""
+    began = psutil.Process().memory_info().rss / 1e6
+    with PeakMemory() as memory:
+        parts = random_parts(*scale.LARGE, scale.D_PROMPT)
+        forecaster = Factorization(**scale.SETTINGS | {"batch_cells": scale.LARGE_BATCH})
+        path = by_gradient_steps(parts, forecaster)
+    told, found = (parts[part][0].model_means for part in ("train", "val"))
+    return {"seconds": path["seconds"].max(), "epochs": len(path), "megabytes": memory.megabytes + began,
+            "batch": forecaster.batch(*parts["train"][0].shape), "val": path["val"].min(),
+            "mean": -(found * np.log(told) + (1 - found) * np.log(1 - told)).mean()}
+
+
+def growth(axis: str, size: float) -> tuple:
+    """Seconds an epoch (median of four) and peak memory of training with one size changed."""
+    at = scale.BASE | {axis: size}
+    n_questions = round(at["training questions"] / 0.8)
+    parts = random_parts(at["models"], n_questions, scale.D_PROMPT, at["share of cells observed"])
+    forecaster = Factorization(**scale.SETTINGS | {"dim": at["length of a model vector"], "epochs": 4})
+    found = watched(lambda some: by_gradient_steps(some, forecaster), parts)
+    return axis, size, float(np.median(np.diff(found["path"]["seconds"], prepend=0))), found["megabytes"]
+
+
+class Warm(Factorization):
+    """A factorization that starts from another's weights where there are any, perhaps shorter ones."""
+
+    former: dict | None = None
+
+    def _initialize(self, n_models, d_prompt, generator):
+        weights = super()._initialize(n_models, d_prompt, generator)
+        for name, value in (self.former or {}).items():
+            weights[name][tuple(map(slice, value.shape))] = torch.as_tensor(value)
+        if self.former:
+            weights["output"][len(self.former["output"]) :] = 0  # at first exactly the shorter one
+        return weights
+
+
+def warm_starts() -> pd.DataFrame:
+    """Curves over the length of a model vector and over training questions, each point anew or from the one before.
+
+    Columns ``curve``, ``start``, ``size``, ``seconds``, ``val``.
+    """
+    parts, rows = paper_parts(), []
+    table, vectors = parts["train"]
+    shuffled = np.random.default_rng(0).permutation(len(vectors))
+    for curve, sizes in scale.CURVES.items():
+        for start in scale.STARTS:
+            former = None
+            for size in sizes:
+                longer = curve == "length of a model vector"
+                questions, dim = (shuffled, size) if longer else (shuffled[:size], scale.DIM)
+                forecaster = Warm(**scale.SETTINGS | {"dim": dim})
+                forecaster.former = former if start != scale.STARTS[0] else None
+                some = parts | {"train": (table.at(questions), vectors[questions])}
+                path = by_gradient_steps(some, forecaster)
+                former = {name: getattr(forecaster, name) for name in Factorization.WEIGHTS}
+                rows.append((curve, start, size, path["seconds"].max(), path["val"].min()))
+    return pd.DataFrame(rows, columns=["curve", "start", "size", "seconds", "val"])
+
+
+def alone(function, *args):
+    """The result of a call in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        result = pool.submit(function, *args).result()
+    print(f"{function.__name__}{args or ''} done", flush=True)
+    return result
+
+
+def measure() -> dict:
+    """Every measurement, one after the other."""
+    first = alone(ceiling)
+    there = [(axis, size) for axis, sizes in scale.SIZES.items() for size in sizes]
+    grown = [alone(growth, *at) for at in there + there[::-1]]  # a steady drift of the machine cancels out
+    return {
+        "stopped": alone(training, {}), "wide stopped": alone(training, {}, scale.D_PAPER),
+        "default": [alone(training, {"seed": seed, **scale.UNSTOPPED}) for seed in range(scale.N_SEEDS)],
+        "wide": [alone(training, {"seed": seed, **scale.UNSTOPPED}, scale.D_PAPER) for seed in range(scale.N_SEEDS)],
+        "published": alone(training, scale.PUBLISHED),
+        "wide published": alone(training, scale.PUBLISHED, scale.D_PAPER),
+        "cost": alone(training, scale.PUBLISHED, scale.D_PAPER, cost.N_QUESTIONS),
+        "cells": alone(cells), "cost by cells": alone(cells, scale.D_PAPER, cost.N_QUESTIONS),
+        "neighbors": alone(neighbors), "wide neighbors": alone(neighbors, scale.D_PAPER),
+        "forecasters": alone(forecasters),
+        "selections": alone(selections), "encoding": alone(encoders_compared), "leaderboard": alone(leaderboard),
+        "solvers": alone(solvers), "warm starts": alone(warm_starts),
+        "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
+        "ceiling": (first, alone(ceiling)),  # other users of the machine show as a difference
+    }

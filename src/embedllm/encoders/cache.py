@@ -1,0 +1,198 @@
+"""Prompt text to vectors, and a cache so that no text is encoded twice.
+
+The cache is a folder an encoder, ``<cache>/<name>-<first 12 of the weights' sha256>/``, to which shards
+are only ever added. A shard is named after the hash of its bytes: processes that write at the same time
+cannot clash, and a damaged shard is known by its name, deleted and encoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from embedllm.catalog import ENCODERS, Encoder
+from embedllm.encoders.encoding import SHARD, encoded, key, unit
+from embedllm.encoders.weights import EncoderError
+from embedllm.files import write
+
+SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
+
+
+def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
+    """Turn prompts into vectors.
+
+    Parameters
+    ----------
+    name : str
+        One of `catalog.ENCODERS`.
+    prompts : iterable of str, length n_prompts
+        A text that occurs more than once is encoded once.
+    cache : Path or None
+        Folder of the cache; None encodes everything afresh. An interrupted call keeps the shards that it
+        has finished, and the next call ends with the same vectors as a call that was never interrupted.
+
+    Returns
+    -------
+    ndarray, shape (n_prompts, dim), float32
+        One row a prompt, of norm 1 (encoder hashing: 0 for a text without a word).
+
+    Raises
+    ------
+    EncoderError
+        If the encoder is unknown, a prompt is no text, or weights are missing or not the published ones.
+    """
+    encoder = _known(name)
+    texts = _texts(prompts)
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        return np.empty((0, encoder.dim), dtype=np.float32)
+    vectors = _cached(name, distinct, cache) if encoder.weights else encoder.code()(distinct)
+    row = {text: position for position, text in enumerate(distinct)}
+    return vectors[[row[text] for text in texts]]
+
+
+def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, sample: int = 32) -> float:
+    """Take vectors that somebody else computed into the cache, if they are this encoder's.
+
+    A random sample of the prompts that the cache lacks is encoded here; these and all cached prompts are
+    compared with the vectors offered. The others are then added, scaled to norm 1.
+
+    Parameters
+    ----------
+    name : str
+        An encoder with weights.
+    prompts : iterable of str, length n_prompts
+    vectors : ndarray, shape (n_prompts, dim), any float dtype
+    cache : Path
+    sample : int
+        How many prompts to encode for the comparison.
+
+    Returns
+    -------
+    float
+        The lowest cosine found, above 0.999; NaN where nothing could be compared (no prompt at all).
+
+    Raises
+    ------
+    EncoderError
+        If shapes disagree, a vector is zero or not finite, or a cosine is 0.999 or less; nothing that
+        was offered is taken then.
+    """
+    encoder = _known(name)
+    if not encoder.weights:
+        raise EncoderError(f"encoder {name}: its vectors are never cached, so none can be taken in")
+    texts = _texts(prompts)
+    offered = np.asarray(vectors, dtype=np.float32)
+    if offered.shape != (len(texts), encoder.dim):
+        raise EncoderError(
+            f"encoder {name}: {len(texts)} prompts need vectors of shape ({len(texts)}, {encoder.dim}), "
+            f"found {offered.shape}"
+        )
+    norms = np.linalg.norm(offered, axis=1)
+    unusable = ~(np.isfinite(norms) & (norms > 0))
+    if unusable.any():
+        raise EncoderError(
+            f"encoder {name}: {unusable.sum()} of the ready-made vectors are zero or not finite, "
+            f"the first in row {unusable.argmax()}"
+        )
+    offered = unit(offered)
+
+    folder = _folder(name, cache)
+    stored = _read(folder)
+    keys = [key(text) for text in texts]
+    rows = list({key: row for row, key in enumerate(keys) if key not in stored}.values())  # one row a text
+    drawn = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:sample]]
+    own = encode(name, [texts[row] for row in drawn], cache)
+    stored.update(zip((keys[row] for row in drawn), own, strict=True))
+
+    known = [row for row, key in enumerate(keys) if key in stored]
+    if not known:
+        return float("nan")
+    cosines = (offered[known] * unit(np.stack([stored[keys[row]] for row in known]))).sum(axis=1)
+    lowest = int(cosines.argmin())
+    if not cosines[lowest] > SAME:
+        raise EncoderError(
+            f"encoder {name}: the ready-made vectors are not its own: in row {known[lowest]} "
+            f"({texts[known[lowest]][:40]!r}) the cosine is {cosines[lowest]:.4f}, needed above {SAME}; "
+            f"delete or recompute them"
+        )
+    rest = [row for row in rows if keys[row] not in stored]
+    for start in range(0, len(rest), SHARD):
+        part = rest[start : start + SHARD]
+        _write(folder, [keys[row] for row in part], offered[part])
+    return float(cosines[lowest])
+
+
+def _known(name: str) -> Encoder:
+    """The record of an encoder."""
+    if name not in ENCODERS:
+        raise EncoderError(f"unknown encoder {name!r}; known: {', '.join(ENCODERS)}")
+    return ENCODERS[name]
+
+
+def _texts(prompts: Iterable[str]) -> list[str]:
+    """The prompts as a list of valid Unicode (lone surrogates, legal in JSON, become question marks)."""
+    if isinstance(prompts, str):
+        raise EncoderError("prompts must be a sequence of texts, found one text")
+    texts = list(prompts)
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise EncoderError(f"prompt {position} is no text but {text!r}; fill or drop it")
+    return [text.encode("utf-8", "replace").decode() for text in texts]
+
+
+# The cache
+
+
+def _cached(name: str, texts: list[str], cache: Path | None) -> np.ndarray:
+    """Vectors of distinct texts, float32 (n_texts, dim), from the cache where it has them."""
+    folder = None if cache is None else _folder(name, cache)
+    found = {} if folder is None else _read(folder)
+    keys = {text: key(text) for text in texts}
+    missing = [text for text in texts if keys[text] not in found]
+    if missing:
+        for shard, vectors in encoded(name, missing):
+            shard_keys = [keys[text] for text in shard]
+            if folder is not None:
+                _write(folder, shard_keys, vectors)
+            found.update(zip(shard_keys, vectors, strict=True))
+    return np.stack([found[keys[text]] for text in texts])
+
+
+def _folder(name: str, cache: Path) -> Path:
+    """Where an encoder's shards lie."""
+    return Path(cache) / f"{name}-{ENCODERS[name].weights.sha256[:12]}"
+
+
+def _read(folder: Path) -> dict[bytes, np.ndarray]:
+    """All vectors in a folder of shards, by key; a shard whose bytes do not match its name is deleted."""
+    found: dict[bytes, np.ndarray] = {}
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # damaged, and another process was quicker to delete it
+            continue
+        if _key_of_bytes(content) != path.stem:
+            path.unlink(missing_ok=True)
+            continue
+        with np.load(io.BytesIO(content)) as shard:
+            found.update(zip(map(bytes, shard["keys"]), shard["vectors"], strict=True))
+    return found
+
+
+def _write(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
+    """Add a shard: complete under its name, or not there."""
+    buffer = io.BytesIO()
+    key_bytes = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1)
+    np.savez(buffer, keys=key_bytes, vectors=vectors)
+    content = buffer.getvalue()
+    write(folder / f"{_key_of_bytes(content)}.npz", content)
+
+
+def _key_of_bytes(content: bytes) -> str:
+    """The name of a shard with this content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

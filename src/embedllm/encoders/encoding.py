@@ -1,0 +1,88 @@
+"""Texts to vectors: the encoders themselves, without the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from embedllm.catalog import ENCODERS
+from embedllm.encoders import weights
+
+SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
+TOKENS = {"cpu": 2048, "cuda": 32_768}  # a forward pass, padding included: what was fastest on two cores and on an H100
+
+
+def hashed_words(texts: list[str]) -> np.ndarray:
+    """Signed counts of hashed words and word pairs, norm 1 (0 for a text without a word)."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    dim = ENCODERS["hashing"].dim
+    return HashingVectorizer(n_features=dim, ngram_range=(1, 2), dtype=np.float32).transform(texts).toarray()
+
+
+def noise(texts: list[str]) -> np.ndarray:
+    """A Gaussian direction for each text, seeded by the hash of the text."""
+    seeds = (int.from_bytes(key(text), "little") for text in texts)
+    drawn = np.stack([np.random.default_rng(s).standard_normal(ENCODERS["random"].dim) for s in seeds])
+    return unit(drawn).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to norm 1, of the dtype given; a row of zeros stays."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def key(text: str) -> bytes:
+    """16 bytes that stand for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Encode texts, and yield them with their vectors a shard at a time.
+
+    Sorted by tokens, so that hardly anything of a batch is padding (by letters it is an eighth). Padding moves the
+    last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
+    the same batches.
+    """
+    import torch
+
+    model = load(name)
+    tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    most = TOKENS[model.device.type]
+    waiting = deque(sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i])))
+    with tqdm(total=len(texts), desc=f"encoding with {name}", unit=" prompts", delay=2, leave=False) as bar:
+        while waiting:
+            shard, blocks = [], []
+            while waiting and len(shard) < SHARD:
+                width = len(tokens[waiting[0]])
+                batch = [waiting.popleft() for _ in range(min(len(waiting), max(1, most // width)))]
+                padded = model.tokenizer.pad({"input_ids": [tokens[i] for i in batch]}, return_tensors="pt")
+                with torch.inference_mode():  # not model.encode: it would turn every text into tokens once more
+                    found = model.forward({key: value.to(model.device) for key, value in padded.items()})
+                blocks.append(found["sentence_embedding"].float().cpu().numpy())
+                shard += [texts[i] for i in batch]
+                bar.update(len(batch))
+            yield shard, np.concatenate(blocks)
+
+
+def load(name: str):
+    """The SentenceTransformer of an encoder, from a local folder of the right hash, without network."""
+    folder = weights.find(name)
+
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    from embedllm.machine import device
+
+    options = {"local_files_only": True, "model_kwargs": {"use_safetensors": True}}
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a bar for a load of a tenth of a second ends up in notebooks
+    try:
+        return SentenceTransformer(str(folder), device=str(device()), **options)
+    finally:
+        if bars:
+            logging.enable_progress_bar()

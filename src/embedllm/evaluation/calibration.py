@@ -1,0 +1,215 @@
+"""Where forecasts are right and where they are off: calibration, benchmarks, models, and what a loss is made of.
+
+Every interval is a 95 % percentile bootstrap over questions; the resamples come in as ``weights``, from
+`inference.bootstrap_weights`, so that all tables of a comparison rest on the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.evaluation.intervals import ratios
+from embedllm.evaluation.metrics import (
+    CLIP,
+    THRESHOLD,
+    cell_scores,
+    checked,
+    equal_mass_bins,
+    per_question,
+    question_scores,
+    sigmoid,
+    targets,
+)
+from embedllm.outcomes import OutcomeMatrix
+
+T_MIN, T_MAX = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
+BELOW = np.nextafter(np.float32(THRESHOLD), np.float32(0))
+
+
+def temperature(probabilities: np.ndarray, scores: np.ndarray) -> float:
+    """The T that minimizes the log-loss of ``sigmoid(logit(p) / T)`` over the observed cells.
+
+    One number for all models and questions (Guo et al., ICML 2017): above 1 the forecasts were too sure of
+    themselves, below 1 too timid. The loss is convex in 1 / T, so that the root of its slope is the minimum.
+
+    Parameters
+    ----------
+    probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        As in `metrics.cell_scores`; forecasts are clipped as in the log-loss. Not the questions that the
+        scaled forecasts are judged on.
+
+    Returns
+    -------
+    float
+        In [0.05, 20]; a bound where the minimum lies beyond it (20 if the forecasts are no better than 0.5
+        everywhere). 1 where T changes nothing, since every forecast is 0.5.
+    """
+    p, s, observed = checked(probabilities, scores)
+    logits, s = logit(np.clip(p[observed], CLIP, 1 - CLIP)), s[observed]
+    if not logits.any():
+        return 1.0
+
+    def slope(inverse: float) -> float:
+        return logits @ (expit(inverse * logits) - s)
+
+    if slope(1 / T_MAX) >= 0:
+        return T_MAX
+    if slope(1 / T_MIN) <= 0:
+        return T_MIN
+    return 1 / brentq(slope, 1 / T_MAX, 1 / T_MIN)
+
+
+def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """``sigmoid(logit(p) / temperature)``: float32 in (0, 1), NaN where the forecast is.
+
+    Never reverses an order and never carries a forecast over 0.5, not even by rounding.
+    """
+    logits = logit(np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP)) / temperature
+    values = sigmoid(logits).astype(np.float32)
+    return np.where(probabilities < THRESHOLD, np.minimum(values, BELOW), values)
+
+
+def reliability(
+    probabilities: np.ndarray, scores: np.ndarray, weights: np.ndarray, n_bins: int = 15
+) -> pd.DataFrame:
+    """Mean forecast and mean score in the bins of `metrics.expected_calibration_error`.
+
+    That error is the mean of ``|forecast - score|`` over the rows, weighted by ``cells``.
+
+    Parameters
+    ----------
+    probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        As in `metrics.cell_scores`.
+    weights : ndarray of int, shape (n_resamples, n_questions)
+        From `inference.bootstrap_weights`. Resamples keep the edges of the bins.
+    n_bins : int
+
+    Returns
+    -------
+    DataFrame
+        A row for each bin that holds a cell: ``bin`` (from 1), ``forecast``, ``score``, ``low``, ``high`` (of the
+        mean score), ``cells``.
+    """
+    p, s, observed = checked(probabilities, scores)
+    question = np.nonzero(observed)[1]
+    p, s = p[observed], s[observed]
+    bins = equal_mass_bins(p, n_bins)
+    cells, forecasts, totals = (
+        np.bincount(question * n_bins + bins, values, observed.shape[1] * n_bins).reshape(-1, n_bins)
+        for values in (None, p, s)  # sums in each question and bin: (n_questions, n_bins)
+    )
+    forecast, *_ = ratios(forecasts, cells, weights)
+    score, low, high = ratios(totals, cells, weights)
+    table = pd.DataFrame({"bin": np.arange(1, n_bins + 1), "forecast": forecast, "score": score, "low": low,
+                          "high": high, "cells": cells.sum(axis=0)})
+    return table[table["cells"] > 0].reset_index(drop=True)
+
+
+def breakdown(
+    forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, metric: str, by: str, weights: np.ndarray,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """A metric of every forecaster in each benchmark or for each model.
+
+    Parameters
+    ----------
+    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    table : OutcomeMatrix
+        The questions that were forecast; `metrics.targets` says what they are compared with.
+    metric : {"accuracy", "log_loss", "brier"}
+    by : {"benchmark", "model"}
+        In a benchmark, the mean over its questions of the mean over models, so that benchmarks weighted by
+        their questions give the overall value; for a model, the mean over the questions it was asked.
+    weights : ndarray of int, shape (n_resamples, n_questions)
+        From `inference.bootstrap_weights`.
+    reference : str, optional
+        Give differences to this forecaster, paired by question, in place of values; its own rows are left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, `by`, ``value``, ``low``, ``high``, ``n_questions``; benchmarks or models from the
+        highest mean score to the lowest.
+
+    Raises
+    ------
+    ValueError
+        If `by`, the metric or the reference is unknown, or forecasts do not fit the table.
+    """
+    if by not in ("benchmark", "model"):
+        raise ValueError(f"by = {by!r} must be benchmark or model")
+    if reference not in (None, *forecasts):
+        raise ValueError(f"reference {reference!r} is not among the forecasters {list(forecasts)}")
+    if by == "model":
+        means = pd.Series(table.model_means, table.models.index)
+    else:
+        benchmark = table.questions["benchmark"].to_numpy()
+        means = pd.Series(np.nanmean(table.scores, axis=0, dtype=np.float64)).groupby(benchmark).mean()
+    order = np.argsort(-means.to_numpy(), kind="stable")
+    weights = weights.astype(np.float64)
+
+    def values(name: str) -> np.ndarray:
+        """What each question adds to each row's mean: (n_questions, n_rows), NaN where nothing."""
+        if by == "model":
+            return cell_scores(forecasts[name], targets(table, metric), metric).T[:, order]
+        within = benchmark[:, None] == means.index.to_numpy()[order]
+        return np.where(within, per_question(table, forecasts[name], metric)[:, None], np.nan)
+
+    base, tables = 0.0 if reference is None else values(reference), []
+    for name in forecasts:
+        if name != reference:
+            parts = values(name) - base
+            known = ~np.isnan(parts)
+            value, low, high = ratios(np.nan_to_num(parts), known, weights)
+            tables.append(pd.DataFrame({"forecaster": name, by: means.index[order], "value": value, "low": low,
+                                        "high": high, "n_questions": known.sum(axis=0)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weights: np.ndarray) -> pd.DataFrame:
+    """What a forecaster loses against the truth, where that is known: text nobody could read, and estimation.
+
+    Parameters
+    ----------
+    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    table : OutcomeMatrix
+        With the ``references`` of simulated data. The two text ceilings are added to the forecasters.
+    weights : ndarray of int, shape (n_resamples, n_questions)
+        From `inference.bootstrap_weights`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``quantity``, ``value``, ``low``, ``high``. Quantities: "log-loss" (against the true
+        probability, nats per cell) is that of the truth itself plus "unread text" (text ceiling minus truth)
+        plus "estimation" (forecaster minus text ceiling); "recovered" is the share of what specialization
+        is worth to a reader of the text, (additive - forecaster) / (additive - text), a ratio of means: NaN
+        where it is worth nothing.
+
+    Raises
+    ------
+    ValueError
+        If the table knows no true probability and text ceilings.
+    """
+    if missing := {TRUTH, TEXT, ADDITIVE} - table.references.keys():
+        raise ValueError(f"only a table with known probabilities has an excess loss; this one lacks {sorted(missing)}")
+    truth = np.where(table.observed, table.references[TRUTH], np.nan)
+    compared = {**forecasts, **{name: table.references[name] for name in (TEXT, ADDITIVE)}}
+    losses = {name: question_scores(p, truth, "log_loss") for name, p in compared.items()}
+    floor = question_scores(truth, truth, "log_loss")
+    one, tables = np.ones(len(floor)), []
+    for name, loss in losses.items():
+        parts = {"log-loss": (loss, one), "unread text": (losses[TEXT] - floor, one),
+                 "estimation": (loss - losses[TEXT], one),
+                 "recovered": (losses[ADDITIVE] - loss, losses[ADDITIVE] - losses[TEXT])}
+        numerators, denominators = (np.stack(sides, axis=1) for sides in zip(*parts.values(), strict=True))
+        value, low, high = ratios(numerators, denominators, weights)
+        tables.append(pd.DataFrame({"forecaster": name, "quantity": list(parts), "value": value, "low": low,
+                                    "high": high}))
+    return pd.concat(tables, ignore_index=True)

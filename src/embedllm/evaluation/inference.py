@@ -1,0 +1,243 @@
+"""Which differences are real: paired tests, equivalence, corrections.
+
+The unit of inference is the question: all cells of one question share its difficulty, so resampling,
+permutation and standard errors act on per-question values, never on cells. What they say holds for
+these models, these benchmarks and these fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from embedllm.evaluation.intervals import ALPHA, N_RESAMPLES, bootstrap_weights, interval
+from embedllm.splits import Design
+
+POWER = 0.8
+
+
+def paired_test(
+    a: np.ndarray, b: np.ndarray, design: Design, seed: int = 0, n_permutations: int = 10_000
+) -> dict[str, float]:
+    """Is the mean of ``a - b`` over questions zero? Two-sided sign-flip permutation test.
+
+    The null distribution flips the sign of each question's (or group's) difference at random, with
+    p = (1 + #{as extreme}) / (1 + B). Exact if differences are symmetric around zero; for a large
+    number of questions right for any distribution of mean zero, because the statistic is studentized
+    (Romano, Annals of Statistics 1990). If benchmarks differ in opposite directions the test is
+    conservative, since flips do not use the strata; interval and standard error do.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n_questions,)
+        Per-question values of two methods; a question where either is NaN is left out.
+    design : Design
+        A group flips as one.
+    seed, n_permutations : int
+
+    Returns
+    -------
+    dict
+        ``difference`` (mean of a - b), ``low``, ``high`` (95 %, stratified percentile bootstrap), ``se``
+        (stratified, clustered by group), ``p``, ``mde`` (smallest true difference that a two-sided test
+        at 5 % finds with power 0.8: (z_0.975 + z_0.8) se) and ``n_questions``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or no question has both values.
+    """
+    difference, design = _paired(a, b, design)
+    rng = np.random.default_rng(seed)
+    low, high = interval(difference, bootstrap_weights(design, N_RESAMPLES, rng))
+    se = _standard_error(difference, design)
+    return {
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "se": se,
+        "p": _sign_flip_p(difference, design.groups, n_permutations, rng),
+        "mde": _detectable(se),
+        "n_questions": len(difference),
+    }
+
+
+def compare(values: Mapping[str, np.ndarray], reference: str, design: Design) -> pd.DataFrame:
+    """Test every method against one reference: a family of paired tests, corrected after Holm.
+
+    Parameters
+    ----------
+    values : mapping of method name to ndarray, shape (n_questions,)
+        Per-question values, NaN where a question is left out.
+    reference : str
+        The method the others are compared with.
+    design : Design
+
+    Returns
+    -------
+    DataFrame
+        Columns ``method``, ``reference``, ``difference`` (method minus reference), ``low``, ``high``
+        (95 %, not widened for the family), ``se``, ``p``, ``p_holm``, ``mde`` (at 5 % divided by the
+        number of comparisons, Holm's most demanding step).
+
+    Raises
+    ------
+    ValueError
+        If the reference is not among the methods, or nothing is left to compare it with.
+    """
+    others = [name for name in values if name != reference]
+    if reference not in values or not others:
+        raise ValueError(f"reference {reference!r} and at least one other are needed; found {list(values)}")
+    rows = [
+        {"method": name, "reference": reference, **paired_test(values[name], values[reference], design)}
+        for name in others
+    ]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p"])
+    table["mde"] = _detectable(table["se"], len(others))
+    return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
+
+
+def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> dict[str, float | bool]:
+    """Do two methods differ by less than a margin declared beforehand? Two one-sided tests at 5 %.
+
+    Normal approximation of the mean difference with its stratified standard error (Schuirmann, 1987):
+    meant for hundreds of questions and more.
+
+    Parameters
+    ----------
+    a, b, design
+        As in `paired_test`.
+    margin : float, > 0
+        In the unit of the values.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``se``, ``low90``, ``high90``; ``p_lower`` of the null "difference <= -margin"
+        (small: a is not worse, where more is better), ``p_upper`` of "difference >= margin" (small: a
+        is not worse, where less is better), ``p`` the larger of both, ``equivalent`` (p < 0.05).
+
+    Raises
+    ------
+    ValueError
+        If the margin is not positive, shapes differ or no question has both values.
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin must be positive, found {margin}")
+    difference, design = _paired(a, b, design)
+    mean, se = float(difference.mean()), _standard_error(difference, design)
+    law = norm(loc=0, scale=max(se, np.finfo(float).tiny))  # identical methods have no spread
+    p_lower, p_upper = float(law.sf(mean + margin)), float(law.cdf(mean - margin))
+    reach = float(norm.ppf(0.95)) * se
+    return {
+        "difference": mean, "se": se, "low90": mean - reach, "high90": mean + reach,
+        "p_lower": p_lower, "p_upper": p_upper, "p": max(p_lower, p_upper),
+        "equivalent": max(p_lower, p_upper) < 0.05,
+    }
+
+
+def no_worse(values: Mapping[str, np.ndarray], name: str, design: Design, margin: float) -> pd.DataFrame:
+    """Is one method worse than another by a margin or more? Against every other in turn, see `equivalence`.
+
+    All of them have to be shown, so that no correction is needed (intersection-union test, Berger 1982).
+
+    Parameters
+    ----------
+    values : mapping of method to ndarray, shape (n_questions,)
+        Less is better.
+    name : str
+        The one method.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster`` (the other one), ``difference`` (the method minus the other), ``low90``, ``high90``,
+        ``se``, ``p_worse``.
+    """
+    rows = [{"forecaster": other} | equivalence(values[name], values[other], design, margin)
+            for other in values if other != name]
+    table = pd.DataFrame(rows).rename(columns={"p_upper": "p_worse"})
+    return table[["forecaster", "difference", "low90", "high90", "se", "p_worse"]]
+
+
+def pooled(families: Mapping, name: str) -> pd.DataFrame:
+    """Several tables of `compare` as one family, corrected together.
+
+    Parameters
+    ----------
+    families : mapping of key to DataFrame
+    name : str
+        Of the column that holds the key.
+
+    Returns
+    -------
+    DataFrame
+        As from `compare`, the column `name` in front.
+    """
+    table = pd.concat(families, names=[name]).reset_index(name).reset_index(drop=True)
+    return table.assign(p_holm=holm(table["p"]), mde=_detectable(table["se"], len(table)))
+
+
+def holm(p: pd.Series) -> np.ndarray:
+    """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count.
+
+    Own lines, since statsmodels' `multipletests` collects garbage at every call (0.06 s and more).
+    """
+    ordered = pd.Series(p.to_numpy(float)).dropna().sort_values()
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(range(len(p))).to_numpy()
+
+
+def _paired(a: np.ndarray, b: np.ndarray, design: Design) -> tuple[np.ndarray, Design]:
+    """Differences and design of the questions where both methods have a value."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not a.shape == b.shape == design.strata.shape:
+        raise ValueError(
+            "a, b and the design must all have shape (n_questions,), "
+            f"found {a.shape}, {b.shape}, {design.strata.shape}"
+        )
+    known = ~np.isnan(a - b)
+    if not known.any():
+        raise ValueError("no question has a value of both methods, so there is nothing to compare")
+    return (a - b)[known], design.at(known)
+
+
+def _standard_error(values: np.ndarray, design: Design) -> float:
+    """SE of the mean under stratified sampling of units, linearized where units differ in size.
+
+    Cochran, Sampling Techniques, section 6.10 (combined ratio estimate). NaN if no stratum has two units.
+    """
+    unit, stratum = design.units()
+    residual = np.bincount(unit, weights=values - values.mean())  # summed over each unit's questions
+    _, stratum, size = np.unique(stratum, return_inverse=True, return_counts=True)
+    center = np.bincount(stratum, weights=residual) / size
+    squares = np.bincount(stratum, weights=(residual - center[stratum]) ** 2)
+    if (size == 1).all():
+        return float("nan")
+    return float(np.sqrt((squares * size / np.maximum(size - 1, 1)).sum()) / len(values))
+
+
+def _sign_flip_p(values: np.ndarray, groups: np.ndarray, n_permutations: int, rng: np.random.Generator) -> float:
+    """Two-sided p of the studentized mean under random signs, one sign a group.
+
+    Flips leave the sum of squares as it is, so the studentized mean is a monotone function of |sum|:
+    comparing |sum| is the same test.
+    """
+    totals = np.bincount(pd.factorize(groups)[0], weights=values)
+    totals = totals[np.abs(totals) > 1e-10 * np.abs(totals).max()]  # a zero that rounding missed draws no sign
+    observed = abs(totals.sum()) - 1e-10 * np.abs(totals).sum()  # equal sums must tie despite rounding
+    extreme = 0
+    for start in range(0, n_permutations, 256):
+        rows = min(256, n_permutations - start)
+        bits = np.unpackbits(rng.integers(0, 256, (rows, -(-len(totals) // 8)), dtype=np.uint8), axis=1)
+        sums = 2 * (bits[:, : len(totals)].astype(np.float64) @ totals) - totals.sum()
+        extreme += int((np.abs(sums) >= observed).sum())
+    return (1 + extreme) / (1 + n_permutations)
+
+
+def _detectable(se, n_tests: int = 1):
+    """Smallest true difference that a two-sided z test at `ALPHA` over the number of tests finds with power 0.8."""
+    return float(norm.ppf(1 - ALPHA / n_tests / 2) + norm.ppf(POWER)) * se

@@ -1,0 +1,131 @@
+"""How sure a value is: bootstrap intervals over questions, in which benchmarks are strata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from embedllm.evaluation.metrics import auc, per_question, targets
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.splits import Design
+
+ALPHA = 0.05
+N_RESAMPLES = 1000
+
+
+def bootstrap_weights(design: Design, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each question occurs in each bootstrap resample.
+
+    Within each stratum as many groups are drawn, with replacement, as it holds. A group is drawn as one, in
+    the stratum of its first question. Strata of a single group are drawn together as one stratum, since a
+    single group alone would show no variation.
+
+    Parameters
+    ----------
+    design : Design
+    n_resamples : int
+    rng : Generator
+
+    Returns
+    -------
+    ndarray, shape (n_resamples, n_questions), int32
+    """
+    unit, stratum = design.units()
+    counts = np.empty((n_resamples, len(stratum)), dtype=np.int32)
+    for label in np.unique(stratum):
+        members = np.flatnonzero(stratum == label)
+        share = np.full(len(members), 1 / len(members))
+        counts[:, members] = rng.multinomial(len(members), share, size=n_resamples)
+    return counts[:, unit]
+
+
+def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of per-question values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_questions,)
+        NaN questions are left out of sums and counts.
+    weights : ndarray, shape (n_resamples, n_questions)
+        From `bootstrap_weights`.
+
+    Returns
+    -------
+    low, high : float
+        NaN if no question has a value.
+    """
+    known = ~np.isnan(values)[:, None]
+    _, (low,), (high,) = ratios(np.nan_to_num(values)[:, None], known, weights)
+    return float(low), float(high)
+
+
+def ratios(
+    numerators: np.ndarray, denominators: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ratios of sums over questions with their 95 % percentile bootstrap intervals.
+
+    Parameters
+    ----------
+    numerators, denominators : ndarray, shape (n_questions, k)
+    weights : ndarray, shape (n_resamples, n_questions)
+        From `bootstrap_weights`.
+
+    Returns
+    -------
+    value, low, high : ndarray, shape (k,), float64
+        NaN where the denominators sum to zero or less; resamples in which they do are left out.
+    """
+    weights = weights.astype(np.float64, copy=False)  # a product of floats is one call of BLAS, of integers a loop
+    low, high = _percentiles(_ratio(weights @ numerators, weights @ denominators))
+    return _ratio(numerators.sum(axis=0), denominators.sum(axis=0)), low, high
+
+
+def summarize(
+    forecasts: Mapping[str, np.ndarray],
+    table: OutcomeMatrix,
+    metrics: Sequence[str],
+    design: Design,
+    n_resamples: int,
+) -> pd.DataFrame:
+    """Every metric of every forecaster with a 95 % interval over questions.
+
+    Parameters
+    ----------
+    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    table : OutcomeMatrix
+        The questions that were forecast; `metrics.targets` says what each metric compares with.
+    metrics : sequence of {"accuracy", "log_loss", "brier", "auc"}
+    design : Design
+    n_resamples : int
+        All forecasters and metrics see the same resamples.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``metric``, ``value``, ``low``, ``high``; metric by metric.
+    """
+    weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
+    rows = []
+    for metric in metrics:
+        for name, probabilities in forecasts.items():
+            if metric == "auc":
+                scores = targets(table, metric)
+                value = auc(probabilities, scores)
+                (low,), (high,) = _percentiles(auc(probabilities, scores, weights))
+            else:
+                values = per_question(table, probabilities, metric)
+                value, (low, high) = np.nanmean(values), interval(values, weights)
+            rows.append((name, metric, value, low, high))
+    return pd.DataFrame(rows, columns=["forecaster", "metric", "value", "low", "high"])
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where the denominator is not positive."""
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def _percentiles(resampled: np.ndarray) -> np.ndarray:
+    """The ends of the middle 95 % of each column of resamples, (2, k); resamples without a value are left out."""
+    return pd.DataFrame(resampled).quantile([ALPHA / 2, 1 - ALPHA / 2]).to_numpy()

@@ -1,0 +1,251 @@
+"""Comparisons that take several trainings: tables and vectors in, one table of per-question scores out (`scored`).
+
+``parts`` is always {"train" | "val" | "test": (OutcomeMatrix, prompt vectors)}; ``settings`` are those
+of the factorization. Notebooks call these through ``run.remember``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from embedllm import catalog
+from embedllm.evaluation.inference import equivalence
+from embedllm.evaluation.intervals import bootstrap_weights, interval
+from embedllm.evaluation.metrics import METRICS, per_question, right_or_wrong
+from embedllm.evaluation.rasch import fit_one_dimensional
+from embedllm.forecasters.factorization import Factorization
+from embedllm.forecasters.registry import forecasts
+from embedllm.machine import side_by_side
+from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.splits import Design, Parts, cut
+
+
+def train(parts: Parts, **settings) -> Factorization:
+    """The factorization fitted on train, stopped on validation."""
+    return Factorization(**settings).fit(*parts["train"], *parts["val"])
+
+
+def scored(table: OutcomeMatrix, forecast: np.ndarray, **method) -> pd.DataFrame:
+    """Accuracy and log-loss of a forecast in each question, as all comparisons here keep them.
+
+    Parameters
+    ----------
+    table : OutcomeMatrix
+        The questions that were forecast.
+    forecast : ndarray, shape (n_models, n_questions), in [0, 1]
+    **method
+        What made the forecast, such as ``forecaster="kNN", seed=0``.
+
+    Returns
+    -------
+    DataFrame
+        A row for each metric, a column for each question (its id as text, which is what parquet takes); the
+        levels of the index are those of `method` and ``metric``. Tables of one set of questions can be concatenated.
+    """
+    rows = [per_question(table, forecast, metric) for metric in METRICS]
+    index = pd.MultiIndex.from_tuples([(*method.values(), metric) for metric in METRICS], names=[*method, "metric"])
+    return pd.DataFrame(rows, index, table.questions.index.astype(str))
+
+
+def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFrame]:
+    """The factorization trained anew for each length of its vectors.
+
+    Returns
+    -------
+    dict
+        {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
+    """
+    tables = {"train": [], "val": []}
+    trainings = side_by_side(partial(train, parts, **settings | {"dim": dim}) for dim in dims)
+    for dim, fitted in zip(dims, trainings, strict=True):
+        for part, found in tables.items():
+            table, vectors = parts[part]
+            found.append(scored(table, fitted.predict_proba(vectors), dim=dim, seed=settings["seed"]))
+    return {part: pd.concat(found) for part, found in tables.items()}
+
+
+def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.DataFrame:
+    """Is a shorter vector as good as the longest, up to a margin? Paired non-inferiority tests.
+
+    Tested from long to short, each at 5 %, until the first that fails: a fixed sequence needs no
+    correction.
+
+    Parameters
+    ----------
+    values : DataFrame
+        Of one part, from `dim_curve`.
+    design : Design
+        Of the questions of that part.
+    margin : float
+        Log-loss that may be lost, nats per cell.
+
+    Returns
+    -------
+    DataFrame
+        One row a length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
+        ``low90``, ``high90``, ``p`` (of "worse by the margin or more"), ``as_good``.
+    """
+    losses = over_seeds(values, "log_loss", "dim")
+    longest, *others = sorted(losses, reverse=True)
+    rows, going = [], True
+    for dim in others:
+        test = equivalence(losses[dim], losses[longest], design, margin)
+        going &= test["p_upper"] < 0.05
+        rows.append((dim, test["difference"], test["low90"], test["high90"], test["p_upper"], going))
+    return pd.DataFrame(rows, columns=["dim", "difference", "low90", "high90", "p", "as_good"])
+
+
+def learning_curve(
+    parts: Parts, entries: Sequence[catalog.Forecaster], shares: list[float], n_seeds: int, **settings
+) -> pd.DataFrame:
+    """Forecasters after training on a share of the training questions.
+
+    A seed moves which questions are drawn (stratified by benchmark) and the initialization; with all
+    questions it moves the initialization alone. Validation questions are always all of them.
+
+    Returns
+    -------
+    DataFrame
+        As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
+    """
+    (table, vectors), test, jobs, draws = parts["train"], parts["test"][0], [], []
+    for share, seed in product(shares, range(n_seeds)):
+        rows = _stratified_share(table.questions["benchmark"], share, seed)
+        some = parts | {"train": (table.at(rows), vectors[rows])}
+        jobs.append((some, entries, settings | {"seed": settings["seed"] + seed}))
+        draws.append({"n_train": len(rows), "seed": seed})
+    return pd.concat(scored(test, probabilities, forecaster=name, **draw)
+                     for draw, found in zip(draws, forecasts(jobs), strict=True)
+                     for name, probabilities in found.items())
+
+
+def without_specialization(
+    parts: Parts, entries: Sequence[catalog.Forecaster], reference: catalog.Forecaster, n_worlds: int, **settings
+) -> pd.DataFrame:
+    """What forecasters gain over one, here and in worlds where models differ in ability alone.
+
+    A one-dimensional pool is fitted to all answers; in each world the same models answer the same questions anew
+    (`OneDimensional.draw_same`: a question keeps its difficulty, as far as its answers tell it), and all forecasters
+    are trained on those answers. Scores from 0.5 on count as right, here as well.
+
+    Parameters
+    ----------
+    reference : catalog.Forecaster
+        One that knows no specialization.
+    n_worlds : int
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
+        the reference's, nats per cell, mean over questions).
+    """
+    right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
+    pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
+    worlds = []
+    for world in range(n_worlds + 1):
+        scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
+        worlds.append({part: (replace_unchecked(table, scores=scores[part], references={}), vectors)
+                       for part, (table, vectors) in parts.items()})
+    rows, jobs = [], [(own, [reference, *entries], settings) for own in worlds]
+    for world, (own, told) in enumerate(zip(worlds, forecasts(jobs), strict=True)):
+        test = own["test"][0]
+        losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
+        rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
+    return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
+
+
+def encoder_comparison(
+    table: OutcomeMatrix, vectors: dict[str, np.ndarray], blind: catalog.Forecaster,
+    entries: Sequence[catalog.Forecaster], n_seeds: int, **settings,
+) -> pd.DataFrame:
+    """Forecasters on the vectors of several encoders, all settings equal.
+
+    The noise is set relative to each encoder's root mean square, so that it means the same on vectors
+    of any scale or length; the setting names it for unit-norm vectors of 768 numbers, the paper's.
+
+    Parameters
+    ----------
+    vectors : dict of encoder name to ndarray, shape (n_questions, d_prompt)
+    blind : catalog.Forecaster
+        One that sees no vectors, to compare with: forecast with the first encoder only.
+
+    Returns
+    -------
+    DataFrame
+        As from `scored`, by ``encoder`` ("no encoder" for the blind one), ``forecaster`` and ``seed``.
+    """
+    jobs, draws = [], []
+    for encoder, values in vectors.items():
+        parts = cut(table, values)
+        scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
+        compared = entries if jobs else [blind, *entries]
+        for seed in range(n_seeds):
+            own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}
+            jobs.append((parts, compared, own))
+            draws.append((encoder, seed))
+    return pd.concat(scored(parts["test"][0], probabilities, encoder="no encoder" if name == blind.name else encoder,
+                            forecaster=name, seed=seed)
+                     for (encoder, seed), found in zip(draws, forecasts(jobs), strict=True)
+                     for name, probabilities in found.items())
+
+
+def averaged(values: pd.DataFrame, design: Design, n_resamples: int) -> pd.DataFrame:
+    """Means over seeds and questions, with intervals over questions and the spread over seeds.
+
+    Parameters
+    ----------
+    values : DataFrame
+        As from `scored`; one level of its index is ``seed``, the others name a method.
+    design : Design
+        Of the questions.
+
+    Returns
+    -------
+    DataFrame
+        Columns: the levels that name a method, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of
+        the mean over questions).
+    """
+    weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
+    levels, rows = [name for name in values.index.names if name != "seed"], []
+    for key, group in values.groupby(level=levels, sort=False):
+        by_seed = group.groupby(level="seed").mean()  # (n_seeds, n_questions); one row a seed but for equal sizes
+        mean = by_seed.mean().to_numpy()
+        rows.append((*key, np.nanmean(mean), *interval(mean, weights), by_seed.mean(axis=1).std(ddof=1)))
+    return pd.DataFrame(rows, columns=[*levels, "value", "low", "high", "seed_sd"])
+
+
+def over_seeds(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:
+    """A metric in each question, averaged over what else differs, as `inference.compare` takes it.
+
+    Parameters
+    ----------
+    values : DataFrame
+        As from `scored`.
+    metric : {"accuracy", "log_loss"}
+    by : str
+        The level that names a method.
+
+    Returns
+    -------
+    dict
+        Method to ndarray, shape (n_questions,), in the order of the table.
+    """
+    means = values.xs(metric, level="metric").groupby(level=by, sort=False).mean()
+    return dict(zip(means.index, means.to_numpy(), strict=True))
+
+
+def _stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:
+    """Sorted positions of a share of the questions of each benchmark, at least one of each."""
+    if share == 1:
+        return np.arange(len(benchmarks))
+    rng = np.random.default_rng(seed)
+    positions = pd.Series(np.arange(len(benchmarks)))
+    drawn = [rng.choice(rows, max(1, round(share * len(rows))), replace=False)
+             for _, rows in positions.groupby(benchmarks.to_numpy(), observed=True)]
+    return np.sort(np.concatenate(drawn))

@@ -1,0 +1,178 @@
+"""The probes of notebook 05: trainings without a benchmark, distances by size, and what they show in words.
+
+The statistics are those of `embedllm.probing.prediction` and `embedllm.probing.communities`; here they meet a table of
+outcomes, which can be too small for one of them and large enough for the next.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from embedllm.experiments.comparisons import train
+from embedllm.machine import side_by_side
+from embedllm.outcomes import OutcomeMatrix, by_benchmark
+from embedllm.probing.communities import community_distances, community_test, family_of_size
+from embedllm.probing.geometry import identified_coordinates
+from embedllm.probing.prediction import leave_one_out_table, predict_benchmark, reliability
+from embedllm.splits import cut
+
+# What a probe reports, where it cannot be tested.
+UNTESTED = dict.fromkeys(("r2", "f", "df_model", "df_resid", "p", "r2_cv", "p_family"), np.nan)
+
+
+def leave_one_benchmark_out(
+    table: OutcomeMatrix, vectors: np.ndarray, n_components: int, **settings
+) -> pd.DataFrame:
+    """Model coordinates learned without a benchmark, beside the accuracy on it.
+
+    The benchmark is out of training and of validation, and every fit starts anew.
+
+    Returns
+    -------
+    DataFrame
+        One row a (benchmark, model): ``benchmark``, ``model``, ``accuracy`` (on all its questions),
+        ``elsewhere`` (mean training score without it) and the identified coordinates ``c0`` (level)
+        to ``c<n_components>``, fewer in a very small pool. Without a row: models that were not asked
+        on both sides, and benchmarks without which nothing is left to learn from.
+    """
+    part, benchmark = table.questions["part"], table.questions["benchmark"]
+    n_components = min(n_components, table.shape[0] - 1)
+    columns = ["benchmark", "model", "accuracy", "elsewhere", *(f"c{n}" for n in range(n_components + 1))]
+    without = {name: cut(table, vectors, part.where(benchmark != name, "left out"))
+               for name in sorted(benchmark.unique())}
+    without = {name: parts for name, parts in without.items() if len(parts["train"][1]) and len(parts["val"][1])}
+    trainings, tables = side_by_side(partial(train, parts, **settings) for parts in without.values()), []
+    for (left_out, parts), fitted in zip(without.items(), trainings, strict=True):
+        coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
+        accuracy = by_benchmark(table)[left_out].to_numpy()
+        asked = parts["train"][0].observed.any(axis=1) & ~np.isnan(accuracy)
+        known = [np.full(asked.sum(), left_out), table.models.index[asked], accuracy[asked],
+                 parts["train"][0].model_means[asked], *coordinates[asked].T]
+        tables.append(pd.DataFrame(dict(zip(columns, known, strict=True))))
+    return pd.concat([found for found in tables if len(found)] or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+
+def benchmark_probes(
+    table: OutcomeMatrix, rows: pd.DataFrame, facts: pd.DataFrame, n_permutations: int
+) -> pd.DataFrame:
+    """Predict each left-out benchmark from the model vectors, and from accuracy elsewhere alone.
+
+    Parameters
+    ----------
+    table : OutcomeMatrix
+    rows : DataFrame
+        From `leave_one_benchmark_out`.
+    facts : DataFrame
+        From `outcomes.model_facts`.
+
+    Returns
+    -------
+    DataFrame
+        As from `probing.leave_one_out_table`, with the columns ``predictors`` ("model vectors",
+        "accuracy elsewhere"), ``reliability`` of the accuracy and ``note``: why a row is not testable.
+    """
+    coordinates = [column for column in rows if column.startswith("c") and column[1:].isdigit()]
+    benchmarks = table.questions["benchmark"]
+    reliabilities = {
+        name: _tested(reliability, table.scores[:, benchmarks == name])[0] for name in sorted(benchmarks.unique())
+    }
+    tables = []
+    for name, columns in {"model vectors": coordinates, "accuracy elsewhere": ["elsewhere"]}.items():
+        probes = []
+        for benchmark in reliabilities:
+            part = rows[rows["benchmark"] == benchmark]
+            values = part[[*columns, "accuracy"]].to_numpy(float)
+            probe, note = _tested(predict_benchmark, values[:, :-1], values[:, -1],
+                                  facts["family"].reindex(part["model"]), benchmark, n_permutations=n_permutations)
+            probes.append((probe or UNTESTED | {"benchmark": benchmark})
+                          | {"reliability": reliabilities[benchmark], "note": note})
+        found = leave_one_out_table(probes)
+        found.insert(0, "predictors", name)
+        tables.append(found)
+    return pd.concat(tables, ignore_index=True)
+
+
+def size_communities(
+    distances: dict[str, np.ndarray], facts: pd.DataFrame, n_permutations: int
+) -> pd.DataFrame:
+    """Distances within and between size classes, with their tests, for several distances.
+
+    Returns
+    -------
+    DataFrame
+        As from `communities.community_test` with ``intra`` and ``inter``, the column ``distance`` in front;
+        no row where no size is known.
+    """
+    sizes, tables = family_of_size(facts["parameters_b"]), {}
+    # Fine-tunes count with their base where they share its size; a base's family is its fine-tunes' too.
+    family = facts["family"].reindex(facts["base_model"]).set_axis(facts.index).fillna(facts["family"])
+    base = facts["base_model"] + " " + sizes.fillna("") + " " + family
+    for name, values in distances.items():
+        tests = community_test(values, sizes, family, base, n_permutations=n_permutations)
+        means = community_distances(values, sizes, base)
+        tables[name] = means[["community", "intra", "inter"]].merge(tests, on="community")
+    return pd.concat(tables, names=["distance"]).reset_index("distance").reset_index(drop=True)
+
+
+def agreement(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> pd.DataFrame:
+    """How far two trainings agree on who is close to whom.
+
+    Parameters
+    ----------
+    first, second : mapping of name to ndarray, shape (n_models, n_models)
+        The same distances after trainings that differ in their seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``distance`` and ``rank_correlation`` (Spearman, over pairs of models).
+    """
+    pairs = np.triu_indices(len(next(iter(first.values()))), k=1)
+    rows = [(name, spearmanr(first[name][pairs], second[name][pairs]).statistic) for name in first]
+    return pd.DataFrame(rows, columns=["distance", "rank_correlation"])
+
+
+def predictions_in_words(probes: pd.DataFrame) -> str:
+    """What `benchmark_probes` shows, in sentences that claim no more."""
+    tested = probes[probes["r2_cv"].notna()]
+    by_vectors, by_level = (
+        tested[tested["predictors"] == name].set_index("benchmark") for name in ("model vectors", "accuracy elsewhere")
+    )
+    if by_vectors.empty:
+        return f"Not testable on this table ({probes['note'].iloc[0]})."
+    classical, respecting = ((by_vectors[column] < 0.05).sum() for column in ("p_holm", "p_family_holm"))
+    better = (by_vectors["r2_cv"] > by_level["r2_cv"].reindex(by_vectors.index)).sum()
+    return (
+        f"Of {len(by_vectors)} left-out benchmarks, vectors learned without them predict the accuracy on {classical} "
+        f"by the classical F test and on {respecting} by the test that respects families (both after Holm). Families "
+        f"that the regression never saw are predicted with a median R2 of {by_vectors['r2_cv'].median():.2f}; the "
+        f"mean accuracy on the other benchmarks alone gives {by_level['r2_cv'].median():.2f}. The vectors' R2 is the "
+        f"higher one on {better} of {len(by_vectors)}, a count that is no test."
+    )
+
+
+def communities_in_words(communities: pd.DataFrame) -> str:
+    """What `size_communities` shows for the identified distance, in sentences that claim no more."""
+    rows = communities[communities["distance"] == "identified"].set_index("community")
+    if rows.empty:
+        return "Not tested: the size of no model is known to lie in one of the classes."
+    closer = rows.index[(rows["difference"] < 0) & (rows["p_holm"] < 0.05)]
+    tested, untested = rows.index[rows["p_family"].notna()], rows.index[rows["p_family"].isna()]
+    return (
+        f"In the identified distance and with families respected, models are shown to lie closer to their own size "
+        f"class than to the other classes for {', '.join(closer) or 'none'} of {', '.join(tested) or 'no class'}"
+        + (f"; not testable: {', '.join(untested)}" if len(untested) else "")
+        + ". What is not shown is not refuted: `p_attainable` says how small the p-value could have become."
+    )
+
+
+def _tested(function, *args, **settings):
+    """(result, "") or (None, why it cannot be had): data can be too small for one test and not the next."""
+    try:
+        return function(*args, **settings), ""
+    except ValueError as reason:
+        return None, f"not testable: {reason}"

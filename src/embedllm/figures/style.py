@@ -1,0 +1,116 @@
+"""One style, one palette, one way to save a figure with its table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from embedllm import catalog
+from embedllm.files import write
+
+WIDTH = 7.0  # inches: a printed page's text width
+DPI = 150
+DIGITS = 6  # significant ones, in tables and in what is drawn from them
+
+# Okabe and Ito's color-blind safe set, for what is no method of the catalog.
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, GRAY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
+LABELS = {
+    "observed": BLACK, "drawn without specialization": GRAY,
+    "train": SKY, "validation": BLUE,
+    "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
+    "within the size": BLUE, "to the other classes": ORANGE,
+}
+
+
+def color_of(name: str, default: str = BLACK) -> str:
+    """One color to a method in every figure, from the catalog."""
+    return catalog.colors().get(name) or LABELS.get(name, default)
+
+
+def use_style() -> None:
+    """Set the style of every figure; `study.start` calls it."""
+    sns.set_theme(style="ticks", context="paper", font_scale=1.0)
+    mpl.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": DPI, "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False,
+        "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+        "legend.frameon": False, "font.family": "DejaVu Sans",
+        "svg.hashsalt": "embedllm", "svg.fonttype": "none",
+    })
+
+
+def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]) -> Figure:
+    """Write a table as ``path``.csv and what `draw` makes of the written table as .png and .svg.
+
+    The same table gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
+    carries the caption, from which the gallery is made.
+
+    Parameters
+    ----------
+    path : Path
+        Without suffix; its folder is made.
+    table : DataFrame
+        All that the figure shows.
+    draw : callable
+        Is handed the table as `as_written` has it.
+    """
+    table = as_written(table)
+    figure = draw(table)
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png")
+    info = PngInfo()
+    info.add_itxt("Description", caption)
+    image = io.BytesIO()
+    colors = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colors.save(image, format="png", optimize=True, pnginfo=info)
+    contents = {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": to_csv(table).encode()}
+    for suffix, content in contents.items():
+        write(path.with_name(path.name + suffix), content)
+    return figure
+
+
+def as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its numbers rounded to `DIGITS` significant digits, as every CSV holds them.
+
+    Sums of floats differ in their last digits from machine to machine; what is drawn and committed must not.
+    """
+    table = table.copy()
+    for name in table.select_dtypes("floating"):
+        table[name] = [float(f"{value:.{DIGITS}g}") for value in table[name]]
+    return table
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The text of the CSV that holds a table."""
+    return as_written(table).to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+
+
+def name_points(axes, x, y, names) -> None:
+    """Write a name beside each point, on the first side where it covers no other name or point."""
+    sides = [(4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"), (0, 8, "center"), (0, -12, "center")]
+    axes.figure.canvas.draw()
+    renderer = axes.figure.canvas.get_renderer()
+    marks = axes.transData.transform(np.column_stack([x, y]))  # pixels
+    taken = [Bbox.from_bounds(left - 3, bottom - 3, 6, 6) for left, bottom in marks]
+    for at_x, at_y, name in zip(x, y, names, strict=True):
+        for right, up, side in sides:
+            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=5.5)
+            box = label.get_window_extent(renderer)
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:  # crowded on every side: better unnamed than unreadable
+            continue
+        taken.append(box)

@@ -1,0 +1,163 @@
+"""Many forecasters at once: built from the catalog, fitted on one split or cross-fitted.
+
+``parts`` are those of `outcomes.cut`; ``settings`` are those of the factorization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice, product
+
+import numpy as np
+import pandas as pd
+
+from embedllm import catalog
+from embedllm.evaluation.calibration import scaled, temperature
+from embedllm.evaluation.metrics import question_scores
+from embedllm.forecasters.contract import Forecaster
+from embedllm.forecasters.ensemble import pooled, weigh
+from embedllm.forecasters.tuning import Tuned
+from embedllm.machine import side_by_side
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.splits import PARTS, Parts, cut, folds
+
+JUDGED = ("val", "test")
+Job = tuple[Parts, Sequence[catalog.Forecaster], dict]  # parts, forecasters and settings
+
+
+def build(entry: catalog.Forecaster, settings: dict) -> Forecaster:
+    """A forecaster of the catalog, not fitted.
+
+    Parameters
+    ----------
+    settings : dict
+        Of the factorization: each forecaster takes of them what its entry says.
+    """
+    kind = entry.code()
+    if entry.members:
+        return kind({member.name: build(member, settings) for member in entry.members})
+    own = {name: settings[name] for name in entry.takes if name in settings} | dict(entry.settings)
+    if not entry.grid:
+        return kind(**own)
+    combinations = product(*entry.grid.values())
+    return Tuned([kind(**own, **dict(zip(entry.grid, values, strict=True))) for values in combinations])
+
+
+def forecast(
+    parts: Parts, entries: Sequence[catalog.Forecaster], compute: Callable = side_by_side, **settings
+) -> dict[str, np.ndarray]:
+    """Test probabilities of forecasters of the catalog: name to float32, shape (n_models, n_test).
+
+    Parameters
+    ----------
+    compute : callable
+        Calls of `fitted_forecasts` to what they return; `memo.Memory.remember_all` also keeps it.
+    """
+    [found] = forecasts([(parts, entries, settings)], compute)
+    return found
+
+
+def forecasts(jobs: Iterable[Job], compute: Callable = side_by_side) -> list[dict[str, np.ndarray]]:
+    """As `forecast`, of many jobs at once, so that all cores have something to do."""
+    return [{name: judged["test"] for name, judged in found.items()} for found in _judged(list(jobs), compute)]
+
+
+def cross_fit(
+    table: OutcomeMatrix, vectors: np.ndarray, entries: Sequence[catalog.Forecaster], n_folds: int,
+    fold_seed: int = 0, compute: Callable = side_by_side, **settings,
+) -> dict:
+    """Every question forecast once, by a fit that never saw it; all tuning is inside each fold.
+
+    A fold is the test part in its turn, half of the next one the validation part, the rest is trained on. The seed
+    of the folds is not that of the trainings, so that another initialization is compared on the same folds.
+
+    Returns
+    -------
+    dict
+        ``raw`` and ``scaled``: name to probabilities, float32, (n_models, n_questions), as forecast and after
+        temperature scaling on each fold's validation part. ``folds``: DataFrame with ``name``, ``fold``, ``val``
+        (validation log-loss) and ``temperature``.
+    """
+    half = folds(table, 2 * n_folds, fold_seed).to_numpy()
+    raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
+    tests = [half // 2 == fold for fold in range(n_folds)]
+    vals = [half == 2 * ((fold + 1) % n_folds) for fold in range(n_folds)]
+    jobs = [(cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
+            for test, val in zip(tests, vals, strict=True)]
+    rows = []
+    for fold, (test, (parts, *_), found) in enumerate(zip(tests, jobs, _judged(jobs, compute), strict=True)):
+        scores = parts["val"][0].scores
+        for name, judged in found.items():
+            heat = temperature(judged["val"], scores)
+            raw[name][:, test], calibrated[name][:, test] = judged["test"], scaled(judged["test"], heat)
+            rows.append((name, fold, float(np.nanmean(question_scores(judged["val"], scores, "log_loss"))), heat))
+    tuning = pd.DataFrame(rows, columns=["name", "fold", "val", "temperature"])
+    return {"raw": raw, "scaled": calibrated, "folds": tuning}
+
+
+def fitted_forecasts(parts: Parts, forecaster: Forecaster) -> dict[str, np.ndarray]:
+    """Fit one forecaster; its forecasts of validation and test: {"val" | "test": (n_models, n_questions), float32}."""
+    forecaster.fit(*parts["train"], *parts["val"])
+    return {part: forecaster.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
+            for part in JUDGED}
+
+
+def shuffled(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Every prompt vector at another question, which is the same as shuffling the labels of all models together."""
+    return rng.permutation(vectors)
+
+
+def noise(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of the spread of the prompt vectors."""
+    return (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
+
+
+def _judged(jobs: list[Job], compute: Callable) -> list[dict[str, dict]]:
+    """Forecasts of validation and test by name, of each job.
+
+    Within a job equal forecasters are fitted once, the members of ensembles included.
+    """
+    fits = [[] for _ in jobs]
+    plans = [{entry.name: _plan(entry, settings, own) for entry in entries}
+             for (_, entries, settings), own in zip(jobs, fits, strict=True)]
+    calls = [partial(fitted_forecasts, _with_other_prompts(parts, prompts, settings), forecaster)
+             for (parts, _, settings), own in zip(jobs, fits, strict=True) for forecaster, prompts in own]
+    results = iter(compute(calls))
+    rows = []
+    for (parts, *_), own, plan in zip(jobs, fits, plans, strict=True):
+        found = list(islice(results, len(own)))
+        rows.append({name: _followed(number, found, parts) for name, number in plan.items()})
+    return rows
+
+
+def _plan(entry: catalog.Forecaster, settings: dict, fits: list[tuple]) -> int | list:
+    """Which of the fits (forecaster and what replaces its prompts) an entry needs; an ensemble: those of its members.
+
+    A fit that is not there yet is added.
+    """
+    if entry.members:
+        return [_plan(member, settings, fits) for member in entry.members]
+    fit = (build(entry, settings), entry.prompts)
+    if fit not in fits:
+        fits.append(fit)
+    return fits.index(fit)
+
+
+def _followed(plan: int | list, found: list[dict], parts: Parts) -> dict[str, np.ndarray]:
+    """The forecasts of an entry, from what the fits found."""
+    if isinstance(plan, int):
+        return found[plan]
+    members = [_followed(member, found, parts) for member in plan]
+    weights = weigh([member["val"] for member in members], parts["val"][0].scores)
+    return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
+
+
+def _with_other_prompts(parts: Parts, path: str, settings: dict) -> Parts:
+    """The parts with what a control's function makes of all their prompt vectors; without a function as they are."""
+    if not path:
+        return parts
+    vectors = np.concatenate([parts[part][1] for part in PARTS])
+    ends = np.cumsum([len(parts[part][1]) for part in PARTS])[:-1]
+    pieces = np.split(catalog.code(path)(vectors, np.random.default_rng(settings.get("seed", 0))), ends)
+    return {part: (parts[part][0], piece) for part, piece in zip(PARTS, pieces, strict=True)}

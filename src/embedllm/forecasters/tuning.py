@@ -1,0 +1,50 @@
+"""Tuning by successive halving, the one way in which gradient-trained candidates are chosen."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+
+from embedllm.forecasters.contract import Forecaster
+from embedllm.forecasters.training import Trained
+
+TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
+CUT = 3  # of so many candidates one goes on, for so many times as long
+
+
+@dataclass
+class Tuned(Forecaster):
+    """The best of several gradient-trained candidates on validation log-loss.
+
+    Successive halving (Jamieson and Talwalkar 2016, AISTATS): all get a short training, the best third goes on for
+    three times as long, and so on; the last one is trained to its end. It is in ``best`` after ``fit``.
+
+    Parameters
+    ----------
+    candidates : sequence of Trained
+    """
+
+    candidates: Sequence[Trained]
+
+    LEARNED: ClassVar = ("best",)
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        racing = [(one, one.epochs_of(train, train_vectors, val, val_vectors)) for one in self.candidates]
+        updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
+        done, epochs = 0, min(LONGEST_TRIAL, int(np.ceil(TRIAL / min(updates))))
+        while len(racing) > 1:
+            for _, training in racing:
+                deque(islice(training, epochs - done), maxlen=0)
+            racing.sort(key=lambda runner: np.nan_to_num(runner[0].history["val"].min(), nan=np.inf))
+            racing = racing[: max(1, len(racing) // CUT)]
+            done, epochs = epochs, CUT * epochs
+        [(self.best, training)] = racing
+        deque(training, maxlen=0)
+
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
+        return self.best._predict(prompt_vectors, benchmarks)

@@ -1,0 +1,228 @@
+"""Do models of one size lie together? Distances within communities of models and across them, with tests.
+
+Models of one family, and fine-tunes of one base model, resemble each other whatever their size: labels are
+permuted within families, and the base model is what counts.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from math import comb, prod
+
+import numpy as np
+import pandas as pd
+
+from embedllm.evaluation.inference import holm
+from embedllm.probing.prediction import family_codes
+
+SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
+
+
+def family_of_size(parameters_b) -> pd.Series:
+    """Size communities, the paper's names and our ranges: "7B" (6 to 9), "13B" (13, 14), "70B" (65 to 72).
+
+    `parameters_b` is in billions, one value a model, NaN where unpublished; fractions are dropped, so
+    that 9.2 counts as 9 and 72.7 as 72. Returns a Series of str with the index of the input.
+    """
+    billions = np.floor(pd.Series(parameters_b, dtype=float))
+    classes = pd.Series(np.nan, index=billions.index, dtype=object, name="size")
+    for name, (least, most) in SIZE_CLASSES.items():
+        classes[billions.between(least, most)] = name
+    return classes
+
+
+def size_bands(parameters_b) -> pd.Series:
+    """Five bands of size that every model of known size falls into, as an ordered category.
+
+    `parameters_b` is in billions, one value a model, NaN where unpublished.
+    """
+    edges, names = [0, 5, 10, 20, 50, np.inf], ["under 5B", "5 to 10B", "10 to 20B", "20 to 50B", "from 50B"]
+    return pd.cut(pd.Series(parameters_b, dtype=float), edges, right=False, labels=names)
+
+
+def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFrame:
+    """Mean distance of models within a community and to the models of other communities.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_models, n_models), float
+        Symmetric.
+    labels : array-like of str, shape (n_models,)
+        The community of each model; models without one (None, NaN) are left out.
+    blocks : array-like of str, shape (n_models,), optional
+        What shares its label by construction, such as the fine-tunes of one base model: a block counts
+        as one, by the mean over its models' distances, and pairs within it do not count. A missing
+        entry is a block of its own. Default: every model counts.
+
+    Returns
+    -------
+    DataFrame
+        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (blocks, or models),
+        ``n_pairs`` (of units within), ``intra``, ``inter``, ``difference`` = intra - inter (NaN where
+        no such pair exists).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a distance is not finite or the models of a block differ in label.
+    """
+    units, between = _units(distances, labels, blocks)
+    rows = []
+    for community in sorted(units["label"].unique()):
+        member = (units["label"] == community).to_numpy()
+        (intra,), (inter,) = _within_and_across(between, member[None])
+        rows.append({
+            "community": community,
+            "n_models": int(units["n_models"][member].sum()),
+            "n_units": int(member.sum()),
+            "n_pairs": comb(int(member.sum()), 2),
+            "intra": float(intra),
+            "inter": float(inter),
+            "difference": float(intra - inter),
+        })
+    columns = ["community", "n_models", "n_units", "n_pairs", "intra", "inter", "difference"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def community_test(
+    distances: np.ndarray, labels, families, base_models=None, n_permutations: int = 2000
+) -> pd.DataFrame:
+    """Do models of one community (of one size, say) lie closer to each other than to the others?
+
+    One-sided permutation tests of ``difference`` = intra - inter < 0. ``p_family`` moves labels only
+    among the base models of one family, all fine-tunes with their base, and measures between base
+    models as `community_distances` does with ``blocks=base_models``: every arrangement then holds as
+    many pairs within families as the observed one, so that likeness within a family cannot pass for
+    likeness by size. ``p_free`` moves labels among all models; it takes family for size and is given
+    to show by how much. Models without a label take no part.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_models, n_models), float
+        Symmetric.
+    labels : array-like of str, shape (n_models,)
+        The community of each model, None or NaN without one.
+    families : array-like of str, shape (n_models,)
+    base_models : array-like of str, shape (n_models,), optional
+        The model each was fine-tuned from; a base carries its own name. A missing entry, or None for
+        all, makes a model its own base.
+    n_permutations : int
+        Random arrangements; a community with no more distinct ones than this gets them all.
+
+    Returns
+    -------
+    DataFrame
+        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (base models),
+        ``difference`` and ``p_family``; ``p_attainable``, the smallest ``p_family`` possible;
+        ``p_holm``, ``p_family`` adjusted over the testable communities; ``difference_free`` (over
+        pairs of models, as in the paper) and ``p_free``; ``note``, why a p is NaN ("not testable: ..."),
+        else empty.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a distance is not finite, a labeled model has no family, or the models of
+        one base differ in label or family.
+    """
+    rng = np.random.default_rng(0)
+    units, between = _units(distances, labels, base_models, families)
+    models, between_models = _units(distances, labels, None)
+    free = np.zeros(len(models), dtype=np.int64)  # one family of all
+    rows = []
+    for community in sorted(units["label"].unique()):
+        member = (units["label"] == community).to_numpy()
+        row = {
+            "community": community,
+            "n_models": int(units["n_models"][member].sum()),
+            "n_units": int(member.sum()),
+        }
+        row |= _closer(between, member, units["family"].to_numpy(), n_permutations, rng)
+        lenient = _closer(
+            between_models, (models["label"] == community).to_numpy(), free, n_permutations, rng
+        )
+        rows.append({"difference_free": lenient["difference"], "p_free": lenient["p_family"]} | row)
+    columns = ["community", "n_models", "n_units", "difference", "p_family", "p_attainable",
+               "difference_free", "p_free", "note"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(columns.index("p_attainable") + 1, "p_holm", holm(table["p_family"]))
+    return table
+
+
+def _units(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:
+    """Labeled models merged into blocks: a table (label, family, n_models) and their mean distances.
+
+    The diagonal of the distances is zero: pairs within a block do not count.
+    """
+    distances = np.asarray(distances, float)
+    n_models = len(labels)
+    if distances.shape != (n_models, n_models):
+        raise ValueError(f"{n_models} labels need distances {(n_models,) * 2}, found {distances.shape}")
+    if not np.isfinite(distances).all():
+        raise ValueError("distances hold values that are not finite")
+    models = pd.DataFrame({
+        "label": np.asarray(labels, dtype=object),
+        "family": 0 if families is None else np.asarray(families, dtype=object),
+        "block": None if blocks is None else np.asarray(blocks, dtype=object),
+    })
+    labeled = models["label"].notna().to_numpy()
+    models, distances = models[labeled], distances[np.ix_(labeled, labeled)]
+    models = models.assign(family=family_codes(models["family"]))
+    # A model without a block is one; a tuple cannot collide with a name.
+    own = pd.Series([("model", position) for position in models.index], index=models.index, dtype=object)
+    block = models["block"].astype(object).where(models["block"].notna(), own)
+    for column in ("label", "family"):
+        mixed = models.groupby(block, sort=False)[column].nunique().gt(1)
+        if mixed.any():
+            raise ValueError(f"models of one block differ in {column}: {list(mixed.index[mixed])[:5]}")
+    codes, _ = pd.factorize(block)
+    onehot = np.eye(codes.max(initial=-1) + 1)[codes]
+    sizes = onehot.sum(axis=0)
+    between = (onehot.T @ distances @ onehot) / np.outer(sizes, sizes)
+    np.fill_diagonal(between, 0)
+    units = models[["label", "family"]].groupby(codes).first().assign(n_models=sizes.astype(int))
+    return units, between
+
+
+def _within_and_across(between: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean distance within a community and to the rest, for each row of members; NaN without a pair."""
+    n_in = members.sum(axis=1)
+    n_out = members.shape[1] - n_in
+    reach = members @ between
+    within = (reach * members).sum(axis=1)
+    across = (reach * ~members).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return within / (n_in * (n_in - 1)), across / (n_in * n_out)
+
+
+def _closer(
+    between: np.ndarray, member: np.ndarray, family: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> dict[str, float | str]:
+    """Test one community against arrangements of its label within families."""
+    intra, inter = _within_and_across(between, member[None])
+    observed = float((intra - inter)[0])
+    groups = [np.flatnonzero(family == f) for f in np.unique(family)]
+    chosen = [int(member[group].sum()) for group in groups]
+    arrangements = prod(comb(len(group), k) for group, k in zip(groups, chosen, strict=True))
+    if member.sum() < 2:
+        note = "not testable: a single unit, no pair within"
+    elif member.all():
+        note = "not testable: no other community"
+    elif arrangements == 1:
+        note = "not testable: no family has this and another community, one arrangement only"
+    else:
+        note = ""
+    if note:
+        return {"difference": observed, "p_family": np.nan, "p_attainable": np.nan, "note": note}
+
+    if arrangements <= n_permutations + 1:
+        drawn = product(*(combinations(group, k) for group, k in zip(groups, chosen, strict=True)))
+        members = np.zeros((arrangements, len(member)), dtype=bool)
+        for row, parts in zip(members, drawn, strict=True):
+            row[[unit for part in parts for unit in part]] = True
+    else:
+        members = np.tile(member, (1 + n_permutations, 1))
+        for group in groups:
+            members[1:, group] = rng.permuted(members[1:, group], axis=1)
+    intra, inter = _within_and_across(between, members)
+    p = np.mean(intra - inter <= observed + 1e-9 * between.max())  # the observed arrangement is one of them
+    return {"difference": observed, "p_family": float(p), "p_attainable": 1 / len(members), "note": note}

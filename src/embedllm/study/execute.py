@@ -1,0 +1,202 @@
+"""Running notebooks for make: what they depend on, execution, the gallery, publication.
+
+``python -m embedllm.study.execute inputs|run|summary|publish|cells`` with the options of `main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from embedllm.files import ROOT, digest, shown, write
+from embedllm.study import products
+from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
+from embedllm.study.paths import (
+    ARTIFACTS,
+    PRESETS,
+    base_folder,
+    check_data_dir,
+    data_dir,
+    figure_folder,
+    read_preset,
+)
+from embedllm.study.products import StudyError
+from embedllm.study.publish import publish, write_cells, write_gallery
+
+SOURCE = ROOT / "src" / "embedllm"
+PNG_END = b"IEND\xaeB`\x82"
+
+
+def write_inputs(p: Parameters, run: Path) -> None:
+    """Write one hash for each thing a notebook can depend on, leaving unchanged ones untouched.
+
+    Times of files lie (a checkout renews them all), so make compares the times of these instead. A
+    notebook's text counts as well as its code: what `publish` commits is the executed copy.
+    """
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(one["source"]) for one in cells)
+        _write_if_changed(run / "inputs" / f"{path.stem}.sha", code)
+    data = [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text()
+        named = [file.read_bytes() for file in sorted(data) if file.name in text]
+        _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", digest(text, *named))
+    measured = sorted((ROOT / "figures" / "bench").glob("*.csv"))
+    _write_if_changed(ARTIFACTS / "inputs" / "bench.sha", "".join(path.read_text() for path in measured))
+    preset = PRESETS / f"{p.PRESET}.yaml"
+    folder = data_dir(p)
+    files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+             for path in sorted(folder.rglob("*")) if path.is_file() and p.DATA_DIR]  # downloads are pinned
+    text = preset.read_text() if preset.exists() else ""
+    _write_if_changed(run / "inputs" / "parameters.sha", "\n".join([text, str(folder), *files]))
+
+
+def distrust_damaged(run: Path, figures: Path) -> None:
+    """Delete what was cut short or changed in a run with the stamp of its notebook, so that make runs that again.
+
+    Looks at products and their manifests, stamps, figures, and the dependency files, of which make could not read a
+    damaged one.
+    """
+    for path in run.glob("*.d"):
+        first, _, rest = path.read_bytes().partition(b"\n")
+        if first != f"# {digest(rest)}".encode():
+            path.unlink()
+    for name in NOTEBOOKS:
+        stamp, manifest, reason = run / f"{name}.done", run / f"{name}.products", None
+        if manifest.exists() and (bad := products.damaged(run, name)):
+            products.discard(run, name)
+            reason = bad
+        elif stamp.exists():
+            cut = [path for path in figures.glob(f"{name[:2]}_*.png") if not path.read_bytes().endswith(PNG_END)]
+            missing = [path for path in (manifest, run / f"{name}.d") if not path.exists()]
+            reason = next(iter([*cut, *missing]), None if _timing(stamp) else stamp)
+        if reason:
+            stamp.unlink(missing_ok=True)
+            print(f"{shown(reason)} was damaged or deleted: notebook {name} runs again")
+
+
+def run_notebook(name: str, p: Parameters, run: Path) -> None:
+    """Execute one notebook through papermill, keep the cleaned result, then write its stamp.
+
+    Raises
+    ------
+    SystemExit
+        If a cell fails; the failed notebook stays beside as ``<name>.failed.ipynb``.
+    """
+    import papermill
+
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    values = {n: v for n, v in (read_preset(p.PRESET) | p.overrides).items() if n in NOTEBOOKS[name].model_fields}
+    run.mkdir(parents=True, exist_ok=True)
+    partial, failed = run / f"{name}.{os.getpid()}.partial.ipynb", run / f"{name}.failed.ipynb"
+    began = time.perf_counter()
+    try:
+        papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
+                                   log_output=False, kernel_name="python3",
+                                   extra_arguments=["--log-level=50"])  # no notes on how kernels talk and stop
+        seconds = time.perf_counter() - began
+        notebook = clean(json.loads(partial.read_text()))
+    except papermill.PapermillExecutionError as error:
+        os.replace(partial, failed)
+        sys.exit(f"{name} failed: {error.ename}: {error.evalue}\n"
+                 f"(the notebook as far as it came: {shown(failed)})")
+    finally:
+        partial.unlink(missing_ok=True)
+    write(run / f"{name}.ipynb", json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    failed.unlink(missing_ok=True)
+    used, stamp = json.loads((run / f"{name}.used").read_text()), run / f"{name}.done"
+    depends = [shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in used["modules"]]
+    rules = f"{shown(stamp)}: {' '.join(depends)}\n" + "".join(f"{path}:\n" for path in depends)
+    write(run / f"{name}.d", f"# {digest(rules)}\n{rules}")
+    write(stamp, json.dumps({"seconds": round(seconds, 1), "read_back": used["read_back"]}))
+    print(f"{name}  {seconds:.0f} s", flush=True)
+
+
+def clean(notebook: dict) -> dict:
+    """Drop what differs between two equal runs: times, papermill's notes, progress bars, random ids."""
+    kernel = notebook["metadata"]["kernelspec"]
+    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    for position, one in enumerate(notebook["cells"]):
+        tags = one["metadata"].get("tags", [])
+        one["metadata"] = {"tags": tags} if tags else {}
+        one["id"] = f"cell-{position:02}"
+        if one["cell_type"] == "code":
+            one["outputs"] = [out for out in one["outputs"] if out.get("name") != "stderr"]
+    return notebook
+
+
+def summarize(run: Path, figures: Path) -> None:
+    """Write the gallery of a finished run and print what each notebook took.
+
+    The times are kept only if every notebook computed everything: reading results back says nothing.
+    """
+    timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
+    write_gallery(figures)
+    if not timing["read_back"].any():
+        times = timing["seconds"].rename_axis("notebook").reset_index()
+        write(figures / "timing_notebooks.csv", times.to_csv(index=False))
+    seconds = timing["seconds"]
+    for name, value in seconds.items():
+        print(f"  {name:<28}{value:6.0f} s")
+    print(f"  {'all notebooks':<28}{seconds.sum():6.0f} s\nfigures: {shown(figures)}/README.md   "
+          f"executed notebooks: {shown(run)}/")
+
+
+def _timing(stamp: Path) -> dict[str, float]:
+    """Seconds that a notebook took and how many results it read back; empty if the stamp is not whole."""
+    try:
+        timing = json.loads(stamp.read_bytes())
+        return {name: float(timing[name]) for name in ("seconds", "read_back")}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    content = digest(text).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write(path, content)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; every parameter that names a run is an option."""
+    parser = argparse.ArgumentParser(prog="python -m embedllm.study.execute", description=__doc__)
+    parser.add_argument("action", choices=["inputs", "run", "summary", "publish", "cells"])
+    parser.add_argument("notebook", nargs="?", choices=list(NOTEBOOKS))
+    for name, info in Parameters.model_fields.items():
+        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, default=info.default,
+                            help=info.description)
+    options = vars(parser.parse_args(arguments))
+    action, notebook = options.pop("action"), options.pop("notebook")
+    try:
+        preset = read_preset(options["PRESET"])
+        for name in NOTEBOOKS:  # all of them before any runs
+            p = read(name, preset | options, preset)
+        check_data_dir(p)
+    except ParameterError as error:
+        sys.exit(f"error: {error}")
+    run = base_folder(p)
+    if action == "inputs":
+        write_inputs(p, run)
+        try:
+            distrust_damaged(run, figure_folder(p))
+        except StudyError as error:
+            sys.exit(f"error: {error}")
+    elif action == "run":
+        run_notebook(notebook, p, run)
+    elif action == "summary":
+        summarize(run, figure_folder(p))
+    elif action == "cells":
+        write_cells()
+    else:
+        publish(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Results of long computations, kept by what they were computed from.
+
+A notebook reruns when anything it depends on changes, a color included; what took long is then
+read back unless its own inputs or the code behind it changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache, cached_property, partial
+from pathlib import Path
+from types import FunctionType
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from embedllm.files import digest, sync
+from embedllm.machine import side_by_side
+from embedllm.study import closure
+
+
+class Memory:
+    """Results kept in a folder, one folder each, ``<function>-<key>-<digest of the files>``.
+
+    Attributes
+    ----------
+    folder : Path
+    read_back : int
+        How many results were not computed but found.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.read_back = folder, 0
+
+    def remember(self, function, *args, **settings):
+        """``function(*args, **settings)``, computed once; see `remember_all`."""
+        [result] = self.remember_all([partial(function, *args, **settings)])
+        return result
+
+    def remember_all(self, calls: Sequence[partial]) -> list:
+        """What many calls return, each computed once; what is missing is computed side by side.
+
+        Parameters
+        ----------
+        calls : sequence of functools.partial
+            Of functions of this package that depend on nothing but their arguments. They return a DataFrame, an
+            ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these. Arguments are arrays,
+            DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can hold.
+            The code of their classes counts, and code that a text names by its dotted path.
+
+        Raises
+        ------
+        CodeError
+            If the code behind the function cannot be followed.
+        TypeError
+            For an argument of another kind.
+        """
+        asked = [_Asked.of(call) for call in calls]
+        results = [self.recall(one.stem) for one in asked]
+        missing = [at for at, result in enumerate(results) if result is None]
+        self.read_back += len(calls) - len(missing)
+        for at, result in zip(missing, side_by_side(calls[at] for at in missing), strict=True):
+            results[at] = result
+            if asked[at].stands():
+                self._keep(asked[at].stem, result)
+            else:
+                print(f"{asked[at].stem.rsplit('-', 1)[0]}: code it uses has changed since this process began, so its "
+                      "result is not kept; restart the kernel")
+        return results
+
+    def recall(self, stem: str):
+        """The result of ``<function>-<key>`` as it was written; None if there is none, or none that is whole."""
+        found = sorted(self.folder.glob(f"{stem}-*"))
+        if len(found) == 1 and found[0].name == f"{stem}-{_digest(found[0])[:16]}":
+            try:
+                return _read(found[0])
+            except Exception:  # written by other versions of what reads it
+                pass
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+        return None
+
+    def _keep(self, stem: str, result) -> None:
+        """Write a result, which gets its name when all of it is on the disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
+        try:
+            _write(partial, result)
+            for file in _files(partial):
+                sync(file)
+            with suppress(OSError):  # another process was first
+                os.replace(partial, self.folder / f"{stem}-{_digest(partial)[:16]}")
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+class _Asked(NamedTuple):
+    """A call as it was asked for: name and key of its result, and the code behind it."""
+
+    stem: str
+    roots: set[tuple[str, str]]
+    code: closure.Code
+
+    @classmethod
+    def of(cls, call: partial) -> _Asked:
+        function = call.func
+        roots = {(function.__module__, function.__qualname__)}
+        values = [_fingerprint(value, roots) for value in call.args]
+        values += [name + _fingerprint(value, roots) for name, value in sorted(call.keywords.items())]
+        code = closure.code(roots)
+        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *values)
+        return cls(f"{function.__name__}-{key[:16]}", roots, code)
+
+    def stands(self) -> bool:
+        """Whether the code is still what this process has loaded."""
+        return not self.code.changed and closure.code(self.roots) == self.code
+
+
+@cache
+def _libraries() -> str:
+    """The versions of what computes; that of torch says whether it is built for a CPU."""
+    return " ".join(f"{name} {importlib.metadata.version(name)}"
+                    for name in ("numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "torch"))
+
+
+def _fingerprint(value, roots: set[tuple[str, str]]) -> str:
+    """A digest of an argument; the code it brings is added to the roots, as (module, name)."""
+    kind = value if isinstance(value, FunctionType | type) else type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.split(".")[0] == closure.PACKAGE:
+        roots.add((kind.__module__, kind.__qualname__))
+    if kind is value:
+        return digest("code", name)
+    if hasattr(value, "fingerprint"):
+        return digest(name, value.fingerprint)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return digest("objects", str(value.shape), _fingerprint(value.ravel().tolist(), roots))
+    if isinstance(value, np.ndarray):
+        return digest("array", f"{value.dtype} {value.shape}", np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
+        return digest(*_columns(value, roots))
+    if isinstance(value, dict):  # their order counts: a function may go through them
+        return digest("dict", *(_fingerprint(part, roots) for item in value.items() for part in item))
+    if dataclasses.is_dataclass(value):
+        known = dataclasses.fields(value)
+        told = [field.name for field in known if field.compare]
+        # What a fit has set is no field; what a property has cached says nothing new.
+        told += [own for own in getattr(value, "__dict__", ()) if own not in {field.name for field in known}
+                 and not isinstance(getattr(kind, own, None), cached_property)]
+        return digest("fields", name, *(own + _fingerprint(getattr(value, own), roots) for own in told))
+    if isinstance(value, list | tuple):
+        return digest("list", *(_fingerprint(item, roots) for item in value))
+    if isinstance(value, str):
+        roots.update((module, ".".join(chain)) for module, chain in closure.named(value))
+    try:
+        return digest(json.dumps(value))
+    except TypeError:
+        raise TypeError(f"an argument of a remembered function is a {name}, of which nothing tells two apart: give the "
+                        "class a `fingerprint`, make it a dataclass, or hand over plain values") from None
+
+
+def _columns(table: pd.DataFrame | pd.Series | pd.Index, roots: set) -> list[str]:
+    """What tells a table from others: names, types, values and index."""
+    if isinstance(table, pd.DataFrame):
+        columns = [digest(*_values(table.iloc[:, at], None, roots)) for at in range(table.shape[1])]
+        return ["table", *_columns(table.columns, roots), *_columns(table.index, roots), *columns]
+    if isinstance(table, pd.Series):
+        return ["column", *_columns(table.index, roots), *_values(table, table.name, roots)]
+    if isinstance(table, pd.MultiIndex):
+        levels = [table.get_level_values(at) for at in range(table.nlevels)]
+        return ["levels", *(part for level in levels for part in _columns(level, roots))]
+    return ["index", *_values(table, table.name, roots)]
+
+
+def _values(column: pd.Series | pd.Index, name, roots: set) -> list[str]:
+    """Name, type and values of a column; those that are no plain numbers one by one."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes if isinstance(column, pd.Series) else column.codes
+        return [_fingerprint(name, roots), str(column.dtype.ordered), *_columns(column.dtype.categories, roots),
+                _fingerprint(np.asarray(codes), roots)]
+    values = np.asarray(column)
+    told = json.dumps(values.tolist(), default=repr) if values.dtype.hasobject else _fingerprint(values, roots)
+    return [_fingerprint(name, roots), str(column.dtype), told]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and bytes of all files in a folder; "" if it is going."""
+    try:
+        return digest("", *(part for path in _files(folder)
+                            for part in (str(path.relative_to(folder)), path.read_bytes())))
+    except OSError:
+        return ""
+
+
+def _write(folder: Path, result) -> None:
+    if isinstance(result, dict):
+        if wrong := [name for name in result if not isinstance(name, str) or "/" in name]:
+            raise TypeError(f"a remembered dict has texts without a slash for keys, found {wrong[0]!r}")
+        for position, (name, value) in enumerate(result.items()):
+            item = folder / f"{position:03}-{name}.item"
+            item.mkdir()
+            _write(item, value)
+    elif isinstance(result, pd.DataFrame) and result.shape[1] > len(result) and (result.dtypes == np.float64).all():
+        np.save(folder / "values.npy", result.to_numpy(), allow_pickle=False)  # parquet is slow on thousands of columns
+        for name, labels in (("index", result.index), ("columns", result.columns)):
+            pd.DataFrame(index=labels).to_parquet(folder / f"{name}.parquet")
+    elif isinstance(result, pd.DataFrame):
+        result.to_parquet(folder / "result.parquet")
+    elif isinstance(result, np.ndarray):
+        np.save(folder / "result.npy", result, allow_pickle=False)
+    elif not hasattr(result, "save"):
+        raise TypeError(f"a remembered function returned a {type(result).__name__}: no DataFrame, ndarray, dict of "
+                        "these or object with save(path) and load(path)")
+    else:
+        kind = type(result)
+        (folder / "kind.json").write_text(json.dumps([kind.__module__, kind.__qualname__]))
+        result.save(folder / "result.npz")
+
+
+def _read(folder: Path):
+    if (folder / "result.parquet").exists():
+        return pd.read_parquet(folder / "result.parquet")
+    if (folder / "values.npy").exists():
+        index, columns = (pd.read_parquet(folder / f"{name}.parquet").index for name in ("index", "columns"))
+        return pd.DataFrame(np.load(folder / "values.npy", allow_pickle=False), index, columns)
+    if (folder / "result.npy").exists():
+        return np.load(folder / "result.npy", allow_pickle=False)
+    if (folder / "kind.json").exists():
+        module, kind = json.loads((folder / "kind.json").read_text())
+        return getattr(importlib.import_module(module), kind).load(folder / "result.npz")
+    return {path.stem[4:]: _read(path) for path in sorted(folder.glob("*.item"))}

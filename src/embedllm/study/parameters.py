@@ -1,0 +1,253 @@
+"""What a notebook can be told: name, type, range, meaning and default of every parameter.
+
+Each notebook's tagged cell repeats the defaults as literals (a test compares them), so that papermill
+and a reader in JupyterLab change the same thing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import yaml
+from annotated_types import Ge, Interval
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from embedllm.catalog import ENCODERS, SOURCES, to_compare
+from embedllm.outcomes import DUPLICATES as RULES
+from embedllm.sources import embedllm as embedllm_files
+
+
+class ParameterError(ValueError):
+    """A parameter that does not exist or has a value it cannot have."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A check that a text is among the names that `known` returns."""
+
+    known: Callable[[], Iterable[str]]
+
+    def __call__(self, value: str) -> str:
+        if value not in self.known():
+            raise ValueError(f"must be one of {', '.join(self.known())}")
+        return value
+
+
+def _one_of(known) -> AfterValidator:
+    return AfterValidator(OneOf(lambda: known))
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError("names something twice")
+    return values
+
+
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(gt=0, le=1)]
+SPLITS = ("published", "drawn")
+Encoder = Annotated[str, _one_of(ENCODERS)]
+
+
+class Parameters(BaseModel):
+    """Shared by all notebooks; together they name the run's folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    DATASET: Annotated[str, _one_of(SOURCES)] = Field("simulated", description="source of outcomes")
+    DATA_DIR: str = Field("", description="folder the data is read from; blank downloads what is public")
+    NAME: str = Field("", description="label of your own data, for its folders", pattern=r"^(\w[\w.-]*)?$")
+    ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
+    PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
+    SEED: int = Field(0, description="training only: initialization, order, noise", ge=0)
+
+    @model_validator(mode="after")
+    def _check_name(self):
+        if SOURCES[self.DATASET].own and not self.NAME:
+            raise ValueError(f"DATASET {self.DATASET} needs a NAME for your data: it names the folders of its runs")
+        if self.NAME in {*SOURCES, "memo", "vectors", "inputs"} - {self.DATASET}:
+            raise ValueError(f"NAME = {self.NAME!r} is taken by the study itself; choose another")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name of the data in folder names and captions."""
+        return self.NAME or self.DATASET
+
+    @property
+    def overrides(self) -> dict:
+        """The shared parameters that differ from their defaults."""
+        values = {name: getattr(self, name) for name in Parameters.model_fields}
+        return {name: v for name, v in values.items() if v != Parameters.model_fields[name].default}
+
+
+class Fitting(Parameters):
+    """How the factorization is trained; see embedllm.factorization.Factorization."""
+
+    DIM: Count = Field(232, description="length of a model vector")
+    NOISE: float = Field(0.05, description="SD of the noise on prompt vectors in training", ge=0)
+    LEARNING_RATE: float = Field(0.003, description="of Adam", gt=0)
+    WEIGHT_DECAY: float = Field(1e-5, description="of Adam", ge=0)
+    EPOCHS: Count = Field(60, description="passes over the training questions, at most")
+    BATCH_CELLS: Count = Field(16384, description="(model, question) cells an update")
+    PATIENCE: int = Field(5, description="epochs without improvement before stopping, 0 for never", ge=0)
+
+    @property
+    def fitting(self) -> dict:
+        """The settings as keyword arguments of Factorization."""
+        return {name.lower(): getattr(self, name) for name in Fitting.model_fields
+                if name not in Parameters.model_fields} | {"seed": self.SEED}
+
+
+class DataPreparation(Parameters):
+    DATA_SEED: int = Field(0, description="draws the simulated pool", ge=0)
+    SPLIT: Annotated[str, _one_of(SPLITS)] = Field(
+        "published", description="the split of the questions (published: where there is one)"
+    )
+    SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
+    DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
+        "first", description="score of a (model, question) pair that has several"
+    )
+    EXCLUDE: Annotated[list[str], AfterValidator(_distinct)] = Field([], description="models to leave out, by name")
+    METRIC: str = Field("", description="score taken from lm-eval logs, as exact_match,strict-match; blank finds it")
+    REVISION: str = Field(embedllm_files.REVISION, description="commit of the EmbedLLM files on the Hugging Face Hub")
+    N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)
+    N_QUESTIONS: int = Field(6000, description="questions of the simulated pool", ge=100)
+    KAPPA: float = Field(1.0, description="strength of specialization in the simulated pool", ge=0)
+    GRADED: bool = Field(False, description="simulated scores are graded, not only right or wrong")
+    MISSING: Annotated[float, Interval(ge=0, lt=1)] = Field(
+        0.0, description="share of simulated (model, benchmark) blocks never run"
+    )
+    REPEATED: Annotated[float, Interval(ge=0, le=1)] = Field(
+        0.0, description="share of simulated cells run twice, with outcomes that may disagree"
+    )
+
+
+class Training(Fitting):
+    DIMS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
+        [1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2
+    )
+    DIM_MARGIN: float = Field(0.002, description="log-loss that a shorter vector may cost, nats per cell", gt=0)
+
+
+def _skippable() -> list[str]:
+    """What notebook 03 can do without."""
+    return ["slow", *(entry.name for entry in to_compare() if entry.slow)]
+
+
+class CorrectnessForecasting(Fitting):
+    SKIP: Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)] = Field(
+        [], description="forecasters to leave out, by name; slow names all that take long to tune"
+    )
+    SIZES: Annotated[list[Share], AfterValidator(_distinct)] = Field(
+        [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
+    )
+    N_SEEDS: int = Field(5, description="trainings at each size", ge=2)
+    N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
+    FOLD_SEED: int = Field(0, description="draws the folds", ge=0)
+    MARGIN: float = Field(0.002, description="log-loss that would not matter, nats per cell", gt=0)
+    N_WORLDS: Count = Field(19, description="worlds without specialization")
+    N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
+
+
+class ModelRouting(Parameters):
+    N_DRAWS: int = Field(200, description="pools drawn without specialization", ge=20)
+    SECONDS: float = Field(1.0, description="time for each speed measurement", gt=0)
+
+
+class Probing(Fitting):
+    N_COMPONENTS: Count = Field(3, description="principal components of the vectors that the probe may use")
+    N_PERMUTATIONS: int = Field(4999, description="of every permutation test", ge=99)
+
+
+class EmbedderAblation(Fitting):
+    ENCODERS: Annotated[list[Encoder], AfterValidator(_distinct)] = Field(
+        ["minilm", "hashing", "random"], description="compared", min_length=2
+    )
+    N_SEEDS: int = Field(5, description="trainings with each encoder", ge=2)
+    MARGIN: float = Field(0.01, description="accuracy difference that would not matter", gt=0)
+
+
+class Sensitivity(Fitting):
+    POOL_SIZES: Annotated[list[Annotated[int, Interval(ge=3)]], AfterValidator(_distinct)] = Field(
+        [5, 10, 20, 50], description="numbers of models trained on alone", min_length=1
+    )
+    CELLS: Annotated[list[Share], AfterValidator(_distinct)] = Field(
+        [0.05, 0.1, 0.2, 0.5, 1.0], description="shares of the training cells that are kept", min_length=1
+    )
+    N_SEEDS: int = Field(3, description="draws of models and of cells, and trainings with each defect", ge=2)
+    N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    "01_data_preparation": DataPreparation,
+    "02_training": Training,
+    "03_correctness_forecasting": CorrectnessForecasting,
+    "04_model_routing": ModelRouting,
+    "05_probing": Probing,
+    "06_embedder_ablation": EmbedderAblation,
+    "07_sensitivity": Sensitivity,
+}
+KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
+
+
+def cell(notebook: str) -> str:
+    """The source of a notebook's tagged cell: its parameters as literals, with meanings and choices."""
+    lines = []
+    for name, info in NOTEBOOKS[notebook].model_fields.items():
+        literal = json.dumps(info.default) if isinstance(info.default, str | list) else repr(info.default)
+        choices = [names for check in info.metadata if isinstance(getattr(check, "func", None), OneOf)
+                   for names in [list(check.func.known())]]
+        listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
+        lines.append(f"{name} = {literal}  # {info.description}{listed}")
+    return "\n".join(lines)
+
+
+def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:
+    """Validate the values of one notebook's parameters.
+
+    Parameters
+    ----------
+    notebook : str
+        Its file name without ``.ipynb``.
+    values : dict
+        Parameter name to value. Papermill's ``-p`` passes lists and booleans as text; YAML reads them.
+    preset : dict, optional
+        The preset they may come from: its values for other notebooks are left aside, so that one
+        preset serves all.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown or a value cannot be used; the message says what could be.
+    """
+    known = NOTEBOOKS[notebook]
+    for name in values.keys() - known.model_fields.keys():
+        if name not in KNOWN:
+            close = difflib.get_close_matches(name, known.model_fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known.model_fields)}"
+            raise ParameterError(f"unknown parameter {name}; {hint}")
+        if name not in (preset or {}) or preset[name] != values[name]:
+            owners = ", ".join(owner for owner, fields in NOTEBOOKS.items() if name in fields.model_fields)
+            raise ParameterError(
+                f"{name} is a parameter of {owners}, not of {notebook}; to change it for the whole study put "
+                "it into a preset (a file in notebooks/presets)"
+            )
+    own = {name: value for name, value in values.items() if name in known.model_fields}
+    for name, value in own.items():
+        if isinstance(value, str) and known.model_fields[name].annotation is not str:
+            own[name] = yaml.safe_load(value)
+    try:
+        return known(**own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # about several parameters at once
+            raise ParameterError(reason) from None
+        name = first["loc"][0]
+        meaning = known.model_fields[name].description
+        raise ParameterError(f"{name} = {own[name]!r} ({meaning}): {reason}") from None

@@ -1,0 +1,244 @@
+"""What a notebook needs to start and finish: parameters, artifacts of earlier notebooks, provenance."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from embedllm.catalog import ENCODERS, SOURCES
+from embedllm.encoders import cache
+from embedllm.files import ROOT, digest, shown, write
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.sources import directory
+from embedllm.study import paths, products
+from embedllm.study.memo import Memory
+from embedllm.study.parameters import Parameters, read
+from embedllm.study.products import StudyError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder, read_preset
+
+TABLE = "01_data_preparation"  # the notebook that everything else starts from
+
+
+@dataclass
+class Run:
+    """One run of one notebook. `start` makes it; products are trusted only after `finish`.
+
+    Attributes
+    ----------
+    notebook : str
+        File name without ``.ipynb``.
+    parameters : Parameters
+        The notebook's own parameter class, validated.
+    folder : Path
+        Where this run writes: ``artifacts/<label>/<preset>-<encoder>-s<seed>``, plus a hash of any
+        other override, so that runs never overwrite each other.
+    base : Path
+        The same without the hash: where earlier notebooks' products are looked for next.
+    figures : Path
+        ``figures/<label>`` for the default run of a dataset, else a folder of the run.
+    """
+
+    notebook: str
+    parameters: Parameters
+    folder: Path
+    base: Path
+    figures: Path
+    inputs: dict[str, str] = field(default_factory=dict)
+    drawn: set[str] = field(default_factory=set)
+    memory: Memory = field(default_factory=lambda: Memory(paths.ARTIFACTS / "memo"))
+
+    @property
+    def products(self) -> Path:
+        """The folder this notebook writes its tables and arrays to."""
+        return self.folder / self.notebook
+
+    def path(self, name: str) -> Path:
+        """Where to write a product."""
+        self.products.mkdir(parents=True, exist_ok=True)
+        return self.products / name
+
+    def find(self, notebook: str) -> Path:
+        """The folder of an earlier notebook's products, from this run or the base it deviates from.
+
+        Raises
+        ------
+        StudyError
+            If that notebook has not finished, or if a file it left is damaged (then all of them are deleted); the
+            message is the command that runs it.
+        """
+        told = "".join(f" {name}={value}" for name, value in self.parameters.overrides.items())
+        for folder in (self.folder, self.base):
+            manifest = folder / f"{notebook}.products"
+            if not manifest.exists():
+                continue
+            found = digest(manifest.read_bytes())
+            if self.inputs.get(notebook) != found:  # not checked yet
+                if bad := products.damaged(folder, notebook):
+                    products.discard(folder, notebook)
+                    command = f"make reproduce{told}" if folder == self.base else "run it again with the same values"
+                    raise StudyError(f"{shown(bad)} was damaged, so all that notebook {notebook} left was deleted: "
+                                     f"{command}")
+                self.inputs[notebook] = found
+            return folder / notebook
+        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}")
+
+    def table(self) -> OutcomeMatrix:
+        """The outcome table that notebook 01 prepared; its questions carry the column ``part``."""
+        return OutcomeMatrix.load(self.find(TABLE) / "table.zip")
+
+    def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
+        """Prompt vectors, (n_prompts, d_prompt) float32, from the cache or freshly encoded."""
+        return cache.encode(encoder or self.parameters.ENCODER, list(prompts), paths.ARTIFACTS / "vectors")
+
+    def adopt_vectors(self, table: OutcomeMatrix) -> None:
+        """Take ready-made prompt vectors of the data directory into the cache, after a check.
+
+        Raises
+        ------
+        EncoderError
+            If a sample of them, encoded here, comes out differently.
+        """
+        p = self.parameters
+        ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
+        if ready is not None and ENCODERS[p.ENCODER].weights:
+            cache.adopt(p.ENCODER, list(table.questions["prompt"]), ready, paths.ARTIFACTS / "vectors")
+
+    def remember(self, function, *args, **settings):
+        """``function(*args, **settings)``, read back if nothing it depends on changed."""
+        return self.memory.remember(function, *args, **settings)
+
+    def remember_all(self, calls: Sequence[partial]) -> list:
+        """What many calls return, as `remember`; what is missing is computed on all cores."""
+        return self.memory.remember_all(calls)
+
+    def save_figure(
+        self, name: str, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]
+    ) -> Figure:
+        """Write a table (CSV) and the figure that `draw` makes of it as written (PNG, SVG)."""
+        from embedllm.figures import style
+
+        name = f"{self.notebook[:2]}_{name}"
+        self.drawn.add(name)
+        return style.save_figure(self.figures / name, table, caption, draw)
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
+        from embedllm.figures import style
+
+        self.drawn.add(name)
+        write(self.figures / f"{name}.csv", style.to_csv(table))
+
+    def finish(self) -> None:
+        """Declare the products whole: write their manifest, kept as it is if nothing changed.
+
+        Also removes figures that an earlier run of this notebook drew and this one did not, lists the modules that
+        were really used, for make, and lets other processes run the notebook.
+        """
+        for path in self.figures.glob(f"{self.notebook[:2]}_*"):
+            if path.stem not in self.drawn:
+                path.unlink()
+        products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
+        used = {"modules": sorted(_module_files()), "read_back": self.memory.read_back}
+        write(self.folder / f"{self.notebook}.used", json.dumps(used))
+        products.release(self.folder, self.notebook)
+        root = paths.FIGURES if self.figures.is_relative_to(paths.FIGURES) else paths.ARTIFACTS
+        print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
+        if self.folder != self.base and self.products.exists():
+            print("Its products stand alone: other notebooks read them only if the changed values come from a "
+                  "preset (a file in notebooks/presets).")
+
+
+def start(notebook: str, namespace: dict) -> Run:
+    """Begin a notebook: validate its parameters, find its folders, distrust its former products.
+
+    Parameters
+    ----------
+    notebook : str
+        File name without ``.ipynb``.
+    namespace : dict
+        ``globals()`` of the notebook: every UPPER_CASE name in it is taken for a parameter.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, a value out of range, a preset or directory that is not there.
+    StudyError
+        If another process runs this notebook of this run.
+    """
+    values = {name: value for name, value in namespace.items() if name.isupper()}
+    preset = read_preset(values.get("PRESET", "default"))
+    p = read(notebook, values, preset)
+    if notebook == TABLE:
+        check_data_dir(p)
+    expected = read(notebook, preset | {n: getattr(p, n) for n in Parameters.model_fields}, preset)
+    overrides = {n: v for n, v in p.model_dump().items() if v != getattr(expected, n)}
+    folder = base = base_folder(p)
+    if overrides:
+        folder = base.with_name(f"{base.name}-{digest(json.dumps(overrides, sort_keys=True))[:8]}")
+    run = Run(notebook, p, folder, base, folder / "figures" if overrides else figure_folder(p))
+    products.hold(folder, notebook)
+    products.withdraw(folder, notebook)
+    from embedllm.figures import style  # late, so that a wrong parameter is told before seaborn loads
+
+    style.use_style()
+    pd.set_option("display.float_format", _number, "display.max_colwidth", None, "display.max_rows", 100)
+    return run
+
+
+def benchmark(name: str) -> pd.DataFrame:
+    """A table that `make bench` wrote.
+
+    Raises
+    ------
+    StudyError
+        If it is not there.
+    """
+    path = ROOT / "figures" / "bench" / f"{name}.csv"
+    if not path.exists():
+        raise StudyError(f"{shown(path)} is not there: make bench")
+    return pd.read_csv(path)
+
+
+def load_outcomes(p) -> OutcomeMatrix:
+    """Read the table that DATASET names, from DATA_DIR or, where that is blank, downloaded to ``data/<dataset>``.
+
+    Raises
+    ------
+    OutcomeError
+        If the table cannot be used, with the rows, or if it cannot be downloaded.
+    """
+    entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
+    if entry.origin == "public" and not p.DATA_DIR:
+        source.download(data_dir(p), **_options(source.download, p))
+    return source.load(data_dir(p), **_options(source.load, p))
+
+
+def _options(function, p: Parameters) -> dict:
+    """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
+    names = inspect.getfullargspec(function).kwonlyargs
+    return {name: getattr(p, name.upper()) for name in names}
+
+
+def _number(value: float) -> str:
+    """A number as notebooks show it: four decimals, small p-values not as 0."""
+    if 0 < abs(value) < 0.001:
+        return f"{value:.2g}"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _module_files() -> list[str]:
+    """Source files of this package that the process has imported, relative to the root."""
+    return [str(Path(module.__file__).relative_to(ROOT)) for name, module in sys.modules.copy().items()
+            if name.split(".")[0] == "embedllm"]

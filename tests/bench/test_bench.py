@@ -1,0 +1,76 @@
+"""`make bench` at a size of seconds: it runs, and its tables say what was measured."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_parts
+
+from embedllm.bench import cost, measure, report, scale
+from embedllm.catalog import ENCODERS, MODEL_MEAN
+from embedllm.encoders import weights
+
+READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
+        "timing_warm_starts", "timing_encoders"]  # by notebook 02 and the README
+
+
+def test_exponents_are_those_of_planted_powers():
+    sizes = np.array([1.0, 2, 4, 8, 8, 4, 2, 1])
+    grown = pd.DataFrame({"axis": "models", "size": sizes, "seconds": 3 * sizes**0.5, "megabytes": 7.0})
+    grown.loc[4:, "seconds"] *= 1.21  # the second time all is slower
+    found = report.exponents(grown).set_index("measure")
+    assert found["exponent"].tolist() == pytest.approx([0.5, 0])
+    assert found["factor"].tolist() == pytest.approx([3.3, 7])
+    assert found["again"].tolist() == pytest.approx([1.21, 1])
+    assert found["last"].tolist() == pytest.approx([0.5, 0])
+
+
+def test_behind_a_fixed_cost_the_last_power_is_the_higher_one():
+    sizes = np.array([1.0, 2, 4, 8, 16])
+    bent = pd.DataFrame({"axis": "models", "size": sizes, "seconds": 10 + sizes**2, "megabytes": 5 * sizes})
+    seconds, megabytes = report.exponents(bent).itertuples()
+    assert 0 < seconds.exponent < seconds.last < 2
+    assert megabytes.exponent == pytest.approx(1)
+    assert megabytes.last == pytest.approx(1)
+
+
+def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
+    if not (weights._local("minilm") / "model.safetensors").exists():
+        pytest.skip(f"no weights of minilm ({ENCODERS['minilm'].weights.remedy})")
+
+    def small(d_prompt=None, n_train=None):
+        vectors = rng.standard_normal((400, d_prompt or 16)).astype(np.float32) / 4
+        return make_parts(rng.standard_normal((12, len(vectors[0]))) @ vectors.T * 3, vectors)
+
+    def in_this_process(function, *args):
+        called.append(function.__name__)
+        return function(*args)
+
+    called = []
+    monkeypatch.setattr(measure, "alone", in_this_process)
+    monkeypatch.setattr(measure, "paper_parts", small)
+    for name, value in {
+        "N_MODELS": 12, "N_QUESTIONS": 400, "N_TRAIN": 320, "D_PAPER": 24, "N_ENCODED": 40, "N_SEEDS": 2,
+        "SECONDS": 0.1, "PLAIN_SECONDS": 0.2, "SOLVER_SECONDS": 0.5, "LARGE": (40, 400), "LARGE_BATCH": 1_000,
+        "SIZES": {"models": [6, 12, 24]}, "SETTINGS": scale.SETTINGS | {"dim": 8, "epochs": 3},
+        "CURVES": {"length of a model vector": (2, 8), "training questions": (100, 320)},
+        "PUBLISHED": scale.PUBLISHED | {"epochs": 2, "batch_cells": 60},
+    }.items():
+        monkeypatch.setattr(scale, name, value)
+    monkeypatch.setattr(measure.catalog, "to_compare", lambda: [MODEL_MEAN])
+    measured = measure.measure()
+    report.report(measured, tmp_path)
+    for name in READ:
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        assert len(table), name
+    speed = pd.read_csv(tmp_path / "timing_speed.csv")
+    assert (speed["value"].dropna() > 0).all()
+    speed = speed.set_index("what")
+    assert speed.loc["routing decisions, a batch", "value"] == pytest.approx(
+        measured["selections"]["batch_per_second"], rel=1e-5)
+    assert speed.loc["peak memory of that process, table included", "value"] == pytest.approx(
+        measured["leaderboard"]["megabytes"] / 1000, rel=1e-5)
+    assert 1 < speed.loc["matrix-product ceiling over encoding", "value"] < 100
+    costs = pd.read_csv(tmp_path / "timing_cost.csv", index_col="what")
+    assert costs.loc[cost.BY_QUESTION, "seconds"] == pytest.approx(measured["cost"]["seconds"], rel=1e-5)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"timing_growth", "timing_solvers", "timing_roofline"}
+    assert called.count("growth") == 6

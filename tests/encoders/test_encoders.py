@@ -1,0 +1,332 @@
+"""Encoders: the registry, the cache under interruption and damage, vectors of other makers."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SHARED
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from embedllm.catalog import ENCODERS
+from embedllm.encoders import cache, encoding, weights
+from embedllm.encoders.cache import EncoderError, adopt, encode
+
+
+class Letters:
+    """In place of a tokenizer: a token a letter."""
+
+    def __call__(self, texts, truncation, max_length):
+        return {"input_ids": [list(map(ord, text[:max_length])) for text in texts]}
+
+    def pad(self, encoded, return_tensors):
+        rows = list(map(torch.tensor, encoded["input_ids"]))
+        return {"input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)}
+
+
+class StandIn:
+    """In place of a sentence encoder: vectors that depend on the text and, a little, on the batch."""
+
+    tokenizer, max_seq_length, device = Letters(), 256, torch.device("cpu")
+
+    def __init__(self, dim: int = 384, fail_at: int | None = None):
+        self.dim, self.fail_at, self.seen, self.padded = dim, fail_at, [], []
+
+    def forward(self, features):
+        if self.fail_at is not None and len(self.seen) >= self.fail_at:
+            raise KeyboardInterrupt
+        batch = ["".join(map(chr, row[row > 0])) for row in features["input_ids"]]
+        self.seen += batch
+        self.padded.append(features["input_ids"].shape)
+        vectors = np.stack([self.vector(text) for text in batch])
+        return {"sentence_embedding": torch.tensor(vectors * (1 + 1e-6 * max(map(len, batch))))}
+
+    def vector(self, text):
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        vector = np.random.default_rng(seed).standard_normal(self.dim)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Make a stand-in the model that gets loaded, with small shards; hand it back."""
+
+    def place(model: StandIn) -> StandIn:
+        monkeypatch.setattr(encoding, "load", lambda name: model)
+        return model
+
+    monkeypatch.setattr(encoding, "SHARD", 8)
+    monkeypatch.setitem(encoding.TOKENS, "cpu", 200)
+    return place
+
+
+def texts(n: int) -> list[str]:
+    return [f"{'word ' * (i % 7)}question {i}?" for i in range(n)]
+
+
+def shards(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.npz"))
+
+
+def held(shard: Path) -> int:
+    with np.load(shard) as content:
+        return len(content["keys"])
+
+
+# encoders without weights
+
+
+def test_hashing_counts_words_and_pairs_of_words():
+    prompts = ["What is two plus two?", "Name the capital.", ""]
+    oracle = HashingVectorizer(n_features=256, ngram_range=(1, 2)).transform(prompts).toarray()
+    vectors = encode("hashing", prompts, None)
+    np.testing.assert_allclose(vectors, oracle, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 0], atol=1e-6)
+
+
+def test_random_depends_on_the_text_alone_and_knows_nothing():
+    prompts = texts(400)
+    vectors = encode("random", prompts, None)
+    np.testing.assert_array_equal(vectors, encode("random", prompts[::-1], None)[::-1])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    # Cosines of independent directions in d dimensions: mean 0, standard deviation 1 / sqrt(d).
+    cosines = (vectors @ vectors.T)[np.triu_indices(400, 1)]
+    assert abs(cosines.mean()) < 4 / np.sqrt(384 * len(cosines)) * 2
+    assert abs(cosines.std() * np.sqrt(384) - 1) < 0.02
+
+
+@pytest.mark.parametrize("name", ["hashing", "random"])
+def test_shape_type_and_repeats(name, tmp_path):
+    vectors = encode(name, ["a b", "c d", "a b"], tmp_path)
+    assert vectors.shape == (3, ENCODERS[name].dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    assert encode(name, [], tmp_path).shape == (0, ENCODERS[name].dim)
+    assert not list(tmp_path.iterdir()), "cheap vectors are not cached"
+
+
+# what is asked
+
+
+def test_unknown_encoder_names_the_known_ones():
+    with pytest.raises(EncoderError, match=r"unknown encoder 'bert'; known: minilm, mpnet, hashing, random"):
+        encode("bert", ["a"], None)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"), [("one text", "sequence of texts"), (["a", float("nan")], "prompt 1 is no text")]
+)
+def test_prompts_must_be_texts(prompts, message):
+    with pytest.raises(EncoderError, match=message):
+        encode("hashing", prompts, None)
+
+
+def test_lone_surrogates_are_survived(use, tmp_path):
+    use(StandIn())
+    broken = "half a pair: \ud83d"
+    np.testing.assert_array_equal(encode("minilm", [broken], tmp_path), encode("minilm", [broken], tmp_path))
+
+
+# the cache
+
+
+def test_each_text_is_encoded_once_longest_first_and_returned_in_order(use, tmp_path):
+    model = use(StandIn())
+    prompts = texts(30)
+    vectors = encode("minilm", [*prompts, *prompts[:5]], tmp_path)
+    assert sorted(model.seen) == sorted(prompts)
+    assert [len(text) for text in model.seen] == sorted(map(len, prompts), reverse=True)
+    assert all(rows * width <= encoding.TOKENS["cpu"] for rows, width in model.padded)
+    assert len(model.padded) < 1.5 * sum(map(len, prompts)) / encoding.TOKENS["cpu"] + 1, "batches are full"
+    np.testing.assert_allclose(vectors[:30], [model.vector(text) for text in prompts], rtol=1e-4)
+    np.testing.assert_array_equal(vectors[30:], vectors[:5])
+
+    again = encode("minilm", pd.Series(prompts[::-1]), tmp_path)
+    assert len(model.seen) == 30, "all of it came from the cache"
+    np.testing.assert_array_equal(again, vectors[29::-1])
+
+    encode("minilm", [*prompts, "new"], tmp_path)
+    assert model.seen[30:] == ["new"]
+
+
+def test_folder_names_encoder_and_weights(use, tmp_path):
+    use(StandIn())
+    encode("minilm", texts(30), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["minilm-53aa51172d14"]
+    assert len(shards(tmp_path)) == 3
+    assert sum(map(held, shards(tmp_path))) == 30
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_without_cache_nothing_is_written(use, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = use(StandIn())
+    np.testing.assert_allclose(encode("minilm", ["a"], None)[0], model.vector("a"), rtol=1e-4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(use, tmp_path):
+    prompts = texts(50)
+    use(StandIn())
+    whole = encode("minilm", prompts, tmp_path / "whole")
+
+    use(StandIn(fail_at=30))
+    with pytest.raises(KeyboardInterrupt):
+        encode("minilm", prompts, tmp_path / "cut")
+    kept = sum(map(held, shards(tmp_path / "cut")))
+    assert 16 <= kept < 50, "whole shards of eight or more were kept"
+    rest = use(StandIn())
+    np.testing.assert_array_equal(encode("minilm", prompts, tmp_path / "cut"), whole)
+    assert len(rest.seen) == 50 - kept
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "one bit", "renamed"])
+def test_a_damaged_shard_is_deleted_and_encoded_again(use, tmp_path, damage):
+    model = use(StandIn())
+    prompts = texts(20)
+    expected = encode("minilm", prompts, tmp_path)
+    shard = shards(tmp_path)[0]
+    content, lost = shard.read_bytes(), held(shard)
+    middle = len(content) // 2
+    if damage == "renamed":
+        shard = shard.rename(shard.with_name("f" * 32 + ".npz"))
+    else:
+        shard.write_bytes({
+            "truncated": content[:middle],
+            "empty": b"",
+            "garbage": b"\x93NUMPY garbage",
+            "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        }[damage])
+    np.testing.assert_allclose(encode("minilm", prompts, tmp_path), expected, rtol=1e-4)
+    assert len(model.seen) == 20 + lost < 40, "only what the damaged shard held was encoded again"
+    encode("minilm", prompts, tmp_path)
+    assert len(model.seen) == 20 + lost, "and it is whole now"
+    assert all(cache._key_of_bytes(path.read_bytes()) == path.stem for path in shards(tmp_path))
+
+
+def test_a_failed_write_leaves_nothing_behind(use, tmp_path, monkeypatch):
+    use(StandIn())
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        encode("minilm", texts(8), tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_processes_that_write_at_once_do_not_clash(tmp_path):
+    """Two processes add shards to one folder at the same time; every vector is there afterwards."""
+    script = (
+        "import sys, numpy as np; from pathlib import Path; from embedllm.encoders import cache as e\n"
+        "who = int(sys.argv[2])\n"
+        "for i in range(25):\n"
+        "    vectors = np.full((3, 4), who * 100 + i, np.float32)\n"
+        "    e._write(Path(sys.argv[1]), [e.key(f'{who} {i} {j}') for j in range(3)], vectors)\n"
+        "    e._read(Path(sys.argv[1]))\n"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(who)]) for who in range(2)]
+    assert [run.wait() for run in runs] == [0] * 2
+    found = cache._read(tmp_path)
+    assert len(found) == 2 * 25 * 3
+    assert all(found[cache.key(f"{w} {i} 2")][0] == w * 100 + i for w in range(2) for i in range(25))
+
+
+def test_a_full_cache_needs_neither_torch_nor_sentence_transformers(use, tmp_path):
+    use(StandIn())
+    encode("minilm", texts(10), tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from embedllm.encoders.cache import encode\n"
+        "encode('minilm', sys.argv[2:], Path(sys.argv[1]))\n"
+        "print({'torch', 'sentence_transformers', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), *texts(10)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+# vectors that somebody else computed
+
+
+def test_adopt_takes_them_in(use, tmp_path):
+    model = use(StandIn())
+    prompts = texts(40)
+    offered = np.stack([model.vector(text) for text in prompts]).astype(np.float16) * 3  # rounded and scaled
+    encode("minilm", prompts[:6], tmp_path)
+    lowest = adopt("minilm", prompts, offered, tmp_path, sample=5)
+    assert 0.99999 < lowest < 1 + 1e-6
+    assert len(model.seen) == 6 + 5
+
+    vectors = encode("minilm", prompts, tmp_path)
+    assert len(model.seen) == 6 + 5, "everything is cached now"
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(vectors, [model.vector(text) for text in prompts], atol=1e-3)
+
+    before = shards(tmp_path)
+    adopt("minilm", prompts, offered, tmp_path, sample=5)
+    assert (len(model.seen), shards(tmp_path)) == (11, before), "cached prompts are not added again"
+
+
+def test_adopt_refuses_vectors_of_another_encoder(use, tmp_path):
+    model = use(StandIn())
+    prompts = texts(40)
+    offered = np.stack([model.vector(text) for text in prompts[1:] + prompts[:1]])
+    with pytest.raises(EncoderError, match=r"not its own: in row \d+ .* needed above 0.999"):
+        adopt("minilm", prompts, offered, tmp_path, sample=5)
+    encode("minilm", prompts, tmp_path)
+    assert len(set(model.seen)) == len(model.seen) == 40, "the sample was kept, what was offered was not"
+
+
+def test_adopt_compares_all_that_is_cached(use, tmp_path):
+    model = use(StandIn())
+    prompts = texts(40)
+    encode("minilm", prompts, tmp_path)
+    offered = np.stack([model.vector(text) for text in prompts])
+    offered[17] = offered[16]
+    with pytest.raises(EncoderError, match="in row 17 "):
+        adopt("minilm", prompts, offered, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "offered", "message"),
+    [
+        ("minilm", np.ones((2, 768)), r"need vectors of shape \(2, 384\), found \(2, 768\)"),
+        ("minilm", np.zeros((2, 384)), "2 of the ready-made vectors are zero or not finite"),
+        ("minilm", np.full((2, 384), np.nan), "first in row 0"),
+        ("hashing", np.ones((2, 256)), "never cached"),
+    ],
+)
+def test_adopt_names_what_is_wrong(use, tmp_path, name, offered, message):
+    use(StandIn())
+    with pytest.raises(EncoderError, match=message):
+        adopt(name, ["a", "b"], offered, tmp_path)
+
+
+# the real thing
+
+
+def published(name: str) -> tuple[pd.Series, np.ndarray]:
+    """MMLU-Pro prompts and the vectors that came with them."""
+    folder = SHARED / "mmlu-pro"
+    if not folder.exists():
+        pytest.skip(f"no real data in {folder} (set EMBEDLLM_TEST_DATA)")
+    with np.load(folder / "vectors" / f"{name}.npz") as arrays:
+        return pd.read_parquet(folder / "questions.parquet")["prompt"], arrays["vectors"].astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["minilm", pytest.param("mpnet", marks=pytest.mark.slow)])
+def test_vectors_equal_those_computed_elsewhere(name, tmp_path):
+    """Eight prompts of all lengths, encoded without network, agree with vectors from another machine."""
+    if not (weights._local(name) / "model.safetensors").exists():
+        pytest.skip(f"no weights of {name} ({ENCODERS[name].weights.remedy})")
+    prompts, vectors = published(name)
+    rows = prompts.str.len().sort_values().index[:: len(prompts) // 8][:8]
+    own = encode(name, prompts[rows], tmp_path)
+    cosines = (own * vectors[rows]).sum(axis=1) / np.linalg.norm(vectors[rows], axis=1)
+    assert cosines.min() > 0.9999
+    np.testing.assert_allclose(np.linalg.norm(own, axis=1), 1, atol=1e-5)

@@ -1,0 +1,73 @@
+"""Comparisons of several trainings: what is averaged, drawn and tested."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_parts, make_table
+
+from embedllm import catalog
+from embedllm.evaluation.metrics import per_question
+from embedllm.experiments import comparisons
+from embedllm.splits import Design
+
+LOSS = 0.6
+
+
+def losses(by_dim: dict[int, float], n=400, seed=0) -> pd.DataFrame:
+    """Per-question losses of each length, as `dim_curve` gives them: paired, with small noise."""
+    rng = np.random.default_rng(seed)
+    base = LOSS + 0.1 * rng.standard_normal(n)
+    index = pd.MultiIndex.from_product([by_dim, [seed], ["log_loss"]], names=["dim", "seed", "metric"])
+    return pd.DataFrame([base + more + 0.001 * rng.standard_normal(n) for more in by_dim.values()], index)
+
+
+def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
+    """Length 2 is as good as the longest, but 4 is not: the sequence stops at 4."""
+    design = Design(np.zeros(400))
+    found = comparisons.shorter_vectors(losses({2: 0.0, 4: 0.05, 8: 0.001, 16: 0.0}), design, margin=0.002)
+    assert found["dim"].to_list() == [8, 4, 2]
+    assert found["as_good"].to_list() == [True, False, False]
+    np.testing.assert_allclose(found["difference"], [0.001, 0.05, 0.0], atol=0.0003)
+
+
+def test_scores_survive_parquet_and_stand_by_method_and_question(tmp_path):
+    """As they are remembered: a row for each method and metric, a column for each question."""
+    table = make_table([[1, 0, np.nan], [1, 1, 1]])
+    forecasts = {seed: np.full((2, 3), 0.6 + seed / 10) for seed in (0, 1)}
+    values = pd.concat([comparisons.scored(table, p, share=0.5, seed=seed) for seed, p in forecasts.items()])
+    values.to_parquet(tmp_path / "values.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "values.parquet"), values)
+    assert values.index.names == ["share", "seed", "metric"] and list(values) == ["q0", "q1", "q2"]
+    np.testing.assert_allclose(values.loc[(0.5, 1, "log_loss")], per_question(table, forecasts[1], "log_loss"))
+    np.testing.assert_allclose(comparisons.over_seeds(values, "accuracy", "share")[0.5], [1, 0.5, 1])
+
+
+def test_averages_are_over_seeds_and_questions():
+    values = pd.concat([losses({1: 0.0}), losses({1: 0.2}, seed=1)])
+    row = comparisons.averaged(values, Design(np.zeros(400)), 200).iloc[0]
+    assert row["dim"] == 1 and row["metric"] == "log_loss"
+    np.testing.assert_allclose(row["value"], values.mean(axis=None))
+    np.testing.assert_allclose(row["seed_sd"], values.mean(axis=1).std(), rtol=1e-9)
+    assert row["low"] < row["value"] < row["high"]
+
+
+def test_a_smaller_training_set_keeps_every_benchmark():
+    benchmarks = pd.Series(np.repeat(["a", "b", "c"], [100, 50, 3]))
+    rows = comparisons._stratified_share(benchmarks, 0.1, seed=0)
+    assert benchmarks.iloc[rows].value_counts().to_dict() == {"a": 10, "b": 5, "c": 1}
+    assert not np.array_equal(rows, comparisons._stratified_share(benchmarks, 0.1, seed=1))
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_worlds_without_specialization_look_like_a_pool_that_has_none(rng, special):
+    vectors = rng.standard_normal((1500, 10)) / 10**0.5
+    logits = rng.standard_normal((12, 1)) - 2 * vectors @ rng.standard_normal(10)
+    if special:
+        logits = logits + 2 * rng.standard_normal((12, 10)) @ vectors.T
+    parts = make_parts(logits, vectors)
+    found = comparisons.without_specialization(
+        parts, [catalog.FORECASTERS["logistic per model"]], catalog.ONE_ABILITY, 6, seed=0)
+    assert list(found["world"]) == list(range(7))
+    observed, *drawn = found["difference"]
+    assert min(drawn) > -0.004  # nothing to gain by treating models one by one
+    assert (observed < min(drawn) - 0.02) if special else (observed > min(drawn) - 0.01)

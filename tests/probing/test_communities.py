@@ -1,0 +1,111 @@
+"""Communities: distances by hand, tests against brute force, families that could pass for sizes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.stats import binom
+
+from embedllm.probing import communities
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_community_distances_by_hand():
+    distances = cdist(*[np.array([[0.0], [1.0], [5.0], [8.0], [100.0]])] * 2)
+    labels = ["7B", "7B", "13B", "13B", np.nan]
+    table = communities.community_distances(distances, labels).set_index("community")
+    assert table.loc["7B", ["intra", "inter"]].tolist() == [1, (5 + 8 + 4 + 7) / 4]
+    assert table.loc["13B", "difference"] == 3 - 6
+    assert table["n_models"].tolist() == [2, 2] and table["n_pairs"].tolist() == [1, 1]
+    # Fine-tunes of one base: one unit, pairs within it do not count.
+    blocks = ["a", "a", "c", None, "a"]
+    merged = communities.community_distances(distances, ["7B", "7B", "13B", "13B", None], blocks)
+    merged = merged.set_index("community")
+    assert np.isnan(merged.loc["7B", "intra"]) and merged.loc["7B", "n_units"] == 1
+    assert merged.loc["7B", "n_models"] == 2 and merged.loc["7B", "inter"] == 6
+    assert merged.loc["13B", "intra"] == 3 and merged.loc["13B", "inter"] == pytest.approx((4.5 + 7.5) / 2)
+
+
+def test_community_test_equals_brute_force(rng):
+    """Every arrangement within families, each difference from community_distances."""
+    from itertools import permutations
+
+    families = np.array(list("aaaabbb"))
+    labels = np.array(["7B", "7B", "13B", "13B", "7B", "13B", "13B"])
+    distances = cdist(*[rng.normal(size=(7, 3))] * 2)
+    result = communities.community_test(distances, labels, families).set_index("community")
+    within_a, within_b = set(permutations(labels[:4])), set(permutations(labels[4:]))
+    for community in ("7B", "13B"):
+        differences = [
+            communities.community_distances(distances, a + b).set_index("community")["difference"][community]
+            for a in within_a for b in within_b
+        ]
+        observed = result["difference"][community]
+        assert result["p_family"][community] == pytest.approx(np.mean(differences <= observed + 1e-9))
+        assert result["p_attainable"][community] == pytest.approx(1 / 18)
+
+
+def pool(rng, size_effect=0.0):
+    """Distances, sizes, families and bases of 50-odd models whose size goes with family and base.
+
+    Popular 7B bases have more fine-tunes; families prefer sizes; without `size_effect` size does nothing.
+    """
+    rows = []
+    for family in range(10):
+        for _ in range(4):
+            label = rng.choice(["7B", "13B", "70B"], p=np.roll([0.7, 0.2, 0.1], family % 3))
+            rows += [(label, family, len(rows))] * (1 + rng.poisson({"7B": 2, "13B": 0.5, "70B": 0.5}[label]))
+    labels, families, bases = (np.array(column) for column in zip(*rows, strict=True))
+    shift = {label: rng.normal(size=5) for label in ("7B", "13B", "70B")}
+    vectors = (
+        1.5 * rng.normal(size=(10, 5))[families] + 0.8 * rng.normal(size=(bases.max() + 1, 5))[bases]
+        + 0.3 * rng.normal(size=(len(rows), 5)) + size_effect * np.array([shift[label] for label in labels])
+    )
+    return cdist(vectors, vectors), labels, families.astype(str), bases.astype(str)
+
+
+def test_community_test_keeps_its_level_and_the_free_one_does_not(rng):
+    tables = pd.concat([communities.community_test(*pool(rng), n_permutations=199) for _ in range(60)])
+    false_alarms = (tables[["p_family", "p_free"]] <= 0.05).groupby(tables["community"]).mean()
+    assert (false_alarms["p_family"] <= binom.ppf(0.999, 60, 0.05) / 60).all()
+    assert (false_alarms["p_free"] > binom.ppf(0.999, 60, 0.05) / 60).all()
+
+
+def test_planted_communities_are_found(rng):
+    table = communities.community_test(*pool(rng, size_effect=2))
+    assert (table["p_holm"] < 0.05).all() and (table["difference"] < 0).all()
+    assert (table["note"] == "").all()
+
+
+def test_community_test_says_what_it_cannot_test(rng):
+    distances = cdist(*[rng.normal(size=(7, 3))] * 2)
+    labels = ["7B", "7B", "7B", "70B", "70B", "13B", None]
+    table = communities.community_test(distances, labels, list("aabbbab")).set_index("community")
+    assert np.isnan(table.loc["13B", "p_family"]) and "single unit" in table.loc["13B", "note"]
+    assert table.loc["7B", "p_family"] >= table.loc["7B", "p_attainable"] > 0
+    # Holm counts testable communities only.
+    np.testing.assert_allclose(table["p_holm"].min(), min(1, 2 * table["p_family"].min()))
+    fixed = communities.community_test(distances, labels, ["a", "a", "a", "b", "b", "c", "d"])
+    assert fixed["p_family"].isna().all() and fixed["note"].str.contains("not testable").all()
+    assert fixed["p_free"].notna().any()
+    with pytest.raises(ValueError, match=r"differ in label: \['x'\]"):
+        communities.community_test(distances, labels, ["a"] * 7, ["x", "y", "z", "x", "u", "v", "w"])
+    with pytest.raises(ValueError, match=r"\[4\] have no family"):
+        communities.community_test(distances, labels, ["a", "a", "a", "a", None, "b", None])
+    with pytest.raises(ValueError, match="not finite"):
+        communities.community_distances(distances * np.nan, labels)
+    with pytest.raises(ValueError, match="6 labels need"):
+        communities.community_distances(distances, labels[1:])
+
+
+def test_sizes():
+    sizes = pd.Series([6, 6.7, 9.2, 10, 12.9, 13, 14.7, 15, 65.2, 72.7, 73, 5.9, np.nan], index=range(5, 18))
+    expected = ["7B"] * 3 + [None, None, "13B", "13B", None, "70B", "70B"] + [None] * 3
+    classes = communities.family_of_size(sizes)
+    assert [None if pd.isna(c) else c for c in classes] == expected
+    assert classes.index.equals(sizes.index)
+    assert communities.family_of_size([7.0, np.nan]).notna().tolist() == [True, False]

@@ -1,0 +1,126 @@
+"""Every notebook, found by a glob, runs at smoke size through papermill, in order, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedllm.study.execute import clean
+from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
+from embedllm.study.paths import PRESETS, read_preset
+from embedllm.study.runs import ROOT
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SMOKE = ["--preset", "smoke", "--encoder", "hashing"]
+
+
+def execute(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """`python -m embedllm.study.execute` with artifacts and figures in a folder of the test's."""
+    return subprocess.run(
+        [sys.executable, "-m", "embedllm.study.execute", *arguments], capture_output=True, text=True,
+        env=os.environ
+        | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.mark.parametrize("name", [path.stem for path in PATHS])
+def test_notebook_runs_and_leaves_what_it_says(name, folder):
+    done = execute(folder, "run", name, *SMOKE)
+    assert done.returncode == 0, done.stderr
+    run = folder / "artifacts" / "simulated" / "smoke-hashing-s0"
+    assert json.loads((run / f"{name}.products").read_text())["parameters"]["PRESET"] == "smoke"
+    executed = json.loads((run / f"{name}.ipynb").read_text())
+    outputs = [out for cell in executed["cells"] for out in cell.get("outputs", [])]
+    words = "".join("".join(out.get("data", {}).get("text/markdown", "")) for out in outputs)
+    assert "## What" in words, "the last section says what was found"
+    assert "nan" not in words.replace("-", " ").split()
+    figures = list((run / "figures").glob(f"{name[:2]}_*.png"))
+    drawn = ["".join(out["data"]["text/plain"]) for out in outputs if "image/png" in out.get("data", {})]
+    assert len(figures) == sum(text.startswith("<Figure") for text in drawn) > 0
+    assert all(path.with_suffix(kind).stat().st_size < 200_000 for path in figures for kind in (".png", ".svg"))
+    assert all(path.with_suffix(".csv").stat().st_size > 0 for path in figures)
+    assert str(folder) not in json.dumps(executed), "no path of this machine in a notebook"
+
+
+def test_every_notebook_is_known_to_the_study():
+    assert [path.stem for path in PATHS] == list(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_the_tagged_cell_repeats_the_defaults(path):
+    cells = json.loads(path.read_text())["cells"]
+    [tagged] = [one for one in cells if one["metadata"].get("tags") == ["parameters"]]
+    source = "".join(tagged["source"])
+    assert source == cell(path.stem), "make cells"
+    values: dict = {}
+    exec(source, {}, values)
+    assert values == NOTEBOOKS[path.stem]().model_dump()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_cells_are_short_and_hold_no_logic(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = ["".join(cell["source"]).splitlines() for cell in cells
+            if cell["cell_type"] == "code" and cell["metadata"].get("tags") != ["parameters"]]
+    assert not any(line.startswith(("def ", "class ")) for lines in code for line in lines)
+    assert max(map(len, code)) <= 27
+    assert sum(map(len, code)) <= 170
+    assert cells[0]["cell_type"] == "markdown"
+    assert "?**" in "".join(cells[0]["source"]), "the first paragraph asks a question"
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_name_themselves_and_nothing_shared(path):
+    preset = read_preset(path.stem)
+    assert preset["PRESET"] == path.stem
+    assert set(preset) & set(Parameters.model_fields) == {"PRESET"}
+    known = {name for parameters in NOTEBOOKS.values() for name in parameters.model_fields}
+    assert set(preset) <= known
+
+
+def test_cleaning_twice_changes_nothing_more():
+    notebook = json.loads(PATHS[0].read_text())
+    once = json.dumps(clean(notebook))
+    assert json.dumps(clean(json.loads(once))) == once
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--dataset", "mmlu"], "DATASET = 'mmlu' (source of outcomes): must be one of"),
+    (["--encoder", "bert"], "ENCODER = 'bert' (what turns prompts into vectors): must be one of minilm"),
+    (["--preset", "fast"], "PRESET = 'fast': no such file in notebooks/presets; known: default"),
+    (["--seed", "one"], "SEED = 'one'"),
+    (["--dataset", "directory"], "DATASET directory needs a NAME"),
+    (["--dataset", "directory", "--name", "own", "--data-dir", "nowhere"], "DATA_DIR = 'nowhere': no such directory"),
+    (["--dataset", "lm-eval", "--name", "own"], "read from a directory: say which with DATA_DIR=..."),
+])
+def test_wrong_options_end_in_one_sentence(arguments, message, folder):
+    done = execute(folder, "inputs", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_failing_notebook_leaves_nothing_that_is_trusted(folder, tmp_path):
+    """An unusable table stops notebook 01; notebook 02 then refuses to start, in one sentence."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "outcomes.csv").write_text("model,question_id,score\na,1,1\na,2,7\n")
+    (data / "questions.csv").write_text("question_id,prompt,benchmark\n1,one?,x\n2,two?,x\n")
+    own = ["--dataset", "directory", "--data-dir", str(data), "--name", "broken", *SMOKE]
+    first = execute(folder, "run", "01_data_preparation", *own)
+    assert first.returncode == 1
+    assert "outcomes.csv: score that is no number in [0, 1]: row 3 (model 'a', question_id '2'" in first.stderr
+    run = folder / "artifacts" / "broken" / "smoke-hashing-s0"
+    assert (run / "01_data_preparation.failed.ipynb").exists()
+    assert not list(run.glob("*.products")) + list(run.glob("*.done"))
+    second = execute(folder, "run", "02_training", *own)
+    assert second.returncode == 1
+    assert "notebook 01_data_preparation has not finished for this run yet: make reproduce" in second.stderr

@@ -1,0 +1,285 @@
+"""Parameters, runs, remembered results, saved figures."""
+
+import json
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table
+from PIL import Image
+
+from embedllm.figures import plots, style
+from embedllm.forecasters.factorization import Factorization
+from embedllm.study import paths, runs
+from embedllm.study.memo import Memory
+from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"N_SEDES": 3}, "unknown parameter N_SEDES; did you mean N_SEEDS?"),
+    ({"SEED": -1}, "SEED = -1 .*greater than or equal to 0"),
+    ({"N_SEEDS": 2.5}, "N_SEEDS = 2.5"),
+    ({"SIZES": [0.5, 1.5]}, "SIZES = .*less than or equal to 1"),
+    ({"SIZES": [0.0]}, "SIZES = .*greater than 0"),
+    ({"SIZES": []}, "SIZES = .*at least 1 item"),
+    ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
+    ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of simulated, embedllm, mmlu-pro, alpaca-eval, directory, lm-eval"),
+])
+def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
+    with pytest.raises(ParameterError, match=message):
+        read("03_correctness_forecasting", values)
+
+
+def test_papermill_passes_lists_as_text():
+    assert read("03_correctness_forecasting", {"SIZES": "[0.5, 1.0]", "SEED": "3"}).SIZES == [0.5, 1.0]
+
+
+def test_a_parameter_of_another_notebook_is_refused_unless_the_preset_says_the_same():
+    with pytest.raises(ParameterError, match="N_MODELS is a parameter of 01_data_preparation, not of 04_model_routing"):
+        read("04_model_routing", {"N_MODELS": 20})
+    with pytest.raises(ParameterError, match="N_MODELS is a parameter of"):
+        read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 30})
+    assert not hasattr(read("04_model_routing", {"N_MODELS": 20}, {"N_MODELS": 20}), "N_MODELS")
+
+
+def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(tmp_path, monkeypatch):
+    calls = []
+
+    def load(path, *, duplicates="first", metric=""):
+        calls.append(("load", path, duplicates, metric))
+
+    def download(folder, *, revision="main"):
+        calls.append(("download", folder, revision))
+
+    source = ModuleType("embedllm.sources.mmlu_pro")
+    source.load, source.download = load, download
+    monkeypatch.setitem(sys.modules, "embedllm.sources.mmlu_pro", source)
+    values = {"DATASET": "mmlu-pro", "DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
+    runs.load_outcomes(read(runs.TABLE, values))
+    home = runs.ROOT / "data" / "mmlu-pro"
+    assert calls == [("download", home, "abc"), ("load", home, "mean", "acc")]
+    calls.clear()
+    runs.load_outcomes(read(runs.TABLE, {**values, "DATA_DIR": str(tmp_path)}))
+    assert calls == [("load", tmp_path, "mean", "acc")]
+
+
+def test_simulated_flaws_are_parameters():
+    values = {"N_MODELS": 16, "N_QUESTIONS": 200, "GRADED": "true", "MISSING": 0.2, "REPEATED": 0.1}
+    values["DUPLICATES"] = "max"
+    table = runs.load_outcomes(read(runs.TABLE, values))
+    assert not table.binary and not table.observed.all() and len(table.repeats)
+    assert table.provenance["rule for repeated rows"] == "max"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("PRESET: mine\nENCODER: hashing\n", "ENCODER cannot stand in a preset"),
+    ("N_MODELS: 30\n", "with PRESET: mine"),
+    ("- a\n- b\n", "with PRESET: mine"),
+    ("", "with PRESET: mine"),
+])
+def test_a_broken_preset_is_told(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(paths, "PRESETS", tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        paths.read_preset("mine")
+
+
+@pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b"])
+def test_own_data_needs_a_name_of_its_own(name):
+    with pytest.raises(ParameterError, match="NAME"):
+        read("01_data_preparation", {"DATASET": "directory", "NAME": name})
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`study.start` for a notebook with its defaults and some changes, in a folder of the test's."""
+    monkeypatch.setattr(paths, "ARTIFACTS", tmp_path / "artifacts")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+
+    def start(notebook="02_training", **changes):
+        return runs.start(notebook, NOTEBOOKS[notebook]().model_dump() | changes | {"other": 1, "In": []})
+
+    return start
+
+
+def test_opening_a_notebook_makes_make_run_it_again(run):
+    first = run()
+    first.path("result.txt").write_text("1")
+    first.finish()
+    stamp = first.folder / "02_training.done"
+    stamp.touch()
+    run()  # a reader runs the first cell in JupyterLab and leaves
+    assert not stamp.exists()
+
+
+def test_figures_that_are_no_longer_drawn_go(run):
+    import matplotlib.pyplot as plt
+
+    table = pd.DataFrame({"x": [1]})
+    first = run()
+    for name in ("old", "kept"):
+        first.save_figure(name, table, "A caption.", lambda _: plt.figure())
+    first.finish()
+    (first.figures / "03_other.png").touch()
+    second = run()
+    second.save_figure("kept", table, "A caption.", lambda _: plt.figure())
+    second.finish()
+    assert sorted(path.stem for path in first.figures.glob("*.png")) == ["02_kept", "03_other"]
+
+
+def test_runs_do_not_overwrite_each_other(run):
+    folders = [run().folder, run(SEED=1).folder, run(ENCODER="hashing").folder, run(DIM=8).folder, run(DIM=9).folder]
+    assert len(set(folders)) == len(folders)
+    assert run().folder.name == "default-minilm-s0"
+    assert run(DIM=8).base == run().folder
+
+
+def test_only_the_default_run_writes_the_kept_figures(run, tmp_path):
+    assert run().figures == tmp_path / "figures" / "simulated"
+    assert run(SEED=1).figures == run(SEED=1).folder / "figures"
+    assert run(DIM=8).figures == run(DIM=8).folder / "figures"
+
+
+def test_a_preset_is_no_override(run):
+    preset = paths.read_preset("smoke")  # values for other notebooks included, as papermill -f injects them
+    assert run(**preset).folder.name == "smoke-minilm-s0"
+    assert run(**preset | {"DIM": 9}).base.name == "smoke-minilm-s0"
+
+
+def test_an_earlier_notebook_must_have_finished(run):
+    with pytest.raises(runs.StudyError, match=r"01_data_preparation has not finished.*make reproduce SEED=4"):
+        run(SEED=4).table()
+    first = run("01_data_preparation", SEED=4)
+    table = make_table(np.ones((2, 3)))
+    table.save(first.path("table.zip"))
+    with pytest.raises(runs.StudyError):  # written, but not declared whole
+        run(SEED=4).table()
+    first.finish()
+    assert run(SEED=4).table().fingerprint == table.fingerprint
+
+
+def test_starting_again_withdraws_trust_and_equal_products_keep_their_time(run):
+    first = run("01_data_preparation")
+    make_table(np.ones((2, 3))).save(first.path("table.zip"))
+    first.finish()
+    manifest = first.folder / "01_data_preparation.products"
+    before = manifest.stat().st_mtime_ns
+    again = run("01_data_preparation")
+    assert not manifest.exists()
+    make_table(np.ones((2, 3))).save(again.path("table.zip"))
+    again.finish()
+    assert manifest.stat().st_mtime_ns == before
+    changed = run("01_data_preparation")
+    make_table(np.zeros((2, 3))).save(changed.path("table.zip"))
+    changed.finish()
+    assert manifest.stat().st_mtime_ns != before
+
+
+def test_a_wrong_parameter_is_told_within_a_second_and_without_torch():
+    code = """
+import sys, time
+began = time.perf_counter()
+from embedllm.study import parameters, runs
+try:
+    runs.start("02_training", {"DIM": 0})
+except parameters.ParameterError as error:
+    print(time.perf_counter() - began, "torch" in sys.modules, error)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    seconds, torch, *message = out.split()
+    assert float(seconds) < 3  # under 1 s when nothing else runs
+    assert torch == "False"
+    assert " ".join(message).startswith("DIM = 0 (length of a model vector)")
+
+
+CALLS = []
+
+
+def counted(table, scale, settings=None):
+    CALLS.append(scale)
+    return {"b": pd.DataFrame({"x": [1.0 * scale]}), "a": table.scores * scale}
+
+
+def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
+    CALLS.clear()
+    table = make_table(np.ones((2, 3)))
+    first = Memory(tmp_path).remember(counted, table, 2, settings={"k": [1]})
+    second = Memory(tmp_path).remember(counted, table, 2, settings={"k": [1]})
+    assert CALLS == [2]
+    assert list(second) == ["b", "a"]
+    pd.testing.assert_frame_equal(first["b"], second["b"])
+    np.testing.assert_array_equal(first["a"], second["a"])
+    Memory(tmp_path).remember(counted, make_table(np.zeros((2, 3))), 2, settings={"k": [1]})
+    Memory(tmp_path).remember(counted, table, 2, settings={"k": [2]})
+    Memory(tmp_path).remember(counted, table, 3, settings={"k": [1]})
+    assert CALLS == [2, 2, 2, 3]
+    memory = Memory(tmp_path)
+    memory.remember(counted, table, 2, settings={"k": [1]})
+    assert memory.read_back == 1
+
+
+def test_a_trained_factorization_is_remembered(tmp_path, planted):
+    from embedllm.experiments import comparisons
+
+    settings = {"dim": 4, "epochs": 2, "seed": 0}
+    first = Memory(tmp_path).remember(comparisons.train, planted[0], **settings)
+    second = Memory(tmp_path).remember(comparisons.train, planted[0], **settings)
+    assert isinstance(second, Factorization)
+    np.testing.assert_array_equal(first.model_vectors, second.model_vectors)
+
+
+def test_an_interrupted_computation_leaves_nothing(tmp_path):
+    def fails():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Memory(tmp_path).remember(fails)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    style.use_style()
+    table = pd.DataFrame({"name": ["kNN", "factorization"], "value": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
+    for copy in ("one", "two"):
+        style.save_figure(
+            tmp_path / copy, table, "A caption, with umlauts: äöü.", lambda written: plots.plot_intervals(
+                {"": written}, "name", "value", "a label", levels=[("a level", 0.1)], zero=True))
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    assert Image.open(tmp_path / "one.png").info["Description"] == "A caption, with umlauts: äöü."
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "one.csv"), table)
+
+
+def test_a_figure_is_drawn_from_what_is_written(tmp_path):
+    """The seventh digit, which differs between machines, reaches neither the table nor the drawing."""
+    for copy, seventh in (("one", 1.1234561), ("two", 1.1234564)):
+        table = pd.DataFrame({"name": ["kNN", "other"], "value": np.float64([seventh, 1e-9])})
+        style.save_figure(tmp_path / copy, table, "A caption.", lambda written: plots.plot_intervals(
+            {"": written}, "name", "value", "a label"))
+    for kind in ("png", "svg", "csv"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    assert (tmp_path / "one.csv").read_text() == "name,value\nkNN,1.12346\nother,1e-09\n"
+    assert table["value"][0] == 1.1234564, "the caller's table stays as it is"
+
+
+def test_provenance_names_parameters_inputs_and_products(run):
+    first = run("01_data_preparation")
+    make_table(np.ones((2, 3))).save(first.path("table.zip"))
+    first.finish()
+    second = run()
+    second.table()
+    np.save(second.path("result.npy"), np.ones(2))
+    second.finish()
+    manifest = json.loads((second.folder / "02_training.products").read_text())
+    assert manifest["parameters"]["DIM"] == 232
+    assert set(manifest["inputs"]) == {"01_data_preparation"}
+    assert set(manifest["products"]) == {"result.npy"}
+
+
+def test_a_measurement_that_is_not_there_names_the_command():
+    with pytest.raises(runs.StudyError, match=r"figures/bench/nothing\.csv is not there: make bench"):
+        runs.benchmark("nothing")
