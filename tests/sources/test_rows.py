@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedllm.outcomes import DUPLICATES, OutcomeError, by_benchmark
-from embedllm.sources._rows import from_rows
+from embedllm.sources import alpaca_eval, mmlu_pro
+from embedllm.sources._rows import from_rows, read_facts
 
 OUTCOMES = pd.DataFrame({
     "model": ["a", "a", "b", "b"], "question_id": [1, 2, 1, 2], "score": [1.0, 0.0, 0.5, 1.0],
@@ -141,3 +142,13 @@ def test_numbers_as_names_become_text():
                       pd.DataFrame({"model": [1, 2], "family": ["x", "y"]}))
     assert list(table.models.index) == ["1", "2"]
     assert list(by_benchmark(table).columns) == ["7"]
+
+
+@pytest.mark.parametrize("file", [mmlu_pro.FACTS, alpaca_eval.FACTS], ids=lambda file: file.stem)
+def test_every_fact_about_a_model_names_its_source(file):
+    rows = pd.read_csv(file)
+    assert rows["source"].str.len().min() > 15
+    facts = read_facts(file)
+    assert list(facts["model"]) == list(rows["model"]) and facts["model"].is_unique
+    assert facts.dtypes[["parameters_b", "active_parameters_b"]].eq("float64").all()
+    assert (facts["active_parameters_b"].dropna() <= facts["parameters_b"].dropna()).all()

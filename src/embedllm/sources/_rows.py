@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -119,6 +120,21 @@ def from_rows(
             "questions dropped, never answered": int((~asked_questions).sum()),
         },
     )
+
+
+def read_facts(file: Path) -> pd.DataFrame:
+    """What is publicly known about models, from a CSV of this package in which each row names its source.
+
+    A model trained further from another carries that one's name as its ``base_model``, also where that one is not in
+    the pool; a model without a published base is its own. Billions of parameters: all, and those active for a token,
+    which differ for mixtures of experts; blank where the maker publishes no number.
+
+    Returns
+    -------
+    DataFrame, one row a model
+        ``model``, ``family``, ``base_model``, ``kind``, ``parameters_b``, ``active_parameters_b``; NaN where blank.
+    """
+    return pd.read_csv(file, keep_default_na=False, na_values=[""]).drop(columns="source")
 
 
 def known_models(names: Iterable[str], facts: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -9,17 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedllm.sources._simulated_text import BENCHMARKS, N_SUBTOPICS
+from embedllm.sources._simulated_text import BENCHMARKS, N_SUBTOPICS, VOCABULARY
 
 SKILLS = ("math", "code", "medical", "science", "instruct", "chat")  # the axes of taste; kinds of fine-tune
 
-# Base models of each invented family by size in billions of parameters, most popular first.
-FAMILIES = {
-    "alder": (7, 13, 70), "basalt": (13, 7, 34), "cobalt": (70, 8, 3), "dune": (7, 34, 13),
-    "ember": (70, 8), "fjord": (34, 7), "garnet": (13, 70, 7), "heron": (3, 7),
-    "indigo": (70, 7, 13), "juniper": (1.5, 13), "krill": (7, 34), "larch": (13, 3, 70),
-    "maple": (7, 34), "nimbus": (8, 13, 70), "onyx": (70, 13), "pumice": (3, 1.5, 7),
-}
+FAMILIES = VOCABULARY["families"]  # sizes of base models in billions of parameters, most popular first
 
 
 @dataclass(frozen=True)

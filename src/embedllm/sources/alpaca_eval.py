@@ -18,100 +18,16 @@ import pandas as pd
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.sources._records import field, json_type, read_list, require_text
-from embedllm.sources._rows import from_rows, known_models
+from embedllm.sources._rows import from_rows, known_models, read_facts
 
 JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 REFERENCE = "gpt4_1106_preview"  # what every model is judged against
 LICENSE = "CC BY-NC 4.0, github.com/tatsu-lab/alpaca_eval"
-
-# A model trained further from another carries that one's name as its base_model, also where that one is
-# not in the pool; a model without a published base is its own. Billions of parameters: all, and those
-# active for a token; None where the maker publishes no number. Families follow the pre-trained base.
-FACTS = (
-    # model, family, base_model, kind, parameters_b, active_parameters_b
-    # Not language models in the usual sense: a constant answer that attacks the judge, and a prompt made to
-    # game it. Nothing is said about them, so that no probe of family or size counts them.
-    ("NullModel", None, None, None, None, None),
-    ("gpt4_gamed", None, None, None, None, None),
-    # Model cards FuseAI/FuseChat-*: trained on from the instruction-tuned target models.
-    ("FuseChat-Gemma-2-9B-Instruct", "gemma-2", "gemma-2-9b-it", "chat", 9, 9),
-    ("FuseChat-Llama-3.1-8B-Instruct", "llama-3", "Llama-3.1-8B-Instruct", "chat", 8, 8),
-    ("FuseChat-Llama-3.2-1B-Instruct", "llama-3", "Llama-3.2-1B-Instruct", "chat", 1, 1),
-    ("FuseChat-Llama-3.2-3B-Instruct", "llama-3", "Llama-3.2-3B-Instruct", "chat", 3, 3),
-    ("FuseChat-Qwen-2.5-7B-Instruct", "qwen-2.5", "Qwen2.5-7B-Instruct", "chat", 7, 7),
-    # Jiang et al. 2024, Mixtral of Experts, arXiv 2401.04088: 47B, 13B active.
-    ("Mixtral-8x7B-Instruct-v0.1_concise", "mixtral", "Mixtral-8x7B-Instruct-v0.1", "chat", 47, 13),
-    # Model card teknium/OpenHermes-2.5-Mistral-7B.
-    ("OpenHermes-2.5-Mistral-7B", "mistral", "Mistral-7B-v0.1", "chat", 7, 7),
-    # Model cards Qwen/Qwen-14B-Chat and THUDM/chatglm2-6b (whose base was not published).
-    ("Qwen-14B-Chat", "qwen", "Qwen-14B", "chat", 14, 14),
-    ("chatglm2-6b", "chatglm2", "chatglm2-6b", "chat", 6, 6),
-    # Taori et al. 2023, Stanford Alpaca; Dubois et al. 2023, AlpacaFarm, arXiv 2305.14387: both from LLaMA 7B.
-    ("alpaca-7b", "llama", "llama-7b", "chat", 7, 7),
-    ("alpaca-7b_concise", "llama", "alpaca-7b", "chat", 7, 7),
-    ("alpaca-7b_verbose", "llama", "alpaca-7b", "chat", 7, 7),
-    ("alpaca-farm-ppo-human", "llama", "llama-7b", "chat", 7, 7),
-    ("alpaca-farm-ppo-sim-gpt4-20k", "llama", "llama-7b", "chat", 7, 7),
-    # Further trained from LLaMA: Xu et al. 2023, Baize, arXiv 2304.01196; model cards lmsys/vicuna-*,
-    # openaccess-ai-collective/minotaur-13b, NousResearch/Nous-Hermes-13b, openbmb/UltraLM-13b,
-    # WizardLM/WizardLM-13B-V1.0, OpenAssistant/oasst-*-llama-30b-*, OpenBuddy/openbuddy-llama-30b-v7.1-bf16.
-    # The size that was released as 30B is 33B in Touvron et al. 2023, arXiv 2302.13971.
-    ("baize-v2-13b", "llama", "llama-13b", "chat", 13, 13),
-    ("minotaur-13b", "llama", "llama-13b", "chat", 13, 13),
-    ("nous-hermes-13b", "llama", "llama-13b", "chat", 13, 13),
-    ("oasst-rlhf-llama-33b", "llama", "llama-33b", "chat", 33, 33),
-    ("oasst-sft-llama-33b", "llama", "llama-33b", "chat", 33, 33),
-    ("openbuddy-llama-30b-v7.1", "llama", "llama-33b", "chat", 33, 33),
-    ("ultralm-13b", "llama", "llama-13b", "chat", 13, 13),
-    ("vicuna-13b", "llama", "llama-13b", "chat", 13, 13),
-    ("vicuna-7b", "llama", "llama-7b", "chat", 7, 7),
-    ("vicuna-7b-v1.3", "llama", "llama-7b", "chat", 7, 7),
-    ("wizardlm-13b", "llama", "llama-13b", "chat", 13, 13),
-    # From Llama 2: model cards lmsys/vicuna-*-v1.5 (one of them served twice), OpenBuddy/openbuddy-llama2-*;
-    # Li et al. 2023, Humpback, arXiv 2308.06259.
-    ("humpback-llama2-70b", "llama-2", "Llama-2-70b", "chat", 70, 70),
-    ("openbuddy-llama2-13b-v11.1", "llama-2", "Llama-2-13b", "chat", 13, 13),
-    ("openbuddy-llama2-70b-v10.1", "llama-2", "Llama-2-70b", "chat", 70, 70),
-    ("vicuna-13b-v1.5", "llama-2", "Llama-2-13b", "chat", 13, 13),
-    ("vicuna-13b-v1.5-togetherai", "llama-2", "Llama-2-13b", "chat", 13, 13),
-    ("vicuna-7b-v1.5", "llama-2", "Llama-2-7b", "chat", 7, 7),
-    # Zhang et al. 2023, arXiv 2311.07052: MiniChat from MiniMA, which was distilled from Llama 2.
-    ("minichat-3b", "minima", "MiniMA-3B", "chat", 3, 3),
-    # Model cards tiiuae/falcon-*-instruct and OpenBuddy/openbuddy-falcon-40b-v9-bf16.
-    ("falcon-40b-instruct", "falcon", "falcon-40b", "chat", 40, 40),
-    ("falcon-7b-instruct", "falcon", "falcon-7b", "chat", 7, 7),
-    ("openbuddy-falcon-40b-v9", "falcon", "falcon-40b", "chat", 40, 40),
-    # Model cards google/gemma-*-it.
-    ("gemma-2b-it", "gemma", "gemma-2b", "chat", 2, 2),
-    ("gemma-7b-it", "gemma", "gemma-7b", "chat", 7, 7),
-    # Model cards OpenAssistant/*pythia-12b*.
-    ("oasst-sft-pythia-12b", "pythia", "pythia-12b", "chat", 12, 12),
-    ("pythia-12b-mix-sft", "pythia", "pythia-12b", "chat", 12, 12),
-    # Model cards microsoft/phi-2 and lxuechen/phi-2-sft.
-    ("phi-2", "phi-2", "phi-2", "base", 2.7, 2.7),
-    ("phi-2-sft", "phi-2", "phi-2", "chat", 2.7, 2.7),
-    # Sizes and bases not published; the family is the maker's line of models (OpenAI's Model index for
-    # researchers counts text-davinci-003 to GPT-3.5 and text-davinci-001 to InstructGPT before it).
-    ("claude", "claude", "claude", "chat", None, None),
-    ("claude-2", "claude", "claude-2", "chat", None, None),
-    ("claude-2.1", "claude", "claude-2.1", "chat", None, None),
-    ("claude-2.1_concise", "claude", "claude-2.1", "chat", None, None),
-    ("claude-instant-1.2", "claude", "claude-instant-1.2", "chat", None, None),
-    ("gpt-3.5-turbo-0301", "gpt-3.5", "gpt-3.5-turbo-0301", "chat", None, None),
-    ("gpt-3.5-turbo-1106", "gpt-3.5", "gpt-3.5-turbo-1106", "chat", None, None),
-    ("gpt-3.5-turbo-1106_concise", "gpt-3.5", "gpt-3.5-turbo-1106", "chat", None, None),
-    ("gpt-3.5-turbo-1106_verbose", "gpt-3.5", "gpt-3.5-turbo-1106", "chat", None, None),
-    ("gpt35_turbo_instruct", "gpt-3.5", "gpt35_turbo_instruct", "chat", None, None),
-    ("gpt4_0613_concise", "gpt-4", "gpt4_0613", "chat", None, None),
-    ("gpt4_1106_preview", "gpt-4", "gpt4_1106_preview", "chat", None, None),
-    ("jina-chat", "jina-chat", "jina-chat", "chat", None, None),
-    ("text_davinci_001", "gpt-3", "text_davinci_001", "chat", None, None),
-    ("text_davinci_003", "gpt-3.5", "text_davinci_003", "chat", None, None),
-)
+FACTS = Path(__file__).with_name("alpaca_eval_models.csv")
 
 
 def facts() -> pd.DataFrame:
-    """What is publicly known about the models.
+    """What is publicly known about the models, see `_rows.read_facts`.
 
     Returns
     -------
@@ -120,8 +36,7 @@ def facts() -> pd.DataFrame:
         ``active_parameters_b`` (float64, billions, NaN where unpublished). Two entries that are no language
         models, `NullModel` and `gpt4_gamed`, have a name only.
     """
-    columns = ["model", "family", "base_model", "kind", "parameters_b", "active_parameters_b"]
-    return pd.DataFrame(sorted(FACTS, key=lambda row: row[0]), columns=columns)
+    return read_facts(FACTS)
 
 
 def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
