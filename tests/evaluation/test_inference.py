@@ -11,7 +11,7 @@ from scipy.special import expit
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from embedllm.conclusions import in_words
+from embedllm import conclusions
 from embedllm.evaluation.inference import compare, equivalence, holm, no_worse, paired_test, pooled
 from embedllm.evaluation.intervals import bootstrap_weights, interval, summarize
 from embedllm.evaluation.metrics import auc, question_scores
@@ -292,4 +292,5 @@ def test_sentences_say_what_the_test_says(rng, shift, expected):
     noise = rng.standard_normal(400)
     noise = (noise - noise.mean()) / 10
     second = first + (noise if shift is None else shift + noise * (shift != 0))
-    assert in_words(compare({"a": first, "b": second}, "a", Design(np.zeros(400))), "b", "score").startswith(expected)
+    table = compare({"a": first, "b": second}, "a", Design(np.zeros(400)))
+    assert conclusions._compared(table, "b", "score").startswith(expected)

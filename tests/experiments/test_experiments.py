@@ -6,8 +6,9 @@ import pytest
 from conftest import make_parts, make_table
 
 from embedllm import catalog
+from embedllm.evaluation.inference import compare, holm
 from embedllm.evaluation.metrics import per_question
-from embedllm.experiments import comparisons
+from embedllm.experiments import ablation, comparisons
 from embedllm.splits import Design
 
 LOSS = 0.6
@@ -65,9 +66,32 @@ def test_worlds_without_specialization_look_like_a_pool_that_has_none(rng, speci
     if special:
         logits = logits + 2 * rng.standard_normal((12, 10)) @ vectors.T
     parts = make_parts(logits, vectors)
-    found = comparisons.without_specialization(
+    found = ablation.without_specialization(
         parts, [catalog.FORECASTERS["logistic per model"]], catalog.ONE_ABILITY, 6, seed=0)
     assert list(found["world"]) == list(range(7))
     observed, *drawn = found["difference"]
     assert min(drawn) > -0.004  # nothing to gain by treating models one by one
     assert (observed < min(drawn) - 0.02) if special else (observed > min(drawn) - 0.01)
+
+
+def test_worlds_are_counted_on_the_side_of_a_gain():
+    worlds = pd.DataFrame({
+        "forecaster": ["kNN"] * 5 + ["factorization"] * 5, "world": [0, 1, 2, 3, 4] * 2,
+        "difference": [-0.3, -0.4, -0.2, 0.0, 0.1, 0.05, 0.1, 0.2, 0.3, 0.4],
+    })
+    found = ablation.beyond_worlds(worlds).set_index(["pool", "forecaster"])
+    assert found.loc[("observed", "kNN"), "p"] == pytest.approx(2 / 5)  # one of four gains as much
+    assert found.loc[("observed", "factorization"), "p"] == pytest.approx(1 / 5)
+    drawn = found.loc[("drawn without specialization", "kNN")]
+    assert (drawn["value"], drawn["low"], drawn["high"]) == pytest.approx((-0.125, -0.4, 0.1))
+
+
+def test_each_step_is_compared_with_the_one_before(rng):
+    base, design = rng.random(300), Design(np.zeros(300))
+    values = {"a": base, "b": base - 0.1 + 0.01 * rng.standard_normal(300), "c": base + 0.2}
+    steps = ablation.stepwise(values, design)
+    assert list(steps["method"]) == ["b", "c"] and list(steps["reference"]) == ["a", "b"]
+    np.testing.assert_allclose(steps["difference"], [-0.1, 0.3], atol=0.005)
+    alone = compare({name: values[name] for name in "ab"}, "a", design)
+    assert steps["p"].iloc[0] == alone["p"].iloc[0]
+    np.testing.assert_array_equal(steps["p_holm"], holm(steps["p"]))

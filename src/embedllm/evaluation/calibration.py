@@ -18,9 +18,11 @@ from embedllm.evaluation.intervals import ratios
 from embedllm.evaluation.metrics import (
     CLIP,
     THRESHOLD,
+    auc,
     cell_scores,
     checked,
     equal_mass_bins,
+    expected_calibration_error,
     per_question,
     question_scores,
     sigmoid,
@@ -213,3 +215,27 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
         tables.append(pd.DataFrame({"forecaster": name, "quantity": list(parts), "value": value, "low": low,
                                     "high": high}))
     return pd.concat(tables, ignore_index=True)
+
+
+def over_cells(
+    forecasts: Mapping[str, np.ndarray], calibrated: Mapping[str, np.ndarray], scores: np.ndarray
+) -> pd.DataFrame:
+    """AUC and expected calibration error before ("ece") and after ("ece_scaled") scaling, over all cells.
+
+    Parameters
+    ----------
+    forecasts, calibrated : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+        As forecast and after `calibration.scaled`; what has no scaled form is taken as it is.
+    scores : ndarray, shape (n_models, n_questions), in [0, 1]
+
+    Returns
+    -------
+    DataFrame
+        Columns ``forecaster``, ``metric``, ``value``.
+    """
+    rows = []
+    for name, p in forecasts.items():
+        rows.append((name, "auc", auc(p, scores)))
+        rows.append((name, "ece", expected_calibration_error(p, scores)))
+        rows.append((name, "ece_scaled", expected_calibration_error(calibrated.get(name, p), scores)))
+    return pd.DataFrame(rows, columns=["forecaster", "metric", "value"])

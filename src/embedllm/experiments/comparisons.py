@@ -16,12 +16,11 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.inference import equivalence
 from embedllm.evaluation.intervals import bootstrap_weights, interval
-from embedllm.evaluation.metrics import METRICS, per_question, right_or_wrong
-from embedllm.evaluation.rasch import fit_one_dimensional
+from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.registry import forecasts
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import Design, Parts, cut
 
 
@@ -122,42 +121,6 @@ def learning_curve(
     return pd.concat(scored(test, probabilities, forecaster=name, **draw)
                      for draw, found in zip(draws, forecasts(jobs), strict=True)
                      for name, probabilities in found.items())
-
-
-def without_specialization(
-    parts: Parts, entries: Sequence[catalog.Forecaster], reference: catalog.Forecaster, n_worlds: int, **settings
-) -> pd.DataFrame:
-    """What forecasters gain over one, here and in worlds where models differ in ability alone.
-
-    A one-dimensional pool is fitted to all answers; in each world the same models answer the same questions anew
-    (`OneDimensional.draw_same`: a question keeps its difficulty, as far as its answers tell it), and all forecasters
-    are trained on those answers. Scores from 0.5 on count as right, here as well.
-
-    Parameters
-    ----------
-    reference : catalog.Forecaster
-        One that knows no specialization.
-    n_worlds : int
-
-    Returns
-    -------
-    DataFrame
-        Columns ``forecaster``, ``world`` (0 is the observed one), ``difference`` (test log-loss against labels minus
-        the reference's, nats per cell, mean over questions).
-    """
-    right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
-    pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
-    worlds = []
-    for world in range(n_worlds + 1):
-        scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
-        worlds.append({part: (replace_unchecked(table, scores=scores[part], references={}), vectors)
-                       for part, (table, vectors) in parts.items()})
-    rows, jobs = [], [(own, [reference, *entries], settings) for own in worlds]
-    for world, (own, told) in enumerate(zip(worlds, forecasts(jobs), strict=True)):
-        test = own["test"][0]
-        losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
-        rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
-    return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
 
 def encoder_comparison(

@@ -136,40 +136,6 @@ def agreement(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> pd
     return pd.DataFrame(rows, columns=["distance", "rank_correlation"])
 
 
-def predictions_in_words(probes: pd.DataFrame) -> str:
-    """What `benchmark_probes` shows, in sentences that claim no more."""
-    tested = probes[probes["r2_cv"].notna()]
-    by_vectors, by_level = (
-        tested[tested["predictors"] == name].set_index("benchmark") for name in ("model vectors", "accuracy elsewhere")
-    )
-    if by_vectors.empty:
-        return f"Not testable on this table ({probes['note'].iloc[0]})."
-    classical, respecting = ((by_vectors[column] < 0.05).sum() for column in ("p_holm", "p_family_holm"))
-    better = (by_vectors["r2_cv"] > by_level["r2_cv"].reindex(by_vectors.index)).sum()
-    return (
-        f"Of {len(by_vectors)} left-out benchmarks, vectors learned without them predict the accuracy on {classical} "
-        f"by the classical F test and on {respecting} by the test that respects families (both after Holm). Families "
-        f"that the regression never saw are predicted with a median R2 of {by_vectors['r2_cv'].median():.2f}; the "
-        f"mean accuracy on the other benchmarks alone gives {by_level['r2_cv'].median():.2f}. The vectors' R2 is the "
-        f"higher one on {better} of {len(by_vectors)}, a count that is no test."
-    )
-
-
-def communities_in_words(communities: pd.DataFrame) -> str:
-    """What `size_communities` shows for the identified distance, in sentences that claim no more."""
-    rows = communities[communities["distance"] == "identified"].set_index("community")
-    if rows.empty:
-        return "Not tested: the size of no model is known to lie in one of the classes."
-    closer = rows.index[(rows["difference"] < 0) & (rows["p_holm"] < 0.05)]
-    tested, untested = rows.index[rows["p_family"].notna()], rows.index[rows["p_family"].isna()]
-    return (
-        f"In the identified distance and with families respected, models are shown to lie closer to their own size "
-        f"class than to the other classes for {', '.join(closer) or 'none'} of {', '.join(tested) or 'no class'}"
-        + (f"; not testable: {', '.join(untested)}" if len(untested) else "")
-        + ". What is not shown is not refuted: `p_attainable` says how small the p-value could have become."
-    )
-
-
 def _tested(function, *args, **settings):
     """(result, "") or (None, why it cannot be had): data can be too small for one test and not the next."""
     try:

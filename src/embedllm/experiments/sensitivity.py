@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.experiments.comparisons import scored
+from embedllm.evaluation.inference import holm, paired_test
+from embedllm.experiments.comparisons import over_seeds, scored
 from embedllm.forecasters.completion import complete
 from embedllm.forecasters.registry import forecasts
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
-from embedllm.splits import Parts
+from embedllm.splits import Design, Parts
 
 ALONE, WHOLE = "these models alone", "whole pool"
 UNSEEN, SEEN = "unseen questions", "completing seen ones"
@@ -61,6 +62,32 @@ def models_curve(
                 tables.append(scored(some["test"][0], probabilities,
                                      forecaster=name, n_models=len(models), pool=pool, seed=draw))
     return pd.concat(tables)
+
+
+def gains(values: pd.DataFrame, n_models: int, design: Design) -> pd.DataFrame:
+    """What the other models' answers add, at each size below the whole pool: paired tests, corrected after Holm.
+
+    Parameters
+    ----------
+    values : DataFrame
+        From `models_curve`.
+    n_models : int
+        Of the whole pool.
+    design : Design
+        Of the test questions.
+
+    Returns
+    -------
+    DataFrame
+        ``forecaster``, ``n_models``, then as from `inference.paired_test` (log-loss alone minus with all models), and
+        ``p_holm``. Empty if no size is below the whole pool.
+    """
+    rows, smaller = [], values[values.index.get_level_values("n_models") < n_models]
+    for (name, size), part in smaller.groupby(level=["forecaster", "n_models"], sort=False):
+        by_pool = over_seeds(part, "log_loss", "pool")
+        rows.append({"forecaster": name, "n_models": size} | paired_test(by_pool[ALONE], by_pool[WHOLE], design))
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"])) if rows else table
 
 
 def observed_curve(

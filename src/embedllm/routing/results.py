@@ -136,6 +136,29 @@ def oracle_without_specialization(scores: np.ndarray, n_draws: int = 200, seed: 
     return np.array([oracle(pool.draw(observed, rng)).mean() for _ in range(n_draws)])
 
 
+def oracle_beside_luck(scores: np.ndarray, n_draws: int) -> pd.DataFrame:
+    """The oracle's score, and what it would be if models differed in ability alone.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_models, n_questions), in {0, 1}
+        NaN = not observed.
+    n_draws : int
+
+    Returns
+    -------
+    DataFrame
+        Two rows, ``pool`` "observed" and "drawn without specialization": ``value`` (of the draws the mean), ``low``,
+        ``high`` (95 % of the draws), ``p`` (two-sided, of the observed one among the draws).
+    """
+    observed, null = oracle(scores).mean(), oracle_without_specialization(scores, n_draws)
+    p = (1 + (np.abs(null - null.mean()) >= abs(observed - null.mean())).sum()) / (1 + len(null))
+    low, high = np.quantile(null, [0.025, 0.975])
+    rows = [("observed", observed, observed, observed, p),
+            ("drawn without specialization", null.mean(), low, high, np.nan)]
+    return pd.DataFrame(rows, columns=["pool", "value", "low", "high", "p"])
+
+
 def _durations(decide: Callable, inputs: list[np.ndarray], seconds: float) -> np.ndarray:
     """Seconds of each call, going round the inputs until the time is up."""
     decide(inputs[0])
