@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
-import threading
+import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import same
+from conftest import make_parts, same
 
 from embedllm import catalog, machine
 from embedllm.forecasters import registry
+from embedllm.study.memo import Memory
 
 
 @pytest.fixture
@@ -39,18 +41,49 @@ def where(number: int) -> tuple[int, int, int]:
 
 
 def test_calls_run_in_other_processes_a_thread_each_and_come_back_in_order(two_workers):
-    found = list(machine.side_by_side(partial(where, number) for number in range(20)))
-    assert [number for number, *_ in found] == list(range(20))
+    found = machine.side_by_side(partial(where, number) for number in range(40))
+    assert [number for number, *_ in found] == list(range(40))
     assert os.getpid() not in {process for _, process, _ in found}
     assert {threads for *_, threads in found} == {1}
 
 
-def test_short_work_stays_here_and_leaves_the_threads_as_they_were():
+def test_short_work_stays_here_and_leaves_the_threads_as_they_were(monkeypatch):
+    monkeypatch.setattr(machine, "HERE", np.inf)
     before = torch.get_num_threads()
-    found = list(machine.side_by_side(partial(where, number) for number in range(5)))
-    assert found == [(number, os.getpid(), 1) for number in range(5)]
+    assert machine.side_by_side(partial(where, number) for number in range(5)) == [
+        (number, os.getpid(), 1) for number in range(5)]
     assert torch.get_num_threads() == before
-    assert list(machine.side_by_side([])) == []
+    assert machine.side_by_side([]) == []
+
+
+def test_calls_are_asked_for_when_their_turn_comes_near(two_workers):
+    asked = []
+    running = machine.as_completed(asked.append(number) or partial(where, number) for number in range(100))
+    next(running)
+    assert len(asked) == 2 * machine.AHEAD
+    running.close()
+
+
+def wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def test_results_come_as_soon_as_they_are_there_and_slow_calls_do_not_share_a_worker(two_workers):
+    machine.side_by_side([partial(wait, 0.0)] * 4)  # both workers have started
+    began = time.perf_counter()
+    numbers = [number for number, _ in machine.as_completed([partial(wait, 2.0), *[partial(wait, 0.01)] * 6])]
+    assert numbers[-1] == 0
+    assert machine.side_by_side([*[partial(wait, 0.01)] * 6, partial(wait, 1.5), partial(wait, 1.5)])
+    assert time.perf_counter() - began < 2 + 1.5 + 1.2, "side by side"
+
+
+def nested(number: int) -> set[int]:
+    return {process for _, process, _ in machine.side_by_side(partial(where, one) for one in range(3))} - {os.getpid()}
+
+
+def test_a_worker_asks_no_workers(two_workers):
+    assert machine.side_by_side(partial(nested, number) for number in range(2)) == [set(), set()]
 
 
 def wrong(number: int):
@@ -61,32 +94,56 @@ def wrong(number: int):
 def test_what_a_call_raises_comes_out_as_it_is(two_workers, monkeypatch, here):
     monkeypatch.setattr(machine, "HERE", here)
     with pytest.raises(ValueError, match="call 0"):
-        list(machine.side_by_side(partial(wrong, number) for number in range(3)))
-    assert next(machine.side_by_side([partial(where, 1), partial(where, 2)]))[0] == 1, "workers go on after it"
+        machine.side_by_side([partial(wrong, 0), *[partial(wait, 0.2)] * 3])
+    assert machine.side_by_side([partial(where, 1), partial(where, 2)])[0][0] == 1, "workers go on after it"
 
 
-def test_every_forecaster_gives_the_same_bits_here_and_side_by_side(two_workers, planted, monkeypatch):
-    entries = [entry for entry in catalog.FORECASTERS.values() if not entry.members]
-    settings = {"seed": 0, "dim": 4, "epochs": 3}
-    there = registry.forecast(planted[0], entries, **settings)
+def slow_or_wrong(number: int) -> np.ndarray:
+    time.sleep(2 if number == 0 else 0.05)
+    if number == 7:
+        raise ValueError("the last")
+    return np.array([number])
+
+
+def test_what_was_finished_before_an_error_is_kept(two_workers, tmp_path):
+    """Though the first call has not ended yet."""
+    calls = [partial(slow_or_wrong, number) for number in range(8)]
+    with pytest.raises(ValueError, match="the last"):
+        Memory(tmp_path).remember_all(calls)
+    memory = Memory(tmp_path)
+    found = memory.remember_all(calls[1:6])
+    assert [int(one[0]) for one in found] == [1, 2, 3, 4, 5]
+    assert memory.read_back >= 4
+
+
+def test_every_forecaster_gives_the_same_bits_here_and_side_by_side(two_workers, rng, monkeypatch):
+    """On arrays that are large enough to be handed over as files."""
+    vectors = rng.standard_normal((1500, 300)).astype(np.float32) / 10
+    parts = make_parts(rng.standard_normal((6, 300)) @ vectors.T, vectors, benchmarks=np.arange(1500) % 4)
+    assert parts["train"][1].nbytes > 1.2e6
+    entries = [replace(entry, grid={name: values[:1] for name, values in entry.grid.items()})
+               for entry in catalog.FORECASTERS.values() if not entry.members]
+    settings = {"seed": 0, "dim": 4, "epochs": 2}
+    there = registry.forecast(parts, entries, **settings)
     monkeypatch.setattr(machine, "HERE", np.inf)
-    assert same(there, registry.forecast(planted[0], entries, **settings))
+    assert same(there, registry.forecast(parts, entries, **settings))
 
 
-@pytest.mark.slow
 def test_workers_end_with_the_process_that_asked_them(tmp_path):
-    """Also where that is killed, which is how an interrupted run ends."""
-    code = ("import time\nfrom functools import partial\nfrom embedllm import machine\nmachine.HERE = 0\n"
-            "machine.workers = lambda: 2\nif __name__ == '__main__':\n"
-            "    list(machine.side_by_side([partial(time.sleep, 5)] * 4))")
-    asking = psutil.Popen([sys.executable, "-c", code])
-    for _ in range(300):
-        if sum("loky" in " ".join(child.cmdline()) for child in asking.children()) >= 3:
-            break
-        threading.Event().wait(0.1)
-    workers = asking.children(recursive=True)
-    assert len(workers) >= 2
+    """Also where that is killed, which is how an interrupted run ends, and where their results fill the pipe."""
+    (tmp_path / "large.py").write_text(
+        "import time\nimport numpy as np\ndef result():\n    time.sleep(1)\n    return np.ones(10**6)\n")
+    code = ("from functools import partial\nimport large\nfrom embedllm import machine\nmachine.HERE = 0\n"
+            "machine.workers = lambda: 2\nmachine.side_by_side([partial(large.result)] * 40)")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    asking = psutil.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    started, deadline = [], time.monotonic() + 60
+    while len(started) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        started = [one for one in asking.children() if "LokyProcess" in " ".join(one.cmdline())]
+    time.sleep(3)  # they are at work
     asking.kill()
     asking.wait()
-    _, alive = psutil.wait_procs(workers, timeout=150)
+    assert len(started) == 2
+    _, alive = psutil.wait_procs(started, timeout=20)
     assert not alive

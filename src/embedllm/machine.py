@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import tempfile
+import threading
 import time
-from collections import deque
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import islice
 
 HERE = 2.0  # seconds of work before other processes are asked to help: they take as long to start
-IDLE = 20  # seconds without work after which such a process ends, also where the one that asked was killed
+IDLE = 20  # seconds without work after which such a process ends
+AHEAD = 8  # calls of each core that are prepared at a time, and hold their arrays meanwhile
 SPINS = {"GOMP_SPINCOUNT": "3000",  # some 50 microseconds
          "OPENBLAS_THREAD_TIMEOUT": "14"}  # 2^14 ticks of the clock
+_serving: list[int] = []  # in a worker: who asked
 
 
 def device():
@@ -32,33 +39,78 @@ def bound_spinning() -> None:
         os.environ.setdefault(name, bound)
 
 
-def side_by_side(calls: Iterable[Callable[[], object]]) -> Iterator:
-    """What calls return, in their order; as many run at once as there are cores, each on one thread.
+def side_by_side(calls: Iterable[Callable[[], object]]) -> list:
+    """What many calls return, in their order, computed on all cores; see `as_completed`."""
+    found = dict(as_completed(calls))
+    return [found[number] for number in range(len(found))]
+
+
+def as_completed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, object]]:
+    """Number and result of each call, as soon as it is there; each call computes on one thread.
 
     Threads within one call would have to wait for each other some thousand times a second, which costs a lot where
     other processes want the cores, and would sum in an order that depends on how many there are.
 
-    The first `HERE` seconds are spent in this process, and everything with a graphics processor or one core
-    (LOKY_MAX_CPU_COUNT=1 says so). A call must be one that pickle takes, such as a ``functools.partial``.
+    Calls run in this process until `HERE` seconds are spent, whole calls, then one in a worker process on each core. A
+    graphics processor, or one core (LOKY_MAX_CPU_COUNT=1 says so), computes all of them here. A call must be one that
+    pickle takes, such as a ``functools.partial``, and is asked for when its turn comes near.
     """
-    waiting, began = deque(calls), time.perf_counter()
-    while waiting and (len(waiting) == 1 or time.perf_counter() - began < HERE or workers() == 1):
+    waiting, began = enumerate(calls), time.perf_counter()
+    while time.perf_counter() - began < HERE or workers() == 1:
+        number, call = next(waiting, (None, None))
+        if call is None:
+            return
         with threads(1):
-            result = waiting.popleft()()
-        yield result
-    if waiting:
-        import joblib  # workers that share large arrays, as files, and stay for the next calls
+            result = call()
+        yield number, result
+        del call, result
+    while ahead := list(islice(waiting, AHEAD * workers())):
+        yield from _in_workers(ahead)
 
-        with joblib.parallel_config("loky", n_jobs=workers(), inner_max_num_threads=1, idle_worker_timeout=IDLE):
-            # "c": arrays can be written to, as they can here.
-            yield from joblib.Parallel(mmap_mode="c", return_as="generator")(joblib.delayed(call)() for call in waiting)
+
+def _in_workers(calls: list[tuple[int, Callable[[], object]]]) -> Iterator[tuple[int, object]]:
+    import joblib  # workers that are handed large arrays as files, and stay for the next calls
+
+    parallel = joblib.Parallel(
+        min(workers(), len(calls)), "loky", return_as="generator_unordered", batch_size=1,
+        mmap_mode="c",  # arrays can be written to, as they can here
+        temp_folder=tempfile.gettempdir(), inner_max_num_threads=1, idle_worker_timeout=IDLE)
+    results = parallel(joblib.delayed(_served)(number, call, os.getpid()) for number, call in calls)
+    try:
+        for result in results:  # noqa: UP028  ("yield from" would close it, with a warning)
+            yield result
+    finally:
+        with warnings.catch_warnings(action="ignore"):  # that what was not asked for any more has been computed
+            results.close()
+
+
+def _served(number: int, call: Callable[[], object], asking: int) -> tuple[int, object]:
+    """A call in a worker."""
+    if os.getpid() != asking:
+        _end_with(asking)
+    with threads(1):
+        return number, call()
+
+
+@cache
+def _end_with(asking: int) -> None:
+    """Have this worker end when the process that asked for it is gone, even killed; loky's would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == asking:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    _serving.append(asking)
+    if os.getppid() == asking:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def workers() -> int:
-    """How many calls run at once: one a core, and one alone where a graphics processor does the work."""
+    """How many calls run at once: one a core; one alone in a worker, and where a graphics processor does the work."""
     import joblib
 
-    return 1 if device().type == "cuda" else joblib.cpu_count()
+    return 1 if _serving or device().type == "cuda" else joblib.cpu_count()
 
 
 @contextmanager

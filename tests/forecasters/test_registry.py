@@ -220,7 +220,7 @@ def test_equal_forecasters_are_fitted_once_whatever_their_names(planted):
     parts, fits = planted[0], []
 
     def compute(calls):
-        fits.extend(calls)
+        fits.extend(calls := list(calls))
         return side_by_side(calls)
 
     other = replace(catalog.KNN, settings={"grid": (5,)})

@@ -152,3 +152,9 @@ def test_every_fact_about_a_model_names_its_source(file):
     assert list(facts["model"]) == list(rows["model"]) and facts["model"].is_unique
     assert facts.dtypes[["parameters_b", "active_parameters_b"]].eq("float64").all()
     assert (facts["active_parameters_b"].dropna() <= facts["parameters_b"].dropna()).all()
+
+
+def test_models_of_alpaca_eval_are_in_the_order_of_their_names():
+    """As the table has them; another order would draw other starting values."""
+    names = list(alpaca_eval.facts()["model"])
+    assert names == sorted(names)

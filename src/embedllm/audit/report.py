@@ -154,8 +154,7 @@ def _questions(table):
 def _models(table):
     """Models that are constant, copies, or unlike the rest."""
     fit, pairs, names = model_fit(table), model_pairs(table), table.models.index
-    constant = fit.loc[fit["finding"] == "constant", "mean"]
-    constant = [f"{name} ({mean:.2f} everywhere)" for name, mean in constant.items()]
+    constant = [f"{row.Index} ({row.mean:.2f} everywhere)" for row in fit[fit["finding"] == "constant"].itertuples()]
     copies = pairs[pairs["identical"]]
     alike = pairs[~pairs["identical"] & pairs["correlation"].notna()].head(1)
     twice = [repr(name) for name in names_alike(names)]  # quoted, for blanks to be seen
@@ -165,8 +164,7 @@ def _models(table):
         "strong": "low correlation with a HIGH mean: what an attack on the scoring looks like, or a judge won by style",
         "middling": "low correlation with a middling mean: look at its answers",
     }
-    middle = fit["correlation"].median()
-    judged = fit["correlation"].notna().sum() >= FEWEST
+    middle, judged = fit["correlation"].median(), fit["correlation"].notna().sum() >= FEWEST
     rows = [
         ("models with one score everywhere", len(constant), abbreviate(constant)),
         ("pairs of models with identical scores", len(copies),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +12,7 @@ from embedllm import catalog
 from embedllm.evaluation.inference import compare, pooled
 from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.evaluation.rasch import fit_one_dimensional
-from embedllm.forecasters.registry import forecasts
+from embedllm.forecasters.registry import Job, forecasts
 from embedllm.outcomes import replace_unchecked
 from embedllm.splits import Design, Parts
 
@@ -58,14 +58,16 @@ def without_specialization(
     """
     right = {part: right_or_wrong(table) for part, (table, _) in parts.items()}
     pool, rng = fit_one_dimensional(np.hstack(list(right.values()))), np.random.default_rng(settings["seed"])
-    worlds = []
-    for world in range(n_worlds + 1):
-        scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
-        worlds.append({part: (replace_unchecked(table, scores=scores[part], references={}), vectors)
-                       for part, (table, vectors) in parts.items()})
-    rows, jobs = [], [(own, [reference, *entries], settings) for own in worlds]
-    for world, (own, told) in enumerate(zip(worlds, forecasts(jobs), strict=True)):
-        test = own["test"][0]
+    def jobs() -> Iterator[Job]:
+        for world in range(n_worlds + 1):
+            scores = {part: pool.draw_same(answers, rng) if world else answers for part, answers in right.items()}
+            own = {part: (replace_unchecked(table, scores=scores[part], references={}), vectors)
+                   for part, (table, vectors) in parts.items()}
+            tests.append(own["test"][0])
+            yield own, [reference, *entries], settings
+
+    rows, tests = [], []
+    for world, (told, test) in enumerate(zip(forecasts(jobs()), tests, strict=True)):
         losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
         rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])

@@ -112,14 +112,13 @@ def learning_curve(
     DataFrame
         As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
     """
-    (table, vectors), test, jobs, draws = parts["train"], parts["test"][0], [], []
-    for share, seed in product(shares, range(n_seeds)):
-        rows = _stratified_share(table.questions["benchmark"], share, seed)
-        some = parts | {"train": (table.at(rows), vectors[rows])}
-        jobs.append((some, entries, settings | {"seed": settings["seed"] + seed}))
-        draws.append({"n_train": len(rows), "seed": seed})
-    return pd.concat(scored(test, probabilities, forecaster=name, **draw)
-                     for draw, found in zip(draws, forecasts(jobs), strict=True)
+    (table, vectors), test = parts["train"], parts["test"][0]
+    draws = [(_stratified_share(table.questions["benchmark"], share, seed), seed)
+             for share, seed in product(shares, range(n_seeds))]
+    jobs = ((parts | {"train": (table.at(rows), vectors[rows])}, entries, settings | {"seed": settings["seed"] + seed})
+            for rows, seed in draws)
+    return pd.concat(scored(test, probabilities, forecaster=name, n_train=len(rows), seed=seed)
+                     for (rows, seed), found in zip(draws, forecasts(jobs), strict=True)
                      for name, probabilities in found.items())
 
 
@@ -143,7 +142,7 @@ def encoder_comparison(
     DataFrame
         As from `scored`, by ``encoder`` ("no encoder" for the blind one), ``forecaster`` and ``seed``.
     """
-    jobs, draws = [], []
+    jobs, draws, readers = [], [], {one.name for one in entries}
     for encoder, values in vectors.items():
         parts = cut(table, values)
         scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
@@ -152,7 +151,7 @@ def encoder_comparison(
             own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}
             jobs.append((parts, compared, own))
             draws.append((encoder, seed))
-    return pd.concat(scored(parts["test"][0], probabilities, encoder="no encoder" if name == blind.name else encoder,
+    return pd.concat(scored(parts["test"][0], probabilities, encoder=encoder if name in readers else "no encoder",
                             forecaster=name, seed=seed)
                      for (encoder, seed), found in zip(draws, forecasts(jobs), strict=True)
                      for name, probabilities in found.items())

@@ -39,21 +39,12 @@ def leave_one_benchmark_out(
         to ``c<n_components>``, fewer in a very small pool. Without a row: models that were not asked
         on both sides, and benchmarks without which nothing is left to learn from.
     """
-    part, benchmark = table.questions["part"], table.questions["benchmark"]
     n_components = min(n_components, table.shape[0] - 1)
     columns = ["benchmark", "model", "accuracy", "elsewhere", *(f"c{n}" for n in range(n_components + 1))]
-    without = {name: cut(table, vectors, part.where(benchmark != name, "left out"))
-               for name in sorted(benchmark.unique())}
-    without = {name: parts for name, parts in without.items() if len(parts["train"][1]) and len(parts["val"][1])}
-    trainings, tables = side_by_side(partial(train, parts, **settings) for parts in without.values()), []
-    for (left_out, parts), fitted in zip(without.items(), trainings, strict=True):
-        coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
-        accuracy = by_benchmark(table)[left_out].to_numpy()
-        asked = parts["train"][0].observed.any(axis=1) & ~np.isnan(accuracy)
-        known = [np.full(asked.sum(), left_out), table.models.index[asked], accuracy[asked],
-                 parts["train"][0].model_means[asked], *coordinates[asked].T]
-        tables.append(pd.DataFrame(dict(zip(columns, known, strict=True))))
-    return pd.concat([found for found in tables if len(found)] or [pd.DataFrame(columns=columns)], ignore_index=True)
+    found = side_by_side(partial(_left_out, table, vectors, name, n_components, settings)
+                         for name in sorted(table.questions["benchmark"].unique()))
+    tables = [pd.DataFrame(dict(zip(columns, known, strict=True))) for known in found if known]
+    return pd.concat([one for one in tables if len(one)] or [pd.DataFrame(columns=columns)], ignore_index=True)
 
 
 def benchmark_probes(
@@ -134,6 +125,22 @@ def agreement(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> pd
     pairs = np.triu_indices(len(next(iter(first.values()))), k=1)
     rows = [(name, spearmanr(first[name][pairs], second[name][pairs]).statistic) for name in first]
     return pd.DataFrame(rows, columns=["distance", "rank_correlation"])
+
+
+def _left_out(
+    table: OutcomeMatrix, vectors: np.ndarray, name: str, n_components: int, settings: dict
+) -> list[np.ndarray] | None:
+    """The columns of `leave_one_benchmark_out` for one benchmark; None if nothing is left to learn from."""
+    part, benchmark = table.questions["part"], table.questions["benchmark"]
+    parts = cut(table, vectors, part.where(benchmark != name, "left out"))
+    if not (len(parts["train"][1]) and len(parts["val"][1])):
+        return None
+    fitted = train(parts, **settings)
+    coordinates, _ = identified_coordinates(fitted.betas, fitted.intercepts, parts["train"][1], n_components)
+    accuracy = by_benchmark(table)[name].to_numpy()
+    asked = parts["train"][0].observed.any(axis=1) & ~np.isnan(accuracy)
+    return [np.full(asked.sum(), name), table.models.index[asked], accuracy[asked],
+            parts["train"][0].model_means[asked], *coordinates[asked].T]
 
 
 def _tested(function, *args, **settings):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -16,7 +16,7 @@ from embedllm import catalog
 from embedllm.evaluation.inference import holm, paired_test
 from embedllm.experiments.comparisons import over_seeds, scored
 from embedllm.forecasters.completion import complete
-from embedllm.forecasters.registry import forecasts
+from embedllm.forecasters.registry import Job, forecasts
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.splits import Design, Parts
 
@@ -123,26 +123,31 @@ def observed_curve(
     both = replace_unchecked(test, scores=np.hstack([test.scores, train.scores]), references={},
                    questions=pd.concat([test.questions, train.questions]))
     read = {"test": (both, np.concatenate([test_vectors, train_vectors]))}  # both tasks from one training
-    jobs, draws = [], []  # two jobs a draw: with all that is known, and with less of it, to tune the completion by
+    draws = []
     for share, seed in product(shares, range(n_seeds)):
         kept = kept_cells(parts, share, seed)
         held_out = np.random.default_rng([seed, 1]).random(train.shape) < HELD_OUT
-        known = _answered(_hidden(parts, kept))
-        fewer = _answered(_hidden(parts, kept | {"train": kept["train"] & ~held_out}))
-        if known is not None and fewer is not None:
+        fewer = kept | {"train": kept["train"] & ~held_out}
+        if all((parts[part][0].observed & cells).any() for part, cells in [*kept.items(), *fewer.items()]):
+            draws.append((share, seed, kept, fewer, held_out))
+
+    def jobs() -> Iterator[Job]:
+        """Two a draw: with all that is known, and with less of it, to tune the completion by."""
+        for share, seed, kept, fewer, _ in draws:
             own = settings | {"seed": settings["seed"] + seed}
-            jobs += [(known | read, [*entries, text], own), (fewer | read, [text] if share < 1 else [], own)]
-            draws.append((share, seed, kept["train"], held_out))
-    found, tables = iter(forecasts(jobs)), {UNSEEN: [], SEEN: []}
-    for (share, seed, kept, held_out), told, less in zip(draws, found, found, strict=True):
+            yield _answered(_hidden(parts, kept)) | read, [*entries, text], own
+            yield _answered(_hidden(parts, fewer)) | read, [text] if share < 1 else [], own
+
+    found, tables = iter(forecasts(jobs())), {UNSEEN: [], SEEN: []}
+    for (share, seed, kept, _, held_out), told, less in zip(draws, found, found, strict=True):
         draw = {"share": share, "seed": seed}
         tables[UNSEEN] += [scored(test, told[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
                            for one in entries]
         if share < 1:
             seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in told.items()}
-            scores = _cut(train, kept=kept).scores
+            scores = _cut(train, kept=kept["train"]).scores
             seen[COMPLETION] = complete(scores, seen[text.name], held_out, less[text.name][:, test.shape[1] :])
-            asked = _cut(train, kept=~kept & ~np.isnan(scores).all(axis=0))
+            asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
             shown = dict.fromkeys([*(one.name for one in entries), COMPLETION])
             tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in shown]
     return {task: pd.concat(found) for task, found in tables.items() if found}

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
 from itertools import islice, product
 
@@ -19,7 +20,7 @@ from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.ensemble import pooled, weigh
 from embedllm.forecasters.tuning import Tuned
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.splits import PARTS, Parts, cut, folds
 
 JUDGED = ("val", "test")
@@ -60,7 +61,7 @@ def forecast(
 
 def forecasts(jobs: Iterable[Job], compute: Callable = side_by_side) -> list[dict[str, np.ndarray]]:
     """As `forecast`, of many jobs at once, so that all cores have something to do."""
-    return [{name: judged["test"] for name, judged in found.items()} for found in _judged(list(jobs), compute)]
+    return [{name: judged["test"] for name, judged in found.items()} for found in _judged(jobs, compute)]
 
 
 def cross_fit(
@@ -83,11 +84,11 @@ def cross_fit(
     raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
     tests = [half // 2 == fold for fold in range(n_folds)]
     vals = [half == 2 * ((fold + 1) % n_folds) for fold in range(n_folds)]
-    jobs = [(cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
-            for test, val in zip(tests, vals, strict=True)]
+    jobs = ((cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
+            for test, val in zip(tests, vals, strict=True))
     rows = []
-    for fold, (test, (parts, *_), found) in enumerate(zip(tests, jobs, _judged(jobs, compute), strict=True)):
-        scores = parts["val"][0].scores
+    for fold, (test, val, found) in enumerate(zip(tests, vals, _judged(jobs, compute), strict=True)):
+        scores = table.scores[:, val]
         for name, judged in found.items():
             heat = temperature(judged["val"], scores)
             raw[name][:, test], calibrated[name][:, test] = judged["test"], scaled(judged["test"], heat)
@@ -98,7 +99,7 @@ def cross_fit(
 
 def fitted_forecasts(parts: Parts, forecaster: Forecaster) -> dict[str, np.ndarray]:
     """Fit one forecaster; its forecasts of validation and test: {"val" | "test": (n_models, n_questions), float32}."""
-    forecaster.fit(*parts["train"], *parts["val"])
+    forecaster = deepcopy(forecaster).fit(*parts["train"], *parts["val"])  # whoever asked keeps an empty one
     return {part: forecaster.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
             for part in JUDGED}
 
@@ -113,22 +114,27 @@ def noise(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (rng.standard_normal(vectors.shape) * vectors.std()).astype(np.float32)
 
 
-def _judged(jobs: list[Job], compute: Callable) -> list[dict[str, dict]]:
+def _judged(jobs: Iterable[Job], compute: Callable) -> list[dict[str, dict]]:
     """Forecasts of validation and test by name, of each job.
 
     Within a job equal forecasters are fitted once, the members of ensembles included.
     """
-    fits = [[] for _ in jobs]
-    plans = [{entry.name: _plan(entry, settings, own) for entry in entries}
-             for (_, entries, settings), own in zip(jobs, fits, strict=True)]
-    calls = [partial(fitted_forecasts, _with_other_prompts(parts, prompts, settings), forecaster)
-             for (parts, _, settings), own in zip(jobs, fits, strict=True) for forecaster, prompts in own]
-    results = iter(compute(calls))
-    rows = []
-    for (parts, *_), own, plan in zip(jobs, fits, plans, strict=True):
-        found = list(islice(results, len(own)))
-        rows.append({name: _followed(number, found, parts) for name, number in plan.items()})
-    return rows
+    plans, sizes, truths = [], [], []
+
+    def calls() -> Iterator[partial]:  # one job's parts at a time
+        for parts, entries, settings in jobs:
+            fits: list[tuple] = []
+            plans.append({entry.name: _plan(entry, settings, fits) for entry in entries})
+            sizes.append(len(fits))
+            truths.append(parts["val"][0].scores)
+            own = {part: (replace_unchecked(table, references={}), vectors) for part, (table, vectors) in parts.items()}
+            for forecaster, prompts in fits:
+                yield partial(fitted_forecasts, _with_other_prompts(own, prompts, settings), forecaster)
+
+    results = iter(compute(calls()))
+    found = [list(islice(results, size)) for size in sizes]
+    return [{name: _followed(number, of_job, truth) for name, number in plan.items()}
+            for plan, of_job, truth in zip(plans, found, truths, strict=True)]
 
 
 def _plan(entry: catalog.Forecaster, settings: dict, fits: list[tuple]) -> int | list:
@@ -144,12 +150,12 @@ def _plan(entry: catalog.Forecaster, settings: dict, fits: list[tuple]) -> int |
     return fits.index(fit)
 
 
-def _followed(plan: int | list, found: list[dict], parts: Parts) -> dict[str, np.ndarray]:
-    """The forecasts of an entry, from what the fits found."""
+def _followed(plan: int | list, found: list[dict], truth: np.ndarray) -> dict[str, np.ndarray]:
+    """The forecasts of an entry, from what the fits found; `truth` are the validation scores."""
     if isinstance(plan, int):
         return found[plan]
-    members = [_followed(member, found, parts) for member in plan]
-    weights = weigh([member["val"] for member in members], parts["val"][0].scores)
+    members = [_followed(member, found, truth) for member in plan]
+    weights = weigh([member["val"] for member in members], truth)
     return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.files import digest, sync
-from embedllm.machine import side_by_side
+from embedllm.machine import as_completed
 from embedllm.study import closure
 
 
@@ -46,12 +46,14 @@ class Memory:
         [result] = self.remember_all([partial(function, *args, **settings)])
         return result
 
-    def remember_all(self, calls: Sequence[partial]) -> list:
-        """What many calls return, each computed once; what is missing is computed side by side.
+    def remember_all(self, calls: Iterable[partial]) -> list:
+        """What many calls return, each computed once; what is missing is computed side by side, a thread each.
+
+        A result is kept as soon as it is there: an interruption or an error loses what was not finished.
 
         Parameters
         ----------
-        calls : sequence of functools.partial
+        calls : iterable of functools.partial
             Of functions of this package that depend on nothing but their arguments. They return a DataFrame, an
             ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these. Arguments are arrays,
             DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can hold.
@@ -64,18 +66,26 @@ class Memory:
         TypeError
             For an argument of another kind.
         """
-        asked = [_Asked.of(call) for call in calls]
-        results = [self.recall(one.stem) for one in asked]
-        missing = [at for at, result in enumerate(results) if result is None]
-        self.read_back += len(calls) - len(missing)
-        for at, result in zip(missing, side_by_side(calls[at] for at in missing), strict=True):
+        results, asked = {}, {}
+
+        def missing() -> Iterator[partial]:
+            for at, call in enumerate(calls):
+                one = _Asked.of(call)
+                results[at] = self.recall(one.stem)
+                if results[at] is None:
+                    asked[at] = one
+                    yield call
+
+        for number, result in as_completed(missing()):
+            at, one = list(asked.items())[number]
             results[at] = result
-            if asked[at].stands():
-                self._keep(asked[at].stem, result)
+            if one.stands():
+                self._keep(one.stem, result)
             else:
-                print(f"{asked[at].stem.rsplit('-', 1)[0]}: code it uses has changed since this process began, so its "
+                print(f"{one.stem.rsplit('-', 1)[0]}: code it uses has changed since this process began, so its "
                       "result is not kept; restart the kernel")
-        return results
+        self.read_back += len(results) - len(asked)
+        return [results[at] for at in range(len(results))]
 
     def recall(self, stem: str):
         """The result of ``<function>-<key>`` as it was written; None if there is none, or none that is whole."""

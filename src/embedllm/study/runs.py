@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,7 @@ class Run:
         """``function(*args, **settings)``, read back if nothing it depends on changed."""
         return self.memory.remember(function, *args, **settings)
 
-    def remember_all(self, calls: Sequence[partial]) -> list:
+    def remember_all(self, calls: Iterable[partial]) -> list:
         """What many calls return, as `remember`; what is missing is computed on all cores."""
         return self.memory.remember_all(calls)
 
