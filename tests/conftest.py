@@ -113,6 +113,17 @@ def same(one, other) -> bool:
     return same(vars(one), vars(other)) if hasattr(one, "__dict__") else one == other
 
 
+def sentence(act, path) -> str:
+    """The one sentence in which a reader refuses what lies at a path, and names it."""
+    with pytest.raises(OutcomeError) as caught:
+        act(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert caught.value.__cause__ is None
+    return message
+
+
 def read_or_refuse(load, path) -> OutcomeMatrix | None:
     """What a reader makes of whatever lies in a folder: a table, or None after one sentence that names the place."""
     try:

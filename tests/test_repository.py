@@ -104,6 +104,7 @@ def test_no_private_name_crosses_files():
         assert not reached, f"{path.name} reaches for {reached}"
 
 
+SUFFIXES = ("py", "csv", "parquet")
 FLOORS = [  # from the ground up; a room imports from the floors below its own
     ("files", "machine", "hub", "catalog"), ("outcomes",), ("splits", "encoders", "figures"),
     ("sources", "evaluation"), ("audit", "forecasters", "study"), ("routing", "probing"), ("experiments",),
@@ -129,6 +130,22 @@ def test_rooms_import_from_the_floors_below():
                     assert other not in KEPT_APART.get(room, ()), f"{path.name} ({room}) imports {other}"
     assert floor.keys() == {path.stem for path in home.glob("*") if path.stem[0] != "_"}
     assert all(not path.read_text() for path in home.glob("*/__init__.py"))
+
+
+def test_what_docstrings_point_to_is_there():
+    """`module.name` in backticks, where the package has a module of that name, names something in it."""
+    known: dict[str, set[str]] = {}
+    for path in (ROOT / "src" / "embedllm").rglob("*.py"):
+        names = {name for node in ast.parse(path.read_text()).body for name in (
+            [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else
+            [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)])}
+        known.setdefault(path.stem, {*SUFFIXES}).update(names)
+    known.pop("embedllm")  # a source has the package's own name
+    pages = [*(ROOT / "src").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "CONTRIBUTING.md"]
+    said = [(page.name, *found) for page in pages
+            for found in re.findall(r"(?<!`)`([a-z_]+)\.([A-Za-z_]+)[\w.]*`(?!`)", page.read_text())]
+    assert sum(module in known for _, module, _ in said) > 50
+    assert not [place for place in said if place[1] in known and place[2] not in known[place[1]]]
 
 
 def code_block(language: str, number: int = 0) -> str:

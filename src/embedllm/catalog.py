@@ -61,7 +61,7 @@ class Forecaster(Entry):
     settings : mapping
         Further arguments of the class.
     grid : mapping of str to tuple
-        Settings of which every combination is a candidate, tuned by `training.Tuned`.
+        Settings of which every combination is a candidate, tuned by `tuning.Tuned`.
     members : tuple of Forecaster
         Of an ensemble.
     prompts : str
@@ -325,9 +325,10 @@ POLICIES = {entry.name: entry for entry in (
 )}
 
 TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
+COMPLETION = "completion"  # what the answers to a question add to its text
 DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, known where the pool is simulated
     Entry(TRUTH, color="#000000"), Entry(TEXT, color="#1B7837"), Entry(ADDITIVE, color="#9E9D24"),
-    Entry("completion", color="#A1887F"),  # of seen questions, see `completion.complete`
+    Entry(COMPLETION, color="#A1887F"),  # of seen questions, see `completion.complete`
 )}
 
 

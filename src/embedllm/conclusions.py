@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
+from embedllm.audit.report import HEAD
 from embedllm.outcomes import OutcomeMatrix
 
 AIM = 0.5  # of what specialization is worth to a reader of the text, on simulated data
@@ -41,7 +42,7 @@ def data_preparation(
                    f"{-on_all['difference'].iloc[0]:+.2g} nats per cell (p = {on_all['p'].iloc[0]:.2g}).")
     means, n_test = table.model_means, (table.questions["part"] == "test").sum()
     n_benchmarks = table.questions["benchmark"].nunique()
-    long = (table.questions["prompt"].str.split().str.len() > 200).mean()
+    long = (table.questions["prompt"].str.split().str.len() > HEAD).mean()
     return f"""
 ## What the table holds, and what to keep in mind
 
@@ -58,7 +59,7 @@ def data_preparation(
   for the whole study in a preset.
 - Test questions with a twin in training or validation: {twins} of {n_test:,}.{changed}
 
-{long:.1%} of the prompts have more than 200 words. They are now {dim}-dimensional {encoder} vectors.
+{long:.1%} of the prompts have more than {HEAD} words. They are now {dim}-dimensional {encoder} vectors.
 """
 
 
@@ -91,8 +92,8 @@ def training(
 
 The lowest validation loss, {losses.min():.4f}, is reached in epoch {losses.idxmin() + 1} of {len(losses)}.
 Among the lengths tried, the loss on validation questions is lowest with {by_dim.idxmin()} numbers per model.
-{verdict} (on these validation questions and this training). Vectors of {n_models} numbers, as many as there are
-models, already fit any table of logits.
+{verdict} (on these validation questions and this training). From {n_models} numbers on, as many as there are models,
+the length restricts nothing.
 """
 
 
@@ -162,7 +163,7 @@ def forecasting(
     curve : DataFrame
         From `comparisons.averaged`, a row a forecaster and size, sizes ascending.
     by_size : DataFrame
-        kNN against the factorization at each size, from `inference.pooled`; more is better.
+        kNN against the factorization at each size, from `inference.one_family`; more is better.
     differences : DataFrame
         From `inference.compare`, log-loss, reference the factorization.
     against : DataFrame
@@ -329,9 +330,9 @@ def sensitivity(gains: pd.DataFrame, completed: pd.DataFrame, flaws: pd.DataFram
         most = completed["share"].max()
         seen = completed[(completed["metric"] == "log_loss") & (completed["share"] == most)]
         seen = seen.set_index("forecaster")["value"]
-        cells = (f"with {most:.0%} of them, completing seen questions has a log-loss of {seen['completion']:.4f} where "
-                 f"the text alone gives {seen[catalog.ONE_ABILITY.name]:.4f}. The two tasks are not one: a good "
-                 "completion says nothing about new questions.")
+        cells = (f"with {most:.0%} of them, completing seen questions has a log-loss of "
+                 f"{seen[catalog.COMPLETION]:.4f} where the text alone gives {seen[catalog.ONE_ABILITY.name]:.4f}. The "
+                 "two tasks are not one: a good completion says nothing about new questions.")
     beyond_seeds = flaws["difference"].abs() > 3 * flaws["seed_sd"] / n_seeds**0.5
     tested = flaws[(flaws["p_holm"] < 0.05) & beyond_seeds]
     shown = "; ".join(f"{row.defect} ({row.measure} {row.difference:+.4f})" for row in tested.itertuples())

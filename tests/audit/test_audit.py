@@ -109,7 +109,7 @@ def test_components_that_no_pair_shows_are_missing_not_zero():
 
 # ---------------------------------------------------------------- label entropy
 
-def test_entropy_ladder_by_hand():
+def test_label_entropies_by_hand():
     found = label_entropy(make_table([[1, 1], [1, 0]])).set_index("knowing")["bits"]
     # Right cells: the other three hold two right ones, (2 + 1/2) / 4; the wrong one: (3 + 1/2) / 4.
     assert found["the overall mean"] == pytest.approx(-(3 * np.log2(2.5 / 4) + np.log2(0.5 / 4)) / 4)
@@ -118,7 +118,7 @@ def test_entropy_ladder_by_hand():
     assert list(found.index) == ["the overall mean", "the model", "other models on the question"]
 
 
-def test_entropy_ladder_descends_to_the_truth(clean):
+def test_label_entropies_descend_to_the_truth(clean):
     found = label_entropy(clean).set_index("knowing")["bits"]
     truth = clean.references["true probability"].astype(float)
     entropy = -(truth * np.log2(truth) + (1 - truth) * np.log2(1 - truth)).mean()

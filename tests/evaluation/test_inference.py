@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
 from embedllm import conclusions
-from embedllm.evaluation.inference import compare, equivalence, holm, no_worse, paired_test, pooled
+from embedllm.evaluation.inference import compare, equivalence, holm, no_worse, one_family, paired_test
 from embedllm.evaluation.intervals import bootstrap_weights, interval, summarize
 from embedllm.evaluation.metrics import auc, question_scores
 from embedllm.splits import Design
@@ -275,7 +275,7 @@ def test_holm_adjusts_what_was_tested(rng):
 def test_pooled_families_are_corrected_as_one(rng):
     design, base = Design(np.zeros(200)), rng.random(200)
     families = {key: compare({"a": base, "b": rng.random(200) + 0.1}, "a", design) for key in (1, 2, 3)}
-    table = pooled(families, "size")
+    table = one_family(families, "size")
     assert table["size"].to_list() == [1, 2, 3]
     np.testing.assert_allclose(table["p_holm"], multipletests(table["p"], method="holm")[1])
     assert (table["mde"] > pd.concat(families)["mde"].to_numpy()).all()

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from embedllm.evaluation.calibration import temperature
 from embedllm.evaluation.metrics import question_scores
 from embedllm.forecasters import ensemble
-from embedllm.forecasters.ensemble import LogOpinionPool, pooled, weigh
+from embedllm.forecasters.ensemble import LogOpinionPool, log_opinion_pool, weigh
 from embedllm.forecasters.linear import TextLogistic
 from embedllm.forecasters.means import ModelMean
 from embedllm.forecasters.neighbors import KNearestNeighbors
@@ -54,7 +54,7 @@ def test_without_answers_weights_stay_even(told):
 
 def test_a_pool_of_copies_is_the_copy(told):
     _, forecasts = told
-    np.testing.assert_allclose(pooled([forecasts[0]] * 3, np.full(3, 1 / 3)), forecasts[0], rtol=1e-5)
+    np.testing.assert_allclose(log_opinion_pool([forecasts[0]] * 3, np.full(3, 1 / 3)), forecasts[0], rtol=1e-5)
 
 
 def test_a_pool_is_no_worse_than_its_best_member_where_one_is_useless(planted):

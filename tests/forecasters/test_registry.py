@@ -161,7 +161,7 @@ def test_controls_lose(planted):
     assert min(controls) > mean - 0.003
 
 
-def test_networks_share_one_budget_and_the_ladder_contains_the_published_settings():
+def test_networks_share_one_budget_and_the_published_settings_are_compared():
     built = {name: registry.build(entry, {"seed": 3, "noise": 0.1}) for name, entry in catalog.FORECASTERS.items()}
     tuned = {name: kind.candidates for name, kind in built.items() if hasattr(kind, "candidates")}
     assert len(tuned) == 4
@@ -208,7 +208,7 @@ def test_the_pooled_factorization_comes_closer_to_the_text_ceiling_the_more_ques
     assert few < 0.3 < 0.6 < many < 1
 
 
-def test_a_pool_in_the_ladder_is_the_pool_of_its_members(planted):
+def test_an_ensemble_of_the_catalog_is_that_of_its_members(planted):
     """Sharing fits between forecasters changes nothing."""
     parts = {part: (table.at(range(150)), vectors[:150]) for part, (table, vectors) in planted[0].items()}
     alone = registry.build(catalog.TEXT_ONLY, SMALL).fit(*parts["train"], *parts["val"])

@@ -20,7 +20,7 @@ TABLE = runs.TABLE
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """`study.start` for a notebook with its defaults, in a folder of the test's."""
+    """`runs.start` for a notebook with its defaults, in a folder of the test's."""
     monkeypatch.setattr(paths, "ARTIFACTS", tmp_path / "artifacts")
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     return lambda notebook="02_training": runs.start(notebook, NOTEBOOKS[notebook]().model_dump())

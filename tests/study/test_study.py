@@ -96,7 +96,7 @@ def test_own_data_needs_a_name_of_its_own(name):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """`study.start` for a notebook with its defaults and some changes, in a folder of the test's."""
+    """`runs.start` for a notebook with its defaults and some changes, in a folder of the test's."""
     monkeypatch.setattr(paths, "ARTIFACTS", tmp_path / "artifacts")
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
 

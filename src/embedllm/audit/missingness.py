@@ -19,7 +19,7 @@ WORDS = {"model": "by model", "benchmark": "by benchmark", "question within benc
 
 
 def describe_gaps(table: OutcomeMatrix) -> list[tuple[str, str, str]]:
-    """What there is to say about missing cells: rows of check, value and detail, as `audit.audit` shows them."""
+    """What there is to say about missing cells: rows of check, value and detail, as `report.audit` shows them."""
     missing = ~table.observed
     total = int(missing.sum())
     if not total:

@@ -54,7 +54,7 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
         - variance: component, -, variance of one cell, share of their sum;
         - entropy: what is known, -, position, bits per cell;
         - questions: -, "varies" or "constant", left end of a bin of mean scores, number of questions;
-        - models: model, finding of `irregularities.model_fit`, correlation with the others, mean score (a model
+        - models: model, finding of `anomalies.model_fit`, correlation with the others, mean score (a model
           without a correlation has x = NaN);
         - similarity: -, "test", left end of a bin of similarities, number of test questions; absent
           without a split.

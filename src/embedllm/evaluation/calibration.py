@@ -1,7 +1,7 @@
 """Where forecasts are right and where they are off: calibration, benchmarks, models, and what a loss is made of.
 
 Every interval is a 95 % percentile bootstrap over questions; the resamples come in as ``weights``, from
-`inference.bootstrap_weights`, so that all tables of a comparison rest on the same ones.
+`intervals.bootstrap_weights`, so that all tables of a comparison rest on the same ones.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def reliability(
     probabilities, scores : ndarray, shape (n_models, n_questions), in [0, 1]
         As in `metrics.cell_scores`.
     weights : ndarray of int, shape (n_resamples, n_questions)
-        From `inference.bootstrap_weights`. Resamples keep the edges of the bins.
+        From `intervals.bootstrap_weights`. Resamples keep the edges of the bins.
     n_bins : int
 
     Returns
@@ -129,7 +129,7 @@ def breakdown(
         In a benchmark, the mean over its questions of the mean over models, so that benchmarks weighted by
         their questions give the overall value; for a model, the mean over the questions it was asked.
     weights : ndarray of int, shape (n_resamples, n_questions)
-        From `inference.bootstrap_weights`.
+        From `intervals.bootstrap_weights`.
     reference : str, optional
         Give differences to this forecaster, paired by question, in place of values; its own rows are left out.
 
@@ -183,7 +183,7 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
     table : OutcomeMatrix
         With the ``references`` of simulated data. The two text ceilings are added to the forecasters.
     weights : ndarray of int, shape (n_resamples, n_questions)
-        From `inference.bootstrap_weights`.
+        From `intervals.bootstrap_weights`.
 
     Returns
     -------

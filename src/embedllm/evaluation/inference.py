@@ -164,7 +164,7 @@ def no_worse(values: Mapping[str, np.ndarray], name: str, design: Design, margin
     return table[["forecaster", "difference", "low90", "high90", "se", "p_worse"]]
 
 
-def pooled(families: Mapping, name: str) -> pd.DataFrame:
+def one_family(families: Mapping, name: str) -> pd.DataFrame:
     """Several tables of `compare` as one family, corrected together.
 
     Parameters

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import compare, pooled
+from embedllm.evaluation.inference import compare, one_family
 from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.evaluation.rasch import fit_one_dimensional
 from embedllm.forecasters.registry import Job, forecasts
@@ -32,7 +32,7 @@ def stepwise(values: Mapping[str, np.ndarray], design: Design) -> pd.DataFrame:
     """
     steps = {name: compare({name: values[name], before: values[before]}, before, design)
              for before, name in pairwise(values)}
-    return pooled(steps, "step").drop(columns="step")
+    return one_family(steps, "step").drop(columns="step")
 
 
 def without_specialization(

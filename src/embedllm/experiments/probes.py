@@ -63,7 +63,7 @@ def benchmark_probes(
     Returns
     -------
     DataFrame
-        As from `probing.leave_one_out_table`, with the columns ``predictors`` ("model vectors",
+        As from `prediction.leave_one_out_table`, with the columns ``predictors`` ("model vectors",
         "accuracy elsewhere"), ``reliability`` of the accuracy and ``note``: why a row is not testable.
     """
     coordinates = [column for column in rows if column.startswith("c") and column[1:].isdigit()]

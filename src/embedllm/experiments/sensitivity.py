@@ -1,7 +1,7 @@
 """Curves beside the learning curve: how many models and how many of the cells a forecast needs.
 
 ``parts``, ``entries`` and ``settings`` are those of `registry.forecast`; what comes out are per-question values as from
-`experiments.scored`.
+`comparisons.scored`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from embedllm.splits import Design, Parts
 
 ALONE, WHOLE = "these models alone", "whole pool"
 UNSEEN, SEEN = "unseen questions", "completing seen ones"
-COMPLETION = "completion"  # what the answers to a question add to its text
 HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion by
 
 
@@ -146,9 +145,9 @@ def observed_curve(
         if share < 1:
             seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in told.items()}
             scores = _cut(train, kept=kept["train"]).scores
-            seen[COMPLETION] = complete(scores, seen[text.name], held_out, less[text.name][:, test.shape[1] :])
+            seen[catalog.COMPLETION] = complete(scores, seen[text.name], held_out, less[text.name][:, test.shape[1] :])
             asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))
-            shown = dict.fromkeys([*(one.name for one in entries), COMPLETION])
+            shown = dict.fromkeys([*(one.name for one in entries), catalog.COMPLETION])
             tables[SEEN] += [scored(asked, seen[name], forecaster=name, **draw) for name in shown]
     return {task: pd.concat(found) for task, found in tables.items() if found}
 

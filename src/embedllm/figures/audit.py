@@ -20,7 +20,7 @@ def plot_audit(panels: pd.DataFrame, twin: float) -> Figure:
     Parameters
     ----------
     panels : DataFrame
-        From `audit.report.audit_panels`.
+        From `report.audit_panels`.
     twin : float
         Similarity from which two prompts count as near-duplicates.
     """

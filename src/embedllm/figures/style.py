@@ -39,7 +39,7 @@ def color_of(name: str, default: str = BLACK) -> str:
 
 
 def use_style() -> None:
-    """Set the style of every figure; `study.start` calls it."""
+    """Set the style of every figure; `runs.start` calls it."""
     sns.set_theme(style="ticks", context="paper", font_scale=1.0)
     mpl.rcParams.update({
         "figure.dpi": 110, "savefig.dpi": DPI, "figure.constrained_layout.use": True,

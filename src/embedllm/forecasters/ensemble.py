@@ -1,4 +1,4 @@
-"""One forecast out of several: a pool whose weights are chosen on validation."""
+"""One forecast out of several, with weights that are chosen on validation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ EVENNESS = 0.01  # ridge towards even weights, per observed cell: with few valid
 
 @dataclass
 class LogOpinionPool(Forecaster):
-    """Forecasters pooled in the logit: ``logit p = sum_k weight_k logit p_k`` with weights from 0 on.
+    """Stacked ensemble: ``logit p = sum_k weight_k logit p_k`` over forecasters, with weights from 0 on.
 
     Each member is a special case, and so is each of them at another temperature: weights need not add up to one, so
-    the pool is calibrated on validation as well (stacking, Breiman 1996, Machine Learning 24, of logarithmic opinion
-    pools, Genest and Zidek 1986, Statistical Science 1). Linear forecasters pooled are one linear forecaster.
+    the ensemble is calibrated on validation as well (stacking, Breiman 1996, Machine Learning 24, of logarithmic
+    opinion pools, Genest and Zidek 1986, Statistical Science 1). Linear ones together are one linear forecaster.
 
     Parameters
     ----------
@@ -45,20 +45,20 @@ class LogOpinionPool(Forecaster):
         self.weights = weigh(self._forecasts(val_vectors, val.questions["benchmark"]), val.scores)
 
     def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
-        return pooled(self._forecasts(prompt_vectors, benchmarks), self.weights)
+        return log_opinion_pool(self._forecasts(prompt_vectors, benchmarks), self.weights)
 
     def _forecasts(self, prompt_vectors, benchmarks) -> list[np.ndarray]:
         return [member.predict_proba(prompt_vectors, benchmarks) for member in self.fitted]
 
 
 def weigh(forecasts: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
-    """The weights that minimize the log-loss of the pool plus a ridge towards even ones.
+    """The weights that minimize the log-loss of the ensemble plus a ridge towards even ones.
 
     Parameters
     ----------
     forecasts : sequence of ndarray, shape (n_models, n_questions), in [0, 1]
     scores : ndarray, shape (n_models, n_questions), in [0, 1]
-        NaN = not observed; not what the pool is judged on.
+        NaN = not observed; not what the ensemble is judged on.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def weigh(forecasts: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
     return minimize(objective, even, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(even)).x
 
 
-def pooled(forecasts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def log_opinion_pool(forecasts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """``sigmoid(sum_k weight_k logit p_k)``: float32 in (0, 1), of the shape of each forecast."""
     logits = sum(weight * _logit(p) for weight, p in zip(weights, forecasts, strict=True))
     return sigmoid(logits).astype(np.float32)

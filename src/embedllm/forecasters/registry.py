@@ -1,6 +1,6 @@
 """Many forecasters at once: built from the catalog, fitted on one split or cross-fitted.
 
-``parts`` are those of `outcomes.cut`; ``settings`` are those of the factorization.
+``parts`` are those of `splits.cut`; ``settings`` are those of the factorization.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from embedllm import catalog
 from embedllm.evaluation.calibration import scaled, temperature
 from embedllm.evaluation.metrics import question_scores
 from embedllm.forecasters.contract import Forecaster
-from embedllm.forecasters.ensemble import pooled, weigh
+from embedllm.forecasters.ensemble import log_opinion_pool, weigh
 from embedllm.forecasters.tuning import Tuned
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
@@ -156,7 +156,7 @@ def _followed(plan: int | list, found: list[dict], truth: np.ndarray) -> dict[st
         return found[plan]
     members = [_followed(member, found, truth) for member in plan]
     weights = weigh([member["val"] for member in members], truth)
-    return {part: pooled([member[part] for member in members], weights) for part in JUDGED}
+    return {part: log_opinion_pool([member[part] for member in members], weights) for part in JUDGED}
 
 
 def _with_other_prompts(parts: Parts, path: str, settings: dict) -> Parts:
