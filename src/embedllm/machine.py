@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
+from operator import length_hint
+
+from embedllm.progress import progress, quietly
 
 HERE = 2.0  # seconds of work before other processes are asked to help: they take as long to start
 IDLE = 20  # seconds without work after which such a process ends
@@ -53,8 +56,16 @@ def as_completed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, o
 
     Calls run in this process until `HERE` seconds are spent, whole calls, then one in a worker process on each core. A
     graphics processor, or one core (LOKY_MAX_CPU_COUNT=1 says so), computes all of them here. A call must be one that
-    pickle takes, such as a ``functools.partial``, and is asked for when its turn comes near.
+    pickle takes, such as a ``functools.partial``, and is asked for when its turn comes near. `progress.Counted` calls
+    show how many there are to come.
     """
+    with progress(length_hint(calls), "fits") as step:
+        for found in _computed(calls):
+            step(total=length_hint(calls))
+            yield found
+
+
+def _computed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, object]]:
     waiting, began = enumerate(calls), time.perf_counter()
     while time.perf_counter() - began < HERE or workers() == 1:
         number, call = next(waiting, (None, None))
@@ -88,7 +99,7 @@ def _served(number: int, call: Callable[[], object], asking: int) -> tuple[int, 
     """A call in a worker."""
     if os.getpid() != asking:
         _end_with(asking)
-    with threads(1):
+    with threads(1), quietly():
         return number, call()
 
 

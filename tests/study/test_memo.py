@@ -204,7 +204,7 @@ def test_nothing_stale_is_read_however_the_code_is_reached(tmp_path):
     (home / "numbers" / "one.txt").write_text("1")
     (home / "__init__.py").touch()
     (home / "study").mkdir()
-    for name in ("files.py", "machine.py", "study/__init__.py", "study/closure.py", "study/memo.py"):
+    for name in ("files.py", "machine.py", "progress.py", "study/__init__.py", "study/closure.py", "study/memo.py"):
         shutil.copy(SOURCE / name, home / name)
     for name, text in MODULES.items():
         (home / f"{name}.py").write_text(textwrap.dedent(text))

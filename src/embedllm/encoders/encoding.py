@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
-from tqdm import tqdm
 
 from embedllm.catalog import ENCODERS
 from embedllm.encoders import weights
+from embedllm.progress import progress
 
 SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
 TOKENS = {"cpu": 2048, "cuda": 32_768}  # a forward pass, padding included: what was fastest on two cores and on an H100
@@ -54,7 +54,7 @@ def encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray
     tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
     most = TOKENS[model.device.type]
     waiting = deque(sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i])))
-    with tqdm(total=len(texts), desc=f"encoding with {name}", unit=" prompts", delay=2, leave=False) as bar:
+    with progress(len(texts), f"prompts encoded with {name}") as step:
         while waiting:
             shard, blocks = [], []
             while waiting and len(shard) < SHARD:
@@ -65,7 +65,7 @@ def encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray
                     found = model.forward({key: value.to(model.device) for key, value in padded.items()})
                 blocks.append(found["sentence_embedding"].float().cpu().numpy())
                 shard += [texts[i] for i in batch]
-                bar.update(len(batch))
+                step(len(batch))
             yield shard, np.concatenate(blocks)
 
 

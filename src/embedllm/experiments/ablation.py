@@ -14,6 +14,7 @@ from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.evaluation.rasch import fit_one_dimensional
 from embedllm.forecasters.registry import Job, forecasts
 from embedllm.outcomes import replace_unchecked
+from embedllm.progress import Counted
 from embedllm.splits import Design, Parts
 
 
@@ -67,7 +68,7 @@ def without_specialization(
             yield own, [reference, *entries], settings
 
     rows, tests = [], []
-    for world, (told, test) in enumerate(zip(forecasts(jobs()), tests, strict=True)):
+    for world, (told, test) in enumerate(zip(forecasts(Counted(jobs(), n_worlds + 1)), tests, strict=True)):
         losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
         rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])

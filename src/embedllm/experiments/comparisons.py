@@ -21,6 +21,7 @@ from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.registry import forecasts
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.progress import Counted
 from embedllm.splits import Design, Parts, cut
 
 
@@ -60,7 +61,7 @@ def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFra
         {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
     """
     tables = {"train": [], "val": []}
-    trainings = side_by_side(partial(train, parts, **settings | {"dim": dim}) for dim in dims)
+    trainings = side_by_side([partial(train, parts, **settings | {"dim": dim}) for dim in dims])
     for dim, fitted in zip(dims, trainings, strict=True):
         for part, found in tables.items():
             table, vectors = parts[part]
@@ -118,7 +119,7 @@ def learning_curve(
     jobs = ((parts | {"train": (table.at(rows), vectors[rows])}, entries, settings | {"seed": settings["seed"] + seed})
             for rows, seed in draws)
     return pd.concat(scored(test, probabilities, forecaster=name, n_train=len(rows), seed=seed)
-                     for (rows, seed), found in zip(draws, forecasts(jobs), strict=True)
+                     for (rows, seed), found in zip(draws, forecasts(Counted(jobs, len(draws))), strict=True)
                      for name, probabilities in found.items())
 
 

@@ -41,8 +41,8 @@ def leave_one_benchmark_out(
     """
     n_components = min(n_components, table.shape[0] - 1)
     columns = ["benchmark", "model", "accuracy", "elsewhere", *(f"c{n}" for n in range(n_components + 1))]
-    found = side_by_side(partial(_left_out, table, vectors, name, n_components, settings)
-                         for name in sorted(table.questions["benchmark"].unique()))
+    found = side_by_side([partial(_left_out, table, vectors, name, n_components, settings)
+                          for name in sorted(table.questions["benchmark"].unique())])
     tables = [pd.DataFrame(dict(zip(columns, known, strict=True))) for known in found if known]
     return pd.concat([one for one in tables if len(one)] or [pd.DataFrame(columns=columns)], ignore_index=True)
 

@@ -53,7 +53,7 @@ def models_curve(
         some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
         if some is not None:
             draws.append((draw, models, some))
-    whole, *others = forecasts((some, entries, settings) for _, _, some in draws)
+    whole, *others = forecasts([(some, entries, settings) for _, _, some in draws])
     tables = []
     for (draw, models, some), alone in zip([*draws[1:], draws[0]], [*others, whole], strict=True):
         for name in alone:

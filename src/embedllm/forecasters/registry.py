@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 from itertools import islice, product
+from operator import length_hint
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from embedllm.forecasters.ensemble import log_opinion_pool, weigh
 from embedllm.forecasters.tuning import Tuned
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.progress import Counted
 from embedllm.splits import PARTS, Parts, cut, folds
 
 JUDGED = ("val", "test")
@@ -84,8 +86,8 @@ def cross_fit(
     raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
     tests = [half // 2 == fold for fold in range(n_folds)]
     vals = [half == 2 * ((fold + 1) % n_folds) for fold in range(n_folds)]
-    jobs = ((cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
-            for test, val in zip(tests, vals, strict=True))
+    jobs = Counted(((cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
+                    for test, val in zip(tests, vals, strict=True)), n_folds)
     rows = []
     for fold, (test, val, found) in enumerate(zip(tests, vals, _judged(jobs, compute), strict=True)):
         scores = table.scores[:, val]
@@ -131,7 +133,8 @@ def _judged(jobs: Iterable[Job], compute: Callable) -> list[dict[str, dict]]:
             for forecaster, prompts in fits:
                 yield partial(fitted_forecasts, _with_other_prompts(own, prompts, settings), forecaster)
 
-    results = iter(compute(calls()))
+    n_jobs = length_hint(jobs)
+    results = iter(compute(Counted(calls(), lambda: sizes[0] * n_jobs if sizes else 0)))  # jobs are mostly alike
     found = [list(islice(results, size)) for size in sizes]
     return [{name: _followed(number, of_job, truth) for name, number in plan.items()}
             for plan, of_job, truth in zip(plans, found, truths, strict=True)]

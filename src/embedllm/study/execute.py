@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ from embedllm.study.products import StudyError
 from embedllm.study.publish import publish, write_cells, write_gallery
 
 SOURCE = ROOT / "src" / "embedllm"
+EVERY = 60.0  # seconds between two lines of progress where they do not replace each other
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -92,6 +94,9 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     """
     import papermill
 
+    handler, log = _ProgressShown(name), papermill.log.logger
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
     path = ROOT / "notebooks" / f"{name}.ipynb"
     values = {n: v for n, v in (read_preset(p.PRESET) | p.overrides).items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
@@ -99,7 +104,7 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     began = time.perf_counter()
     try:
         papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
-                                   log_output=False, kernel_name="python3",
+                                   log_output=True, kernel_name="python3",
                                    extra_arguments=["--log-level=50"])  # no notes on how kernels talk and stop
         seconds = time.perf_counter() - began
         notebook = clean(json.loads(partial.read_text()))
@@ -109,6 +114,8 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
                  f"(the notebook as far as it came: {shown(failed)})")
     finally:
         partial.unlink(missing_ok=True)
+        log.removeHandler(handler)
+        handler.close()
     write(run / f"{name}.ipynb", json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     failed.unlink(missing_ok=True)
     used, stamp = json.loads((run / f"{name}.used").read_text()), run / f"{name}.done"
@@ -117,6 +124,25 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     write(run / f"{name}.d", f"# {digest(rules)}\n{rules}")
     write(stamp, json.dumps({"seconds": round(seconds, 1), "read_back": used["read_back"]}))
     print(f"{name}  {seconds:.0f} s", flush=True)
+
+
+class _ProgressShown(logging.Handler):
+    """Passes on how far a notebook's long cells are: a line that renews itself on a terminal, else one a minute."""
+
+    def __init__(self, notebook: str):
+        super().__init__(logging.INFO)  # papermill's level for what a cell writes
+        self.notebook, self.last = notebook, time.monotonic() - EVERY
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage().rpartition("\r")[2].strip()  # of `progress.progress`: each begins with a return
+        if sys.stderr.isatty():
+            print(f"\r\033[K{self.notebook}  {line}" if line else "\r\033[K", end="", file=sys.stderr, flush=True)
+        elif line and time.monotonic() - self.last > EVERY:
+            self.last = time.monotonic()
+            print(f"{self.notebook}  {line}", file=sys.stderr, flush=True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "\r" in record.getMessage()
 
 
 def clean(notebook: dict) -> dict:
@@ -128,7 +154,8 @@ def clean(notebook: dict) -> dict:
         one["metadata"] = {"tags": tags} if tags else {}
         one["id"] = f"cell-{position:02}"
         if one["cell_type"] == "code":
-            one["outputs"] = [out for out in one["outputs"] if out.get("name") != "stderr"]
+            one["outputs"] = [out for out in one["outputs"]
+                              if out.get("name") != "stderr" and "\r" not in "".join(out.get("text", ""))]
     return notebook
 
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property, partial
+from operator import length_hint
 from pathlib import Path
 from types import FunctionType
 from typing import NamedTuple
@@ -25,6 +26,7 @@ import pandas as pd
 
 from embedllm.files import digest, sync
 from embedllm.machine import as_completed
+from embedllm.progress import Counted
 from embedllm.study import closure
 
 
@@ -76,7 +78,8 @@ class Memory:
                     asked[at] = one
                     yield call
 
-        for number, result in as_completed(missing()):
+        left = Counted(missing(), lambda: length_hint(calls) - len(results) + len(asked))
+        for number, result in as_completed(left):
             at, one = list(asked.items())[number]
             results[at] = result
             if one.stands():
