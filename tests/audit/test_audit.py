@@ -11,7 +11,7 @@ from conftest import SHARED, make_table
 
 from embedllm.audit.anomalies import model_fit, model_pairs, names_alike, repeated_rows
 from embedllm.audit.missingness import missing_difference
-from embedllm.audit.near_duplicates import TWIN, near_duplicates
+from embedllm.audit.near_duplicates import NEAR, near_duplicates
 from embedllm.audit.report import audit, audit_panels
 from embedllm.audit.variance import label_entropy, variance_components
 from embedllm.figures.audit import plot_audit
@@ -424,7 +424,7 @@ PROMPTS = [
 ]
 
 
-def test_twins_across_the_split_by_hand(monkeypatch):
+def test_near_duplicates_across_the_split_by_hand(monkeypatch):
     parts = ["train"] * 4 + ["val", "test", "test", "test", "test"]
     table = parted(make_table(np.tile([1, 0, 1], (3, 3)), prompts=PROMPTS), parts)
     found = near_duplicates(table)
@@ -432,15 +432,15 @@ def test_twins_across_the_split_by_hand(monkeypatch):
     assert found["nearest"].fillna("none").to_list() == ["q0", "q0", "none", "none", "q3"]
     # 14 words and signs give 12 triples; "full" breaks two of them and adds three.
     np.testing.assert_allclose(found["similarity"], [1, 10 / 15, 0, 0, 1])
-    assert found["twins"].to_list() == [1, 0, 0, 0, 1]
+    assert found["near_duplicates"].to_list() == [1, 0, 0, 0, 1]
     words = said(table)
-    assert words.loc["test questions with a twin in training or validation", "value"] == "1"
-    assert words.loc["validation questions with a twin in training", "value"] == "1"
+    assert words.loc["test questions with a near-duplicate in training or validation", "value"] == "1"
+    assert words.loc["validation questions with a near-duplicate in training", "value"] == "1"
     assert words.loc["prompts that repeat another", "value"] == "2"
     with pytest.raises(OutcomeError, match="no column part"):
         near_duplicates(make_table(np.eye(3)))
-    monkeypatch.setattr("embedllm.audit.near_duplicates.TWIN", 0.6)
-    assert near_duplicates(table)["twins"].to_list() == [1, 2, 0, 0, 1]  # the other in validation
+    monkeypatch.setattr("embedllm.audit.near_duplicates.NEAR", 0.6)
+    assert near_duplicates(table)["near_duplicates"].to_list() == [1, 2, 0, 0, 1]  # the other in validation
 
 
 def test_similarity_equals_brute_force(rng):
@@ -483,7 +483,13 @@ def test_repairs_and_provenance_are_reported():
 def test_the_smallest_tables_can_be_audited_and_drawn(scores):
     table = make_table(scores)
     assert said(table).loc["models", "value"] == str(len(scores))
-    plt.close(plot_audit(audit_panels(table), TWIN))
+    plt.close(plot_audit(audit_panels(table), NEAR))
+
+
+def written(figure) -> str:
+    found = "\n".join(text.get_text() for text in figure.findobj(plt.Text))
+    plt.close(figure)
+    return found
 
 
 def test_the_figure_is_drawn_from_its_csv(clean, tmp_path):
@@ -493,10 +499,9 @@ def test_the_figure_is_drawn_from_its_csv(clean, tmp_path):
     counted = panels.groupby("panel")["y"].sum()
     assert counted["questions"] == 1500
     assert counted["similarity"] == (clean.questions["part"] == "test").sum()
-    figure = plot_audit(pd.read_csv(tmp_path / "audit.csv").fillna({"name": "", "group": ""}), TWIN)
-    written = {text.get_text() for text in figure.findobj(plt.Text)}
-    assert {"What is left to forecast", "How hard the questions are", "Models", "Leakage of prompts"} <= written
-    plt.close(figure)
+    figure = plot_audit(pd.read_csv(tmp_path / "audit.csv").fillna({"name": "", "group": ""}), NEAR)
+    titles = {"What is left to forecast", "How hard the questions are", "Models", "Leakage of prompts"}
+    assert titles <= set(written(figure).split("\n"))
 
 
 def test_the_figure_names_odd_models_and_shows_gaps():
@@ -505,21 +510,19 @@ def test_the_figure_names_odd_models_and_shows_gaps():
     scores[0], scores[5] = answers(np.full(400, 0.95)), 0.5
     panels = audit_panels(parted(replace(table, scores=scores)))
     assert (panels["panel"] == "coverage").sum() == 12 * 4
-    figure = plot_audit(panels, TWIN)
-    written = {text.get_text() for text in figure.findobj(plt.Text)}
-    assert {"m0", "m5"} <= written
+    figure = plot_audit(panels, NEAR)
     assert figure.get_size_inches()[0] == 7
-    plt.close(figure)
+    assert {"m0", "m5"} <= set(written(figure).split("\n"))
 
 
-def many_benchmarks(n_benchmarks):
-    """100 models; benchmarks with a few cells missing each, but of the last one model saw nothing."""
+def many_benchmarks(n_benchmarks, n_unseen=1):
+    """100 models; benchmarks with a few cells missing each, but of the last the first models saw nothing."""
     rng = np.random.default_rng(0)
     benchmark = np.repeat([f"b{n:02d}" for n in range(n_benchmarks)], 50)
     scores = rng.integers(0, 2, (100, len(benchmark))).astype(np.float32)
     scores[:, np.arange(len(benchmark)) % 50 == 0] = np.where(rng.random((100, n_benchmarks)) < 0.5, N, 1)
-    scores[:, benchmark == f"b{n_benchmarks - 1:02d}"] = 0  # the fullest of all but for one model
-    scores[0, benchmark == f"b{n_benchmarks - 1:02d}"] = N
+    scores[:, benchmark == f"b{n_benchmarks - 1:02d}"] = 0  # the fullest of all but for those models
+    scores[:n_unseen, benchmark == f"b{n_benchmarks - 1:02d}"] = N
     return make_table(scores, benchmark)
 
 
@@ -527,12 +530,30 @@ def many_benchmarks(n_benchmarks):
     (30, "Coverage: the 20 of 30 benchmarks with the largest gap by model"), (20, "Coverage: benchmarks by model"),
 ])
 def test_a_gap_in_one_of_many_benchmarks_is_shown(n_benchmarks, title):
-    panels = audit_panels(many_benchmarks(n_benchmarks))
+    panels = audit_panels(many_benchmarks(n_benchmarks, n_unseen=13))
     coverage = panels[panels["panel"] == "coverage"]
     assert len(coverage) == 100 * 20
     assert coverage.iloc[0][["name", "group", "y"]].to_list() == ["m0", f"b{n_benchmarks - 1:02d}", 0]
-    figure = plot_audit(panels, TWIN)
-    assert title in {text.get_text() for text in figure.findobj(plt.Text)}
+    assert title in written(plot_audit(panels, NEAR))
+    few = audit_panels(many_benchmarks(n_benchmarks))
+    assert ("at least 98.0% of every benchmark for every model, except (share asked):\n"
+            f"m0: b{n_benchmarks - 1:02d} 0%\n") in written(plot_audit(few, NEAR))
+
+
+def test_a_few_missing_blocks_are_listed():
+    listed = "every model was asked every question, except (share asked):\nm7: c 0%\nm9: c 0%\nm2: a 0%\n"
+    assert listed in written(plot_audit(audit_panels(hide("by block")), NEAR))
+
+
+def test_variances_below_zero_are_drawn_as_zero_with_a_footnote():
+    panels = audit_panels(hide("by block"))
+    variance = panels["panel"] == "variance"
+    panels.loc[variance, "y"] = [0.5, -0.06, 0.2, -0.001, N]
+    figure = plot_audit(panels, NEAR)
+    axes = figure.subfigs[1].axes[0]
+    assert [bar.get_width() for bar in axes.patches[:4]] == [0.5, 0, 0.2, 0]
+    assert [text.get_text() for text in axes.texts] == ["50%", "0% *", "20%", "0% *", "not estimable"]
+    assert axes.get_xlabel().endswith("* estimated below zero, taken as none")
     plt.close(figure)
 
 
@@ -543,10 +564,7 @@ def test_the_sentence_on_coverage_is_true():
     coverage = audit_panels(table).set_index("panel").loc["coverage"]
     assert (coverage["name"], coverage["group"]) == ("all", "")
     assert (coverage["x"], coverage["y"]) == pytest.approx((0.96, table.observed.mean()))
-    figure = plot_audit(audit_panels(table), TWIN)
-    written = " ".join(text.get_text() for text in figure.findobj(plt.Text))
-    assert "at least 96.0% of every benchmark for every model" in written
-    plt.close(figure)
+    assert "at least 96.0% of every benchmark for every model" in written(plot_audit(audit_panels(table), NEAR))
 
 
 def test_what_is_known_of_real_tables_is_found():

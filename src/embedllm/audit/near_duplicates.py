@@ -1,4 +1,4 @@
-"""Prompts on both sides of the split: which validation and test questions have a twin before it."""
+"""Prompts on both sides of the split: which validation and test questions have a near-duplicate before it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, prompt_groups
 from embedllm.splits import PARTS
 
-TWIN = 0.8  # Jaccard similarity from which two prompts count as twins
+NEAR = 0.8  # Jaccard similarity from which two prompts count as near-duplicates
 EARLIER = {"val": ("train",), "test": ("train", "val")}  # the parts that a forecaster may remember
 
 
@@ -31,7 +31,7 @@ def near_duplicates(table: OutcomeMatrix) -> pd.DataFrame:
     DataFrame, indexed by question id
         ``part`` (val or test), ``nearest`` (the first question of the most similar earlier prompt, one of training
         if there is, None where none shares anything), ``nearest_part`` (train or val), ``similarity`` (in [0, 1])
-        and ``twins`` (number of earlier questions with a similarity of at least 0.8).
+        and ``near_duplicates`` (number of earlier questions with a similarity of at least 0.8).
 
     Raises
     ------
@@ -47,25 +47,25 @@ def near_duplicates(table: OutcomeMatrix) -> pd.DataFrame:
         ])
         later = table.questions.index[part == late]
         number = earlier.groupby(level=0).size()  # earlier questions of each distinct prompt
-        best, similarity, pairs = _twins(held, size, group[part == late], earlier.index.to_numpy())
-        twins = pairs["earlier"].map(number).groupby(pairs["later"]).sum()
+        best, similarity, pairs = _near_duplicates(held, size, group[part == late], earlier.index.to_numpy())
+        repeats = pairs["earlier"].map(number).groupby(pairs["later"]).sum()
         first = dict(zip(earlier.index[::-1], earlier.to_numpy(object)[::-1], strict=True)) | {-1: (None, None)}
         nearest = [first[number] for number in best[group[part == late]]]
         found.append(pd.DataFrame({
             "part": late, **{name: pd.Series([pair[at] for pair in nearest], later, dtype=object)
                              for at, name in enumerate(("nearest", "nearest_part"))},
             "similarity": similarity[group[part == late]],
-            "twins": twins.reindex(group[part == late], fill_value=0).to_numpy(int),
+            "near_duplicates": repeats.reindex(group[part == late], fill_value=0).to_numpy(int),
         }, index=later))
     return pd.concat(found).loc[table.questions.index[part != PARTS[0]]]
 
 
-def training_twins(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Which training questions are twins of test questions, and which test questions have such a twin.
+def training_near_duplicates(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """Which training questions are near-duplicates of test questions, and which test questions have one.
 
     Returns
     -------
-    twin, affected : ndarray of bool, shape (n_questions,)
+    near, affected : ndarray of bool, shape (n_questions,)
 
     Raises
     ------
@@ -74,7 +74,7 @@ def training_twins(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray]:
     """
     part, group, held, size = _prepared(table)
     train, test = part == "train", part == "test"
-    pairs = _twins(held, size, group[test], group[train])[2]
+    pairs = _near_duplicates(held, size, group[test], group[train])[2]
     return train & np.isin(group, pairs["earlier"]), test & np.isin(group, pairs["later"])
 
 
@@ -118,8 +118,8 @@ def _prepared(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray, sparse.csr_
     return table.questions["part"].to_numpy(), groups.to_numpy(), held, size
 
 
-def _twins(held: sparse.csr_matrix, size: np.ndarray, later: np.ndarray, earlier: np.ndarray):
-    """Of each later prompt (by number) the best match among the earlier ones and its similarity; pairs of twins."""
+def _near_duplicates(held: sparse.csr_matrix, size: np.ndarray, later: np.ndarray, earlier: np.ndarray):
+    """Of each later prompt (by number) the best match among the earlier ones and its similarity; the pairs alike."""
     later, earlier = np.unique(later), np.unique(earlier)
     best, similarity = np.full(len(size), -1), np.zeros(len(size))
     of_earlier, pairs = held[earlier].T.tocsr(), []
@@ -134,7 +134,7 @@ def _twins(held: sparse.csr_matrix, size: np.ndarray, later: np.ndarray, earlier
         top = top[np.lexsort((column[top], row[top]))]  # of equals the first prompt of the table
         top = top[np.unique(row[top], return_index=True)[1]]
         best[row[top]], similarity[row[top]] = column[top], jaccard[top]
-        near = (jaccard >= TWIN) & (row != column)
+        near = (jaccard >= NEAR) & (row != column)
         pairs.append(np.column_stack([row[near], column[near]]))
     same = np.intersect1d(later, earlier)
     best[same], similarity[same] = same, 1.0

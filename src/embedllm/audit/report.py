@@ -186,21 +186,21 @@ def _models(table):
 
 
 def _leaks(table):
-    """Repeated prompts, and twins across the parts of the split."""
+    """Repeated prompts, and near-duplicates across the parts of the split."""
     groups = prompt_groups(table)
     exact = ("prompts that repeat another", f"{groups.duplicated().sum():,}", "case and white space aside")
     if "part" not in table.questions:
-        return [exact, ("twins across the split", "not looked for", "the questions are not split yet")]
+        return [exact, ("near-duplicates across the split", "not looked for", "the questions are not split yet")]
     leaks = near_duplicates(table)
     rows = [exact]
-    for part, name in (("val", "validation questions with a twin in training"),
-                       ("test", "test questions with a twin in training or validation")):
+    for part, name in (("val", "validation questions with a near-duplicate in training"),
+                       ("test", "test questions with a near-duplicate in training or validation")):
         here = leaks[leaks["part"] == part]
-        twins, same = here[here["twins"] > 0], int((here["similarity"] == 1).sum())
-        detail = f"{len(twins) / max(len(here), 1):.1%} of {len(here):,}; {same} with similarity 1"
-        closest = twins.sort_values("similarity", ascending=False, kind="stable").head(3)
+        repeats, same = here[here["near_duplicates"] > 0], int((here["similarity"] == 1).sum())
+        detail = f"{len(repeats) / max(len(here), 1):.1%} of {len(here):,}; {same} with similarity 1"
+        closest = repeats.sort_values("similarity", ascending=False, kind="stable").head(3)
         shown = "".join(f"; {question} ~ {nearest}" for question, nearest in closest["nearest"].items())
-        rows.append((name, f"{len(twins):,}", detail + shown))
+        rows.append((name, f"{len(repeats):,}", detail + shown))
     return rows
 
 
