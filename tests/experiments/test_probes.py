@@ -8,7 +8,7 @@ from conftest import make_table
 from embedllm import conclusions
 from embedllm.experiments import comparisons, probes
 from embedllm.outcomes import model_facts
-from embedllm.probing.geometry import identified_distances, raw_distances
+from embedllm.probing.geometry import distances_without_level, raw_distances
 from embedllm.sources._rows import from_rows
 
 SETTINGS = {"dim": 2, "epochs": 2, "seed": 0, "n_components": 2}
@@ -103,7 +103,7 @@ def test_one_benchmark_leaves_nothing_to_test_and_the_same_columns():
 
 
 def test_sizes_unknown_are_said_to_be_unknown():
-    distances = {"identified": np.ones((9, 9)) - np.eye(9)}
+    distances = {"without level": np.ones((9, 9)) - np.eye(9)}
     found = probes.size_communities(distances, model_facts(pool()[0]), n_permutations=99)
     assert found.empty
     assert "no model" in conclusions._communities(found)
@@ -116,25 +116,25 @@ def test_fine_tunes_of_another_size_or_family_than_their_base_are_no_error():
     }, index=[f"m{number}" for number in range(6)])
     rng = np.random.default_rng(0)
     points = rng.standard_normal((6, 2))
-    distances = {"identified": np.linalg.norm(points[:, None] - points, axis=2)}
+    distances = {"without level": np.linalg.norm(points[:, None] - points, axis=2)}
     found = probes.size_communities(distances, facts, n_permutations=99)
     assert set(found["community"]) == {"7B", "13B", "70B"}
     assert found["note"].notna().all()
     assert "13B" in conclusions._communities(found)
 
 
-def test_two_trainings_agree_on_identified_distances_better_than_on_raw_ones(planted):
+def test_two_trainings_agree_on_distances_without_level_better_than_on_raw_ones(planted):
     parts, _ = planted
     first, second = (comparisons.train(parts, dim=8, epochs=60, learning_rate=0.01, batch_cells=1024, seed=seed)
                      for seed in (0, 1))
     vectors = parts["train"][1]
     first, second = (
-        {"identified": identified_distances(fitted.betas, vectors), "raw": raw_distances(fitted.model_vectors)}
+        {"without level": distances_without_level(fitted.betas, vectors), "raw": raw_distances(fitted.model_vectors)}
         for fitted in (first, second)
     )
     found = probes.agreement(first, second).set_index("distance")["rank_correlation"]
-    assert found["identified"] > 0.99
-    assert found["raw"] < found["identified"] - 0.03
+    assert found["without level"] > 0.99
+    assert found["raw"] < found["without level"] - 0.03
 
 
 def test_from_rows_to_probes_with_a_models_table():

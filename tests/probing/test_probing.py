@@ -50,8 +50,8 @@ def remixed(factors, rng):
 def test_identified_geometry_ignores_the_latent_basis_and_raw_distance_does_not(factors, rng):
     other = remixed(factors, rng)
     np.testing.assert_allclose(
-        geometry.identified_distances(*logit_form(**factors)[::2]),
-        geometry.identified_distances(*logit_form(**other)[::2]),
+        geometry.distances_without_level(*logit_form(**factors)[::2]),
+        geometry.distances_without_level(*logit_form(**other)[::2]),
     )
     ours, shares = geometry.identified_coordinates(*logit_form(**factors), n_components=4)
     theirs, _ = geometry.identified_coordinates(*logit_form(**other), n_components=4)
@@ -78,7 +78,7 @@ def test_distances_and_coordinates_against_their_formula(factors):
     sigma = np.cov(prompts.T, bias=True)
     vectors = betas @ np.linalg.cholesky(sigma)
     expected = cdist(vectors, vectors)
-    np.testing.assert_allclose(geometry.identified_distances(betas, prompts), expected, atol=1e-9)
+    np.testing.assert_allclose(geometry.distances_without_level(betas, prompts), expected, atol=1e-9)
     np.testing.assert_allclose(geometry.raw_distances(betas), cdist(betas, betas), atol=1e-9)
 
     everything, shares = geometry.identified_coordinates(betas, intercepts, prompts, n_components=9)
@@ -95,11 +95,11 @@ def test_geometry_says_what_is_wrong(factors):
     with pytest.raises(ValueError, match="allows 1 to 9"):
         geometry.identified_coordinates(betas, intercepts, prompts, n_components=10)
     with pytest.raises(ValueError, match="last axis"):
-        geometry.identified_distances(betas, prompts[:, 1:])
+        geometry.distances_without_level(betas, prompts[:, 1:])
     with pytest.raises(ValueError, match=r"expected \(12,\)"):
         geometry.identified_coordinates(betas, intercepts[1:], prompts, n_components=2)
     with pytest.raises(ValueError, match="finite"):
-        geometry.identified_distances(betas * np.nan, prompts)
+        geometry.distances_without_level(betas * np.nan, prompts)
 
 
 # Regression on a held-out benchmark

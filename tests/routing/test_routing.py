@@ -122,9 +122,12 @@ def test_routing_table_is_paired_and_complete():
 
 
 def test_shares_count_every_model():
-    result = shares(np.array([2, 2, 0, 2]), pd.Index(["a", "b", "c"]))
-    assert result["model"].tolist() == ["c", "a", "b"]
-    assert result["share"].tolist() == [0.75, 0.25, 0.0]
+    found = shares(np.array([2, 2, 0, 2]), pd.Index(["a", "b", "c"]), np.array(["law", "law", "law", "art"]))
+    by_benchmark = {name: rows.set_index("model")["share"].to_dict() for name, rows in found.groupby("benchmark")}
+    assert list(found["benchmark"].unique()) == ["all", "art", "law"]
+    assert list(by_benchmark["all"].items()) == [("c", 0.75), ("a", 0.25), ("b", 0.0)], "most often chosen first"
+    assert by_benchmark["art"] == {"c": 1, "a": 0, "b": 0}
+    assert by_benchmark["law"] == {"c": pytest.approx(2 / 3), "a": pytest.approx(1 / 3), "b": 0}
 
 
 def test_speed_is_measured_in_the_stated_units():

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from embedllm.study.execute import clean
 from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
@@ -44,7 +46,14 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
     assert "nan" not in words.replace("-", " ").split()
     figures = list((run / "figures").glob(f"{name[:2]}_*.png"))
     drawn = ["".join(out["data"]["text/plain"]) for out in outputs if "image/png" in out.get("data", {})]
-    assert len(figures) == sum(text.startswith("<Figure") for text in drawn) > 0
+    assert drawn and "<Figure" not in "".join(drawn), "every figure is shown with its caption"
+    captions = [Image.open(path).info["Description"] for path in figures]
+    assert sorted(caption for caption in drawn if caption in captions) == sorted(captions)
+    assert all(f"**{path.stem}.**" in words for path in figures), "the caption stands under the figure as well"
+    tables = ["".join(out["data"]["text/html"]) for out in outputs if "text/html" in out.get("data", {})]
+    assert all(table.count("<th") <= 8 for table in tables)
+    assert not re.search(r"\bNaN\b|\bnan\b|\d[eE]-\d", "".join(tables)), "digits that mean something"
+    assert not any(out.get("name") == "stderr" for out in outputs), "progress is nothing to keep"
     assert all(path.with_suffix(kind).stat().st_size < 200_000 for path in figures for kind in (".png", ".svg"))
     assert all(path.with_suffix(".csv").stat().st_size > 0 for path in figures)
     assert str(folder) not in json.dumps(executed), "no path of this machine in a notebook"

@@ -1,6 +1,7 @@
 """Parameters, runs, remembered results, saved figures."""
 
 import json
+import logging
 import subprocess
 import sys
 from types import ModuleType
@@ -13,7 +14,7 @@ from PIL import Image
 
 from embedllm.figures import plots, style
 from embedllm.forecasters.factorization import Factorization
-from embedllm.study import paths, runs
+from embedllm.study import execute, paths, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
@@ -247,7 +248,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     for copy in ("one", "two"):
         style.save_figure(
             tmp_path / copy, table, "A caption, with umlauts: äöü.", lambda written: plots.plot_intervals(
-                {"": written}, "name", "value", "a label", levels=[("a level", 0.1)], zero=True))
+                {"": written}, "name", "value", "a label", levels={"": {"a level": 0.1}}, zero=True))
     for kind in ("png", "svg", "csv"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     assert Image.open(tmp_path / "one.png").info["Description"] == "A caption, with umlauts: äöü."
@@ -283,3 +284,26 @@ def test_provenance_names_parameters_inputs_and_products(run):
 def test_a_measurement_that_is_not_there_names_the_command():
     with pytest.raises(runs.StudyError, match=r"figures/bench/nothing\.csv is not there: make bench"):
         runs.benchmark("nothing")
+
+
+def test_make_passes_on_progress_and_nothing_else(capsys, monkeypatch):
+    """Not on a terminal: one line a minute; a renewed line on one. Never what else a cell writes."""
+    handler, log = execute._ProgressShown("03"), logging.Logger("test", logging.INFO)
+    log.addHandler(handler)
+    for said in ("\rfits: 1/9", "a result\n", "\rfits: 2/9", "\r         \r"):
+        log.info(said)
+    assert capsys.readouterr().err == "03  fits: 1/9\n"
+    monkeypatch.setattr(execute, "EVERY", -1)
+    log.info("\rfits: 3/9")
+    assert capsys.readouterr().err == "03  fits: 3/9\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    log.info("\rfits: 4/9")
+    log.info("\r         \r")
+    assert capsys.readouterr().err == "\r\033[K03  fits: 4/9\r\033[K"
+
+
+def test_what_showed_progress_is_not_kept():
+    outputs = [{"name": "stdout", "text": ["\r", "fits: 1/9"]}, {"name": "stdout", "text": "a result\n"},
+               {"name": "stderr", "text": "a warning"}]
+    notebook = {"metadata": {"kernelspec": {}}, "cells": [{"cell_type": "code", "metadata": {}, "outputs": outputs}]}
+    assert execute.clean(notebook)["cells"][0]["outputs"] == [{"name": "stdout", "text": "a result\n"}]

@@ -18,6 +18,7 @@ import torch
 from embedllm.bench import cost, scale
 from embedllm.bench.draw import plot_growth, plot_roofline, plot_solvers
 from embedllm.bench.measure import measure
+from embedllm.claims import all_claims
 from embedllm.encoders import encoding
 from embedllm.figures import style
 from embedllm.files import write
@@ -107,14 +108,16 @@ def report(measured: dict, folder: Path) -> None:
          "under 3", ""),
         ("kNN tuned and fitted", knn["fit"], "s", "", ""),
         ("all forecasters of notebook 03, one split and seed", measured["forecasters"], "s", "under 180", ""),
-        ("routing decisions, a batch", route["batch_per_second"], "a second", "over 200,000", "750 in the literature"),
+        ("routing decisions, a batch", route["batch_per_second"], "a second", "over 200,000",
+         f"{all_claims()['C4'].values['selections_per_second']} in the literature"),
         ("routing decision, a single question, median", route["single_median_us"], "microseconds", "under 100", ""),
         ("prompts encoded (MiniLM)", exact["prompts_per_second"], "a second", "", ""),
         ("matrix-product ceiling over encoding", exact["ratio"], "times", "under 1.5",
          f"{exact['gflops']:.0f} of {exact['ceiling']:.0f} GFLOP/s of products just before and after"),
         (f"{scale.N_ENCODED:,} prompts that were encoded before", exact["seconds_again"], "s", "", "no work repeated"),
         ("peak memory of training beyond vectors and scores", default[0]["megabytes"], "MB", "under 1,000",
-         f"cell by cell: {measured['cells']['megabytes']:.0f} MB; the paper: under 1 GB"),
+         f"cell by cell: {measured['cells']['megabytes']:.0f} MB; the paper: under "
+         f"{all_claims()['C5'].values['gigabytes']} GB"),
         (f"the same memory with vectors of {scale.D_PAPER} numbers", wide[0]["megabytes"], "MB", "under 1,000", ""),
         (f"{scale.LARGE[0]:,} models x {scale.LARGE[1]:,} questions, trained", large["seconds"], "s", "under 600",
          f"{large['epochs']} epochs, {large['batch']} questions an update; validation log-loss "

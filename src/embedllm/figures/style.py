@@ -47,6 +47,7 @@ def use_style() -> None:
         "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
         "legend.frameon": False, "font.family": "DejaVu Sans",
         "svg.hashsalt": "embedllm", "svg.fonttype": "none",
+        "text.parse_math": False,  # a name with dollar signs is no formula
     })
 
 
@@ -106,7 +107,7 @@ def name_points(axes, x, y, names) -> None:
     taken = [Bbox.from_bounds(left - 3, bottom - 3, 6, 6) for left, bottom in marks]
     for at_x, at_y, name in zip(x, y, names, strict=True):
         for right, up, side in sides:
-            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=5.5)
+            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5)
             box = label.get_window_extent(renderer)
             if not any(box.overlaps(other) for other in taken):
                 break

@@ -60,7 +60,7 @@ def identified_coordinates(
     return np.column_stack([level, components]), (singular**2 / (singular**2).sum())[:n_components]
 
 
-def identified_distances(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
+def distances_without_level(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
     """Distances between models that do not depend on the factorization's arbitrary latent basis.
 
     ``d(m, m')^2 = (beta_m - beta_m')' Sigma (beta_m - beta_m')``: the standard deviation over questions

@@ -53,22 +53,28 @@ def routing_table(policies: Mapping[str, np.ndarray], reference: str, design: De
     return pd.DataFrame(rows, columns=columns)
 
 
-def shares(choices: np.ndarray, models: pd.Index) -> pd.DataFrame:
-    """How often each model is chosen.
+def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.DataFrame:
+    """How often each model is chosen, of all questions and of those of each benchmark.
 
     Parameters
     ----------
     choices : ndarray of int, shape (n_questions,)
     models : Index, length n_models
+    benchmarks : ndarray of str, shape (n_questions,)
 
     Returns
     -------
     DataFrame
-        Columns ``model``, ``share`` (of questions, sums to 1); largest first, unused models included.
+        Columns ``benchmark`` ("all" first), ``model``, ``share`` (of the questions, sums to 1 in each benchmark); the
+        model chosen most often first, unused ones included.
     """
     counts = np.bincount(choices, minlength=len(models))
-    table = pd.DataFrame({"model": models, "share": counts / len(choices)})
-    return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
+    order = np.argsort(-counts, kind="stable")
+    groups = {"all": np.full(len(choices), True)} | {name: benchmarks == name for name in sorted(set(benchmarks))}
+    return pd.concat(pd.DataFrame({
+        "benchmark": name, "model": models[order],
+        "share": np.bincount(choices[rows], minlength=len(models))[order] / rows.sum(),
+    }) for name, rows in groups.items())
 
 
 def selections_per_second(

@@ -5,33 +5,48 @@ from __future__ import annotations
 import json
 import re
 import sys
+from html import escape
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
+from embedllm.claims import as_read
 from embedllm.files import ROOT, write
+from embedllm.presentation import SHARPNESS, in_markdown, literal
 from embedllm.study.parameters import NOTEBOOKS, cell
-from embedllm.study.paths import (
-    FIGURES,
-)
+from embedllm.study.paths import FIGURES
 
 
 def write_gallery(figures: Path) -> None:
-    """Write README.md of a folder of figures: each with its caption (kept in the PNG) and table, then other tables."""
+    """Write README.md of a folder of figures: verdicts, contents, figures with their captions, tables without a figure.
+
+    Captions are read from the PNG files, which carry them.
+    """
     command = "make bench" if figures.name == "bench" else "make reproduce"
-    lines = [f"# Figures: {figures.name}", "",
+    lines = [f"# Figures: {literal(figures.name)}", "",
              f"Made by `{command}`; each with its SVG and the table behind it. Not edited by hand.", ""]
-    for path in sorted(figures.glob("*.png")):
-        caption = Image.open(path).info["Description"]
-        number, name = path.stem.split("_", 1)
+    if judged := sorted(figures.glob("*_verdicts.csv")):
+        verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
+        lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
+    paths = sorted(figures.glob("*.png"))
+    titles = {path: path.stem.split("_", 1)[1].replace("_", " ").capitalize() for path in paths}
+    lines += ["## Contents", "", *(f"- [{path.stem}](#{titles[path].lower().replace(' ', '-')})" for path in paths), ""]
+    for path, title in titles.items():
+        image = Image.open(path)
+        caption, number = image.info["Description"], path.stem.split("_", 1)[0]
         source = f"Notebook {number}; " if number.isdigit() else ""
+        shown = f'<img src="{path.name}" alt="{escape(caption)}" width="{round(image.width / SHARPNESS)}">'
         files = f"[SVG]({path.stem}.svg), [table]({path.stem}.csv)"
-        lines += [f"## {name.replace('_', ' ').capitalize()}", "", f"![{caption}]({path.name})", "",
-                  f"{caption} {source}{files}.", ""]
+        lines += [f"## {title}", "", shown, "", f"{literal(caption)} {source}{files}.", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     write(figures / "README.md", "\n".join(lines))
+
+
+def _by_number(ids: pd.Series) -> pd.Series:
+    """C2 before C12, claims before questions."""
+    return ids.str[0] + ids.str[1:].str.zfill(3)
 
 
 def write_cells() -> None:
@@ -85,15 +100,9 @@ def readme_tables() -> dict[str, str]:
     times = pd.concat(times, axis=1)
     times.loc["all notebooks"] = times.sum()
     speed = pd.read_csv(FIGURES / "bench" / "timing_speed.csv", keep_default_na=False)
-    speed["value"] = speed["value"].map(lambda value: f"{float(value):,.3g}" if value < 1000 else f"{value:,.0f}")
     machine = pd.read_csv(FIGURES / "bench" / "timing_machine.csv")
     tables = {"results": table.reset_index(), "times": times.reset_index(), "speed": speed}
-    texts = {mark: _markdown(content) for mark, content in tables.items()}
+    texts = {mark: in_markdown(content) for mark, content in tables.items()}
     facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
     texts["speed"] += f"\n\nThe machine: {facts}."
     return texts
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(str(value) for value in row) + " |" for row in rows)

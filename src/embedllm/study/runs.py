@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from embedllm import claims, presentation
 from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.encoders import cache
 from embedllm.files import ROOT, digest, shown, write
@@ -125,13 +126,22 @@ class Run:
 
     def save_figure(
         self, name: str, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]
-    ) -> Figure:
-        """Write a table (CSV) and the figure that `draw` makes of it as written (PNG, SVG)."""
+    ) -> None:
+        """Write a table (CSV) and the figure that `draw` makes of it as written (PNG, SVG); show it with its caption.
+
+        Parameters
+        ----------
+        caption : str
+            Plain text; its first sentence says what the figure shows, where that is computed.
+        """
+        from matplotlib import pyplot as plt
+
         from embedllm.figures import style
 
         name = f"{self.notebook[:2]}_{name}"
         self.drawn.add(name)
-        return style.save_figure(self.figures / name, table, caption, draw)
+        plt.close(style.save_figure(self.figures / name, table, caption, draw))
+        presentation.show_figure(self.figures / f"{name}.png")
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
@@ -139,6 +149,19 @@ class Run:
 
         self.drawn.add(name)
         write(self.figures / f"{name}.csv", style.to_csv(table))
+
+    def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
+        """Write ``NN_verdicts.csv``, a row for each claim or question that this notebook owns, and show it in words.
+
+        Parameters
+        ----------
+        found : mapping, optional
+            As `claims.verdicts` takes it.
+        """
+        p = self.parameters
+        table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {})
+        self.save_table(f"{self.notebook[:2]}_verdicts", table)
+        return claims.as_read(table)
 
     def finish(self) -> None:
         """Declare the products whole: write their manifest, kept as it is if nothing changed.
@@ -193,7 +216,7 @@ def start(notebook: str, namespace: dict) -> Run:
     from embedllm.figures import style  # late, so that a wrong parameter is told before seaborn loads
 
     style.use_style()
-    pd.set_option("display.float_format", _number, "display.max_colwidth", None, "display.max_rows", 100)
+    presentation.use_tables()
     return run
 
 
@@ -229,13 +252,6 @@ def _options(function, p: Parameters) -> dict:
     """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
     names = inspect.getfullargspec(function).kwonlyargs
     return {name: getattr(p, name.upper()) for name in names}
-
-
-def _number(value: float) -> str:
-    """A number as notebooks show it: four decimals, small p-values not as 0."""
-    if 0 < abs(value) < 0.001:
-        return f"{value:.2g}"
-    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _module_files() -> list[str]:

@@ -1,0 +1,124 @@
+"""What the paper and its review claim and ask, as data, and the verdicts that the notebooks give.
+
+`claims.toml` holds the published values with their sources and, committed before the run that judges it, the rule of
+each verdict. A row without a rule is under review: nobody has judged it by a rule that stood before the run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from embedllm.presentation import literal
+
+COLUMNS = ("id", "dataset", "measure", "published", "ours", "low", "high", "p", "verdict", "reason", "figure")
+UNDER_REVIEW = "under review"
+METHOD_CHECK = "method check"  # the planted pool judges procedures, not claims
+ON_THE_PAPERS_DATA = ("reproduced", "not reproduced", "inconclusive", "not testable here")
+ELSEWHERE = ("holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
+ANSWERED = "answered"  # a question without a test
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim (id C...) or a question (Q...), see the head of `claims.toml`.
+
+    Attributes
+    ----------
+    rule : str
+        Which outcome gives which verdict; blank while the row is under review.
+    """
+
+    id: str
+    notebook: str
+    says: str
+    measure: str
+    published: str
+    source: str
+    values: Mapping = field(default_factory=dict)
+    estimand: str = ""
+    null: str = ""
+    margin: str = ""
+    test: str = ""
+    unit: str = ""
+    family: str = ""
+    rule: str = ""
+
+
+def all_claims() -> dict[str, Claim]:
+    """Every claim and question by its id; `source` is spelled out."""
+    content = tomllib.loads(Path(__file__).with_name("claims.toml").read_text())
+    found = [Claim(**one | {"source": content["sources"][one["source"]]}) for one in content["claims"]]
+    return {one.id: one for one in found}
+
+
+def of_notebook(notebook: str) -> dict[str, Claim]:
+    """The claims and questions that a notebook owns."""
+    return {name: one for name, one in all_claims().items() if one.notebook == notebook}
+
+
+def in_words(notebook: str) -> str:
+    """Markdown for the beginning of a notebook: what the paper claims and was asked there, with published values."""
+    lines = []
+    for one in of_notebook(notebook).values():
+        published = f" Published: {literal(one.published)} ({literal(one.source)})." if one.published else ""
+        lines.append(f"- **{one.id}** {literal(one.says)}{published}")
+    return "\n".join(["What the paper claims (C) and what its reviewers asked (Q):\n", *lines])
+
+
+def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mapping]) -> pd.DataFrame:
+    """One row for each claim or question that a notebook owns.
+
+    Parameters
+    ----------
+    dataset : str
+        A source of outcomes: absolute values can be reproduced on the paper's own data only, and the planted pool
+        gives no verdict.
+    label : str
+        What the data is called.
+    found : mapping of str to mapping
+        Id to the columns from ``ours`` on; each row that has a rule, and no other.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`.
+
+    Raises
+    ------
+    ValueError
+        For a verdict without a rule that stood before, a row that is missing or belongs to another notebook, or a
+        verdict that this data cannot give.
+    """
+    owned = of_notebook(notebook)
+    settled = {name for name, one in owned.items() if one.rule}
+    if unruled := found.keys() - settled:
+        raise ValueError(f"{', '.join(sorted(unruled))}: claims.toml has no rule for it that notebook {notebook} could "
+                         "judge by; write and commit the rule before the run")
+    if missing := settled - found.keys():
+        raise ValueError(f"{', '.join(sorted(missing))}: has a rule in claims.toml, but notebook {notebook} gives no "
+                         "verdict")
+    rows = []
+    for name, one in owned.items():
+        row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": UNDER_REVIEW} | dict(found.get(name, {}))
+        if dataset == "simulated":
+            row["verdict"] = METHOD_CHECK
+        elif name in found:
+            allowed = (*(ON_THE_PAPERS_DATA if dataset == "embedllm" else ELSEWHERE),
+                       *((ANSWERED,) if name.startswith("Q") else ()))
+            if row["verdict"] not in allowed:
+                raise ValueError(f"{name}: {row['verdict']!r} is no verdict on {dataset}; possible: "
+                                 f"{', '.join(allowed)}")
+        rows.append({"id": name, "dataset": label, "measure": one.measure, "published": one.published} | row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def as_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts as a reader wants them: the claim in words beside its id, without columns that are blank."""
+    known = all_claims()
+    table = table.assign(measure=[known[name].says for name in table["id"]]).rename(columns={"measure": "claim"})
+    return table.drop(columns=["dataset", "figure"]).replace("", None).dropna(axis=1, how="all")

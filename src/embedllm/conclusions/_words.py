@@ -1,0 +1,50 @@
+"""Sentences that several notebooks need, about methods of the catalog: their names need no escaping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from embedllm.presentation import listed, p_is, thousandths, unsigned
+
+LEVEL = 0.05
+
+
+def interval(row, low: str = "low", high: str = "high") -> str:
+    """A difference in thousandths with its interval: "+3.5 (95 % interval +2.5 to +4.4)"."""
+    share = "90" if low.endswith("90") else "95"
+    return (f"{thousandths(row['difference'])} ({share} % interval {thousandths(row[low])} to "
+            f"{thousandths(row[high])})")
+
+
+def compared(tests: pd.DataFrame, method: str, measure: str) -> str:
+    """One row of `inference.compare` as a sentence that says no more than the test does; differences in thousandths."""
+    row = tests.set_index("method").loc[method]
+    reference = row["reference"]
+    if row["difference"] == 0 and row["se"] == 0:
+        return f"{method} and {reference} have the same {measure}: their difference is zero, without spread."
+    numbers = f"{interval(row)}, {p_is(row['p_holm'])} after Holm"
+    if row["p_holm"] < LEVEL:
+        order = "higher" if row["difference"] > 0 else "lower"
+        return f"{method} has a {order} {measure} than {reference}: {numbers}."
+    return (f"No difference in {measure} is shown between {method} and {reference}: {numbers}; differences from "
+            f"{unsigned(row['mde'])} on would have been found.")
+
+
+def sorted_by_test(tests: pd.DataFrame, measure: str) -> str:
+    """All rows of `inference.compare` in one sentence: lower, higher, and no difference shown, after Holm."""
+    shown = tests["p_holm"] < LEVEL
+    groups = {"lower": shown & (tests["difference"] < 0), "higher": shown & (tests["difference"] > 0)}
+    parts = [f"{order} with {listed(tests['method'][rows])}" for order, rows in groups.items() if rows.any()]
+    if (~shown).any():
+        open_cases = tests[~shown]
+        parts.append(f"no difference shown for {listed(open_cases['method'])} (from "
+                     f"{unsigned(open_cases['mde'].max())} thousandths on it would have been found)")
+    return f"{measure[0].upper()}{measure[1:]} compared with {tests['reference'].iloc[0]}, after Holm: " + (
+        "; ".join(parts) + ".")
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -1,0 +1,159 @@
+"""What notebook 03 says: who forecasts best, by how much, and what of it is specialization."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from embedllm import catalog
+from embedllm.conclusions._words import LEVEL, interval, sorted_by_test
+from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
+
+AHEAD = "factorization"  # whom the paper says to be ahead
+
+
+def best(scores: pd.DataFrame) -> str:
+    """Which forecaster is best, from `intervals.summarize`; what is known of the truth is no forecaster."""
+    own = scores[scores["forecaster"].isin(catalog.FORECASTERS)]
+    ends = {metric: rows.set_index("forecaster")["value"] for metric, rows in own.groupby("metric")}
+    high, low = ends["accuracy"].idxmax(), ends["log_loss"].idxmin()
+    who = "and" if low == high else f"the {low}"
+    top, least = ends["accuracy"][high], ends["log_loss"][low]
+    return (f"Of {len(ends['accuracy'])} forecasters the {high} has the highest accuracy, {top:.3f}, {who} the lowest "
+            f"log-loss, {least:.3f}.")
+
+
+def differences(tests: pd.DataFrame) -> str:
+    """Which forecasters differ from the factorization in log-loss, from `inference.compare`."""
+    return sorted_by_test(tests, "log-loss")
+
+
+def parts(steps: pd.DataFrame) -> str:
+    """Which part of the stacked ensemble earns most, from `ablation.stepwise`."""
+    most, shown = steps.loc[steps["difference"].idxmin()], (steps["difference"] < 0) & (steps["p_holm"] < LEVEL)
+    return (f"{shown.sum()} of {len(steps)} parts are shown to earn something, most of all "
+            f"{most['method'].removeprefix('+ ')}: {unsigned(-most['difference'])} thousandths of a nat.")
+
+
+def beyond_ability(worlds: pd.DataFrame) -> str:
+    """Who gains more than worlds without specialization show, from `ablation.beyond_worlds`."""
+    observed = worlds[worlds["pool"] == "observed"]
+    more = observed["forecaster"][observed["p"] < LEVEL]
+    return (f"More than ability alone would explain gain: {listed(more, 'none that is shown')} (the least "
+            f"{p_is(observed['p'].min())}, uncorrected).")
+
+
+def calibrated(scores: pd.DataFrame) -> str:
+    """The largest expected calibration error, from `calibration.over_cells`."""
+    errors = scores[(scores["metric"] == "ece") & scores["forecaster"].isin(catalog.FORECASTERS)]
+    worst = errors.loc[errors["value"].idxmax()]
+    return f"The largest expected calibration error of a forecaster is {worst['value']:.3f} ({worst['forecaster']})."
+
+
+def everywhere(rows: pd.DataFrame, by: str) -> str:
+    """On how many benchmarks or models the stacked ensemble is below the reference, from `calibration.breakdown`."""
+    own = rows[rows["forecaster"] == catalog.OURS.name]
+    return (f"The {catalog.OURS.name} has a lower log-loss than the {AHEAD} on {(own['value'] < 0).sum()} of "
+            f"{counted(len(own), by)}; {(own['high'] < 0).sum()} intervals lie below zero, {(own['low'] > 0).sum()} "
+            "above.")
+
+
+def lost(excess: pd.DataFrame) -> str:
+    """How far the stacked ensemble stays from the best reader, from `calibration.excess_loss`."""
+    rest = excess[excess["quantity"] == "estimation"].set_index("forecaster")["value"]
+    ours, additive = rest[catalog.OURS.name], rest[catalog.ADDITIVE]
+    side = "above" if ours > additive else "below"
+    return (f"The {catalog.OURS.name} is {unsigned(ours)} thousandths of a nat above the best that a "
+            f"reader of the text could do, and {unsigned(abs(ours - additive))} {side} what ability and "
+            "difficulty alone would allow.")
+
+
+def growth(curve: pd.DataFrame) -> str:
+    """What more training questions change, from `comparisons.averaged`."""
+    rows = curve[(curve["forecaster"] == AHEAD) & (curve["metric"] == "accuracy")]
+    few, many = rows.iloc[0], rows.iloc[-1]
+    return (f"From {few['n_train']:,} to {many['n_train']:,} training questions the accuracy of the {AHEAD} goes from "
+            f"{few['value']:.3f} to {many['value']:.3f}.")
+
+
+def conclusion(
+    components: pd.DataFrame, cross_fitted: pd.DataFrame, curve: pd.DataFrame, by_size: pd.DataFrame,
+    differences: pd.DataFrame, against: pd.DataFrame, worlds: pd.DataFrame, excess: pd.DataFrame, margin: float,
+) -> str:
+    """Answers to the questions of the notebook.
+
+    Parameters
+    ----------
+    components : DataFrame
+        Of the scores of all questions, from `variance.variance_components`.
+    cross_fitted : DataFrame
+        From `intervals.summarize`.
+    curve : DataFrame
+        From `comparisons.averaged`, a row a forecaster and size, sizes ascending.
+    by_size : DataFrame
+        kNN against the factorization at each size, from `inference.one_family`; more is better.
+    differences : DataFrame
+        From `inference.compare`, log-loss, reference the factorization.
+    against : DataFrame
+        Ours against each other forecaster: ``forecaster``, ``difference``, ``low90``, ``high90``, ``p_worse``.
+    worlds : DataFrame
+        From `ablation.beyond_worlds`.
+    excess : DataFrame
+        From `calibration.excess_loss`; empty where the truth is not known.
+    margin : float
+        Of non-inferiority, nats per cell.
+    """
+    accuracy = cross_fitted[cross_fitted["metric"] == "accuracy"].set_index("forecaster")
+    one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
+    full = curve[(curve["forecaster"] == AHEAD) & (curve["metric"] == "accuracy")].iloc[-1]
+    share = components.set_index("component")["share"]
+    observed = worlds[worlds["pool"] == "observed"].itertuples()
+    gains = ", ".join(f"{row.forecaster} {thousandths(row.value)} ({p_is(row.p)})" for row in observed)
+    return f"""
+## What the comparison shows
+
+**C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {AHEAD} {one[AHEAD]}, kNN
+{one["kNN"]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. Accuracies on different
+tables do not compare, and a large part of each is the base rate: the benchmark mean, which reads nothing, has
+{one["benchmark mean"]}. Another initialization moves the test accuracy of the {AHEAD} by
+{unsigned(full["seed_sd"])} thousandths (SD).
+
+**C2, ahead of kNN at every size of the training set** (test accuracy, corrected for the number of sizes):
+{_against_neighbors(by_size)}. {sorted_by_test(differences, "log-loss")}
+
+**Where the signal is.** Of the variance of a score {share["model"]:.0%} lies between models,
+{share["question within benchmark"] + share.get("benchmark", 0):.0%} between questions,
+{share.get("model x benchmark", 0):.0%} in models that are better on some benchmarks than on others, and
+{share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some questions within a
+benchmark. Log-loss on the test questions minus that of one ability per model and a difficulty read from the text, in
+thousandths (below zero, more knowledge of the models helps), with p from worlds that hold no specialization: {gains}.
+
+**The best forecaster.** {_best(against, margin)} {"" if excess.empty else lost(excess)}
+"""
+
+
+def _against_neighbors(by_size: pd.DataFrame) -> str:
+    """Who is ahead at how many sizes; a difference that is not shown counts for nobody."""
+    shown, sizes = by_size["p_holm"] < LEVEL, len(by_size)
+    ahead, behind = (shown & (by_size["difference"] < 0)).sum(), (shown & (by_size["difference"] > 0)).sum()
+    if not ahead + behind:
+        least, most = (unsigned(by_size["mde"].agg(bound)) for bound in ("min", "max"))
+        return (f"no difference is shown at any of {sizes} sizes (differences from {least} to {most} thousandths on "
+                "would have been found)")
+    rest = sizes - ahead - behind
+    return (f"the {AHEAD} is ahead at {ahead} of {sizes} sizes, kNN at {behind}"
+            + (f"; at {rest} no difference is shown" if rest else ""))
+
+
+def _best(against: pd.DataFrame, margin: float) -> str:
+    """Whether ours is no worse than any other by the margin, and what the margin means."""
+    rows, hardest = against.set_index("forecaster"), against.loc[against["p_worse"].idxmax()]
+    open_cases = against["forecaster"][against["p_worse"] >= LEVEL]
+    verdict = (f"is not shown to be within the margin of {listed(open_cases)}" if len(open_cases)
+               else "is no worse than any other forecaster by the margin")
+    meaning = ""
+    if {AHEAD, "benchmark mean"} <= set(rows.index):
+        earned = rows["difference"][AHEAD] - rows["difference"]["benchmark mean"]
+        meaning = (f", {margin / earned:.0%} of what the {AHEAD} earns over the benchmark means" if earned > 0
+                   else f"; the {AHEAD} earns nothing over the benchmark means")
+    return (f"The {catalog.OURS.name} {verdict} (the margin is {unsigned(margin)} thousandths of a nat{meaning}). The "
+            f"hardest case is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")

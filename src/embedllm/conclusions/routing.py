@@ -1,0 +1,87 @@
+"""What notebook 04 says: what choosing a model for each question gains over asking the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from embedllm.conclusions._words import LEVEL, bullets, compared, interval
+from embedllm.presentation import literal, p_is, unsigned
+
+CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
+
+
+def gain(over_single: pd.DataFrame, routers) -> str:
+    """The router that gains most over the best single model, from `inference.compare` with that model as reference."""
+    own = over_single[over_single["method"].isin(routers)]
+    most = own.loc[own["difference"].idxmax()]
+    if most["difference"] <= 0:
+        return "No router gains anything over the best single model."
+    shown = "" if most["p_holm"] < LEVEL else ", which is not shown to be more than chance"
+    return f"{most['method']} gains most over the best single model, in thousandths: {interval(most)}{shown}."
+
+
+def gains_by_benchmark(rows: pd.DataFrame) -> str:
+    """How many gains within benchmarks are on which side, from `results.routing_table`."""
+    return (f"Of {len(rows)} gains {(rows['gain_low'] > 0).sum()} intervals lie above zero and "
+            f"{(rows['gain_high'] < 0).sum()} below; one in twenty would by chance alone.")
+
+
+def spread(shares: pd.DataFrame) -> str:
+    """How many models each router asks, from `results.shares`, all benchmarks together."""
+    said = [f"{policy} asks {(rows['share'] > 0).sum()} of {len(rows)} models, most often "
+            f"{rows.loc[rows['share'].idxmax(), 'model']} ({rows['share'].max():.0%})"
+            for policy, rows in shares.groupby("policy", sort=False)]
+    return "; ".join(said) + "."
+
+
+def luck(oracle: pd.DataFrame) -> str:
+    """The oracle beside pools without specialization, from `results.oracle_beside_luck`."""
+    seen, null = oracle.itertuples()
+    verdict = f"{p_is(seen.p)}: luck alone does not explain the oracle"
+    if seen.p >= LEVEL:
+        verdict = f"{p_is(seen.p)}: luck alone explains the oracle, which is no sign that anything is left to gain"
+    if null.value > CERTAIN:
+        verdict = "so high that the comparison says nothing"
+    return (f"The oracle reaches {seen.value:.3f}; in a pool without any specialization it would reach "
+            f"{null.value:.3f} ({null.low:.3f} to {null.high:.3f} in 95 % of the draws; {verdict}).")
+
+
+def conclusion(
+    best_name: str, reached: Mapping[str, np.ndarray], choices: Mapping[str, np.ndarray],
+    tests: Mapping[str, pd.DataFrame], oracle: pd.DataFrame,
+) -> str:
+    """What routing shows.
+
+    Parameters
+    ----------
+    best_name : str
+        The model that did best in training.
+    reached, choices : mapping
+        From `policies.route`.
+    tests : mapping
+        "best single model", "factorization": from `inference.compare` with that policy as reference.
+    oracle : DataFrame
+        From `results.oracle_beside_luck`.
+    """
+    used = {policy: len(np.unique(choices[policy])) for policy in ("factorization", "kNN")}
+    over_single, over_factorization = tests["best single model"], tests["factorization"]
+    sentences = [compared(over_single, policy, "score") for policy in ("factorization", "kNN", "best per benchmark")]
+    sentences += [compared(over_factorization, policy, "score") for policy in ("kNN", "random model")]
+    behind = over_single.set_index("method")["difference"]["factorization"]
+    side = "gains" if behind > 0 else "loses" if behind < 0 else "changes"
+    return f"""
+## What routing shows
+
+The best single model on the training questions is {literal(best_name)}. Always asking it scores
+{reached["best single model"].mean():.3f} on the test questions, a random choice {reached["random model"].mean():.3f}.
+Routing by the factorization {side} {unsigned(abs(behind))} thousandths against always asking it.
+
+In thousandths, intervals uncorrected:
+
+{bullets(sentences)}
+
+The factorization spreads its choices over {used["factorization"]} models, kNN over {used["kNN"]}. {luck(oracle)}
+"""

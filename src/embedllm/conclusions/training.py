@@ -1,0 +1,110 @@
+"""What notebook 02 says: when training stops, how long a vector must be, and what all of it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from embedllm.claims import all_claims
+from embedllm.presentation import thousandths, unsigned
+
+
+def lowest(history: pd.DataFrame) -> str:
+    """When the validation loss is lowest, from the history of the fitted factorization."""
+    losses = history["val"]
+    return f"The validation loss is lowest, {losses.min():.4f}, after epoch {losses.idxmin() + 1} of {len(losses)}."
+
+
+def shortest(shorter: pd.DataFrame, longest: int, margin: float) -> str:
+    """Down to which length a vector is shown to be as good as the longest, from `comparisons.shorter_vectors`."""
+    as_good, within = shorter["dim"][shorter["as_good"]], f"{unsigned(margin)} thousandths of a nat"
+    if len(as_good):
+        return (f"Down to {as_good.min()} numbers per model the loss is shown to be less than {within} above that of "
+                f"{longest}.")
+    return f"No shorter vector is shown to come within {within} of {longest} numbers; more questions might show one."
+
+
+def directions(shares: Sequence[float]) -> str:
+    """How much of the models' differences a map shows; `shares` are those of its directions."""
+    return f"Two directions carry {sum(shares):.0%} of what tells the models apart beyond their general level."
+
+
+def conclusion(
+    history: pd.DataFrame, curve: pd.DataFrame, shorter: pd.DataFrame, margin: float, n_models: int
+) -> str:
+    """What training shows.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Of the fitted factorization.
+    curve : DataFrame
+        Validation and training log-loss by ``dim``, with ``part``.
+    shorter : DataFrame
+        From `comparisons.shorter_vectors`.
+    margin : float
+        Log-loss, nats per cell.
+    n_models : int
+    """
+    by_dim = curve[curve["part"] == "validation"].set_index("dim")["value"]
+    return f"""
+## What training shows
+
+{lowest(history)} Of the lengths tried, {by_dim.idxmin()} numbers per model have the lowest loss on validation
+questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this training.
+With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each model.
+"""
+
+
+def speed(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What `make bench` measured.
+
+    Parameters
+    ----------
+    tables : mapping
+        "machine", "reached", "exponents", "warm_starts", "encoders", "cost": the tables timing_* of figures/bench.
+    """
+    machine = tables["machine"].set_index("what")["value"]
+    counted, plain, batched, mmlu, labels, _ = tables["cost"]["flop"]
+    by_cells, by_question = (tables["cost"].iloc[row] for row in (1, 2))
+    powers = tables["exponents"].set_index("measure")
+    grows, fills = (", ".join(f"{of.axis} {of.exponent:.2f} ({of.last:.2f})" for of in powers.loc[measure].itertuples())
+                    for measure in ("seconds", "megabytes"))
+    near = tables["reached"].dropna().sort_values("seconds")
+    arrived = "; ".join(f"{row.solver} in {row.seconds:.1f} s" for row in near.itertuples())
+    warm = tables["warm_starts"].pivot_table(index=["curve", "size"], columns="start")
+    anew, onward = warm["seconds"].columns
+    change = warm["val"][onward] - warm["val"][anew]
+    saved = "; ".join(
+        f"for the {curve} {part[onward].sum():.0f} s instead of {part[anew].sum():.0f}, with a loss that changes by "
+        f"{thousandths(change[curve].min())} to {thousandths(change[curve].max())} thousandths"
+        for curve, part in warm["seconds"].groupby("curve"))
+    encoders = tables["encoders"].set_index("way")
+    fastest = encoders["prompts_per_second"].idxmax()
+    published = all_claims()["C5"].values["flop"]
+    return f"""
+### What the measurements show
+
+On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']} GB, torch {machine['torch']}):
+
+- Of {len(tables["reached"])} ways to train, each tried with one seed, these come within {near['margin'].max()} of the
+  lowest validation loss: {arrived}.
+- The time of an epoch grows as these powers of the sizes, in brackets between the two largest sizes: {grows}. Two
+  measurements of one size differ by {powers.loc["seconds", "again"].median() - 1:.0%}.
+- Memory beyond vectors and scores grows as these powers: {fills}.
+- To start each point of a curve from the one before takes, {saved}. The curves of this study train each point anew,
+  so that none depends on another.
+- The fastest way to encode is {fastest} ({encoders['prompts_per_second'][fastest]:.0f} prompts a second, float32
+  {encoders['prompts_per_second']['float32']:.0f}); its vectors have a cosine of at least
+  {encoders['lowest_cosine'][fastest]:.3f} with those of float32, which the study uses.
+- By its convention the paper's training takes {counted / 1e12:.1f} TFLOP (published: {published / 1e12:.2f}).
+  Counted by operation, training cell by cell takes {plain / 1e12:.1f} TFLOP (prompt vectors need no gradient) and by
+  question {batched / 1e12:.2f}, {plain / batched:.0f} times less. In time that is {by_cells['seconds'] / 60:.0f}
+  minutes and {by_question['seconds']:.0f} seconds, {by_cells['seconds'] / by_question['seconds']:.0f} times less; in
+  memory {by_cells['megabytes']:.0f} and {by_question['megabytes']:.0f} MB.
+- Benchmarking on MMLU costs {mmlu / counted:,.0f} times the paper's figure and {mmlu / batched:,.0f} times training by
+  question. This leaves out the labels. Training asks more questions than MMLU has, so that collecting its labels costs
+  {labels / mmlu:.1f} times as much as that benchmark: vectors save where the labels exist already or serve many
+  benchmarks.
+"""

@@ -1,0 +1,261 @@
+"""What the notebooks say: no more than the tests behind it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table
+
+from embedllm.catalog import ADDITIVE, OURS
+from embedllm.conclusions import (
+    _words,
+    data_preparation,
+    encoders,
+    forecasting,
+    probing,
+    routing,
+    sensitivity,
+    training,
+)
+from embedllm.files import ROOT
+from embedllm.outcomes import replace_unchecked
+
+
+def compared(difference: float, p: float, method: str = "kNN", reference: str = "factorization", **more) -> dict:
+    return {"method": method, "reference": reference, "difference": difference, "low": difference - 0.01,
+            "high": difference + 0.01, "se": 0.005, "p_holm": p, "mde": 0.02, **more}
+
+
+@pytest.mark.parametrize(("difference", "p", "expected"), [
+    (0.0051, 0.0002, "kNN has a higher score than factorization: +5.1 (95 % interval -4.9 to +15.1), p < .001 after"),
+    (-0.0051, 0.04, "kNN has a lower score than factorization: -5.1 (95 % interval -15.1 to +4.9), p = .040 after"),
+    (-0.0051, 0.4, "No difference in score is shown between kNN and factorization: -5.1 (95 % interval -15.1 to +4.9), "
+                   "p = .400 after Holm; differences from 20.0 on would have been found."),
+])
+def test_a_comparison_in_words_says_what_the_test_says(difference, p, expected):
+    assert _words.compared(pd.DataFrame([compared(difference, p)]), "kNN", "score").startswith(expected)
+
+
+def test_methods_that_are_the_same_are_called_so():
+    same = pd.DataFrame([compared(0.0, 1.0, se=0.0)])
+    assert _words.compared(same, "kNN", "score").startswith("kNN and factorization have the same score")
+
+
+def test_many_comparisons_fit_one_sentence():
+    tests = pd.DataFrame([compared(-0.1, 0.01, "a"), compared(0.1, 0.01, "b"), compared(0.1, 0.2, "c"),
+                          compared(-0.1, 0.04, "d, text only")])
+    assert _words.sorted_by_test(tests, "log-loss") == (
+        "Log-loss compared with factorization, after Holm: lower with a and d, text only; higher with b; no difference "
+        "shown for c (from 20.0 thousandths on it would have been found).")
+    assert "no difference" not in _words.sorted_by_test(tests[:2], "log-loss")
+
+
+@pytest.mark.parametrize(("differences", "p", "expected"), [
+    ([-0.1, -0.1], [0.01, 0.01], "the factorization is ahead at 2 of 2 sizes, kNN at 0"),
+    ([-0.1, -0.1], [0.01, 0.9], "the factorization is ahead at 1 of 2 sizes, kNN at 0; at 1 no difference is shown"),
+    ([-0.1, 0.1], [0.01, 0.01], "the factorization is ahead at 1 of 2 sizes, kNN at 1"),
+    ([0.1, -0.1], [0.9, 0.9], "no difference is shown at any of 2 sizes (differences from 20.0 to 30.0 thousandths"),
+])
+def test_who_is_ahead_at_how_many_sizes_follows_signs_and_tests(differences, p, expected):
+    by_size = pd.DataFrame({"difference": differences, "p_holm": p, "mde": [0.02, 0.03]})  # kNN minus factorization
+    said = forecasting._against_neighbors(by_size)
+    assert said.startswith(expected)
+    assert "reproduced" not in said, "verdicts have one place"
+
+
+def test_no_worse_than_the_best_needs_every_forecaster_and_says_what_the_margin_means():
+    against = pd.DataFrame({"forecaster": ["kNN", "boosted trees", "factorization", "benchmark mean"],
+                            "difference": [-0.01, 0.0, -0.006, -0.01], "low90": -0.02, "high90": 0.003,
+                            "p_worse": [0.001, 0.2, 0.001, 0.001]})
+    said = forecasting._best(against, 0.002)
+    assert "is not shown to be within the margin of boosted trees (" in said
+    assert "2.0 thousandths of a nat, 50% of what the factorization earns over the benchmark means" in said
+    assert "The hardest case is boosted trees: 0.0 (90 % interval -20.0 to +3.0)." in said
+    assert "is no worse than any other forecaster" in forecasting._best(against[:1], 0.002)
+    worse = against.assign(difference=[0, 0, -0.01, -0.006])
+    assert "earns nothing over the benchmark means" in forecasting._best(worse, 0.002)
+
+
+@pytest.mark.parametrize(("ours", "expected"), [
+    (0.02, "20.0 thousandths of a nat above the best that a reader of the text could do, and 5.0 above"),
+    (0.012, "12.0 thousandths of a nat above the best that a reader of the text could do, and 3.0 below")])
+def test_the_loss_beyond_the_best_reader_stands_beside_that_without_specialization(ours, expected):
+    excess = pd.DataFrame({"forecaster": [OURS.name, ADDITIVE], "quantity": "estimation", "value": [ours, 0.015]})
+    assert expected in forecasting.lost(excess)
+
+
+def test_the_best_forecaster_is_none_of_the_bounds():
+    rows = [(name, metric, value) for name, accuracy, loss in (
+        ("kNN", 0.7, 0.6), ("factorization", 0.6, 0.5), ("text ceiling", 0.9, 0.1))
+        for metric, value in (("accuracy", accuracy), ("log_loss", loss), ("ece", 1 - accuracy))]
+    scores = pd.DataFrame(rows, columns=["forecaster", "metric", "value"])
+    assert forecasting.best(scores) == (
+        "Of 2 forecasters the kNN has the highest accuracy, 0.700, the factorization the lowest log-loss, 0.500.")
+    assert "kNN has the highest accuracy, 0.700, and the lowest log-loss" in forecasting.best(scores[:4])
+    assert forecasting.calibrated(scores).endswith("of a forecaster is 0.400 (factorization).")
+
+
+def test_captions_of_notebook_03_count_what_their_tables_hold():
+    steps = pd.DataFrame({"method": ["+ own deviations", "+ calibration"], "difference": [-0.01, -0.2],
+                          "p_holm": [0.01, 1]})
+    assert forecasting.parts(steps).startswith(
+        "1 of 2 parts are shown to earn something, most of all calibration: 200.0")
+    worlds = pd.DataFrame({"forecaster": ["kNN", "factorization"] * 2, "pool": ["observed"] * 2 + ["drawn"] * 2,
+                           "p": [0.01, 0.2, np.nan, np.nan]})
+    assert "explain gain: kNN (the least p = .010" in forecasting.beyond_ability(worlds)
+    assert "none that is shown" in forecasting.beyond_ability(worlds.assign(p=0.2))
+    rows = pd.DataFrame({"forecaster": OURS.name, "value": [-0.1, 0.1], "low": [-0.2, 0.05], "high": [-0.05, 0.2]})
+    assert "on 1 of 2 models; 1 intervals lie below zero, 1 above" in forecasting.everywhere(rows, "model")
+    curve = pd.DataFrame({"forecaster": "factorization", "metric": "accuracy", "n_train": [100, 2000],
+                          "value": [0.6, 0.65]})
+    assert "From 100 to 2,000 training questions" in forecasting.growth(curve)
+
+
+def test_training_names_the_lowest_epoch_and_length():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "val": [0.7, 0.6, 0.65]})
+    curve = pd.DataFrame({"part": ["validation"] * 3, "dim": [2, 8, 32], "value": [0.63, 0.60, 0.61]})
+    shorter = pd.DataFrame({"dim": [8, 2], "as_good": [True, False]})
+    said = training.conclusion(history, curve, shorter, 0.002, 12)
+    assert "lowest, 0.6000, after epoch 2 of 3" in said
+    assert "8 numbers per model have the lowest loss" in said
+    assert "Down to 8 numbers per model the loss is shown to be less than 2.0 thousandths of a nat above" in said
+    assert "No shorter vector is shown" in training.conclusion(history, curve, shorter[1:], 0.002, 12)
+    assert training.directions((0.2, 0.3)).startswith("Two directions carry 50%")
+
+
+def test_speed_says_what_the_committed_tables_hold():
+    names = ("machine", "reached", "exponents", "warm_starts", "encoders", "cost")
+    tables = {name: pd.read_csv(ROOT / "figures" / "bench" / f"timing_{name}.csv") for name in names}
+    said = training.speed(tables)
+    for row in tables["reached"].dropna().itertuples():
+        assert f"{row.solver} in {row.seconds:.1f} s" in said
+    assert f"Of {len(tables['reached'])} ways to train" in said
+    assert "(published: 107.71)" in said
+    assert "nan" not in said
+
+
+def luck(p: float, null: float) -> pd.DataFrame:
+    return pd.DataFrame({"pool": ["observed", "drawn"], "value": [0.9, null], "low": [0.9, null - 0.01],
+                         "high": [0.9, null + 0.01], "p": [p, np.nan]})
+
+
+@pytest.mark.parametrize(("p", "null", "expected"), [
+    (0.01, 0.8, "p = .010: luck alone does not explain the oracle"), (0.4, 0.8, "luck alone explains the oracle"),
+    (0.01, 0.995, "so high that the comparison says nothing"),
+])
+def test_routing_compares_the_oracle_with_luck(p, null, expected):
+    assert expected in routing.luck(luck(p, null))
+
+
+@pytest.mark.parametrize(("difference", "expected"), [(0.1, "gains 100.0"), (-0.1, "loses 100.0")])
+def test_routing_says_whether_it_beats_asking_the_best_model(difference, expected):
+    reached = {name: np.array([0.5, 1.0]) for name in ("best single model", "random model")}
+    choices = {"factorization": np.array([0, 1]), "kNN": np.array([1, 1])}
+    single = pd.DataFrame([compared(difference, 0.01, name, "best single model") for name in
+                           ("factorization", "kNN", "best per benchmark")])
+    own = pd.DataFrame([compared(-0.1, 0.9, name) for name in ("kNN", "random model")])
+    tests = {"best single model": single, "factorization": own}
+    said = routing.conclusion("<llm>", reached, choices, tests, luck(0.4, 0.8))
+    assert f"Routing by the factorization {expected} thousandths against always asking it" in said
+    assert "is &lt;llm&gt;. Always asking it scores\n0.750" in said
+    assert "over 2 models, kNN over 1" in said
+    assert said.count("score than best single model") == 3
+    assert said.count("No difference in score is shown") == 2
+
+
+def test_captions_of_notebook_04_count_what_their_tables_hold():
+    single = pd.DataFrame([compared(0.1, 0.01), compared(0.2, 0.2, "factorization"), compared(0.9, 0.01, "oracle")])
+    assert routing.gain(single, ["kNN"]).startswith("kNN gains most over the best single model, in thousandths: +100.0")
+    assert routing.gain(single, ["kNN", "factorization"]).endswith("which is not shown to be more than chance.")
+    assert routing.gain(single.assign(difference=-0.1), ["kNN"]).startswith("No router gains")
+    rows = pd.DataFrame({"gain_low": [0.1, -0.2, -0.1], "gain_high": [0.2, -0.1, 0.1]})
+    assert routing.gains_by_benchmark(rows).startswith("Of 3 gains 1 intervals lie above zero and 1 below")
+    shares = pd.DataFrame({"policy": "kNN", "model": ["a", "b", "c"], "share": [0.75, 0.25, 0]})
+    assert routing.spread(shares) == "kNN asks 2 of 3 models, most often a (75%)."
+
+
+def test_probing_says_whether_distances_outlast_the_initialization():
+    predictions = pd.DataFrame({"predictors": ["model vectors"], "benchmark": "law", "r2_cv": np.nan,
+                                "note": "not testable: few models"})
+    by_size = pd.DataFrame({"distance": ["raw"], "community": "7B"})
+    for raw, expected in ((0.2, "what they show is the initialization"), (0.9, "they carry more than")):
+        agreement = pd.DataFrame({"distance": ["without level", "raw"], "rank_correlation": [0.95, raw]})
+        said = probing.conclusion(predictions, by_size, agreement, np.nan)
+        assert expected in said
+        assert "Not testable on this table (not testable: few models)" in said
+        assert "Too few models" in said
+    assert "trustworthiness of 0.91" in probing.conclusion(predictions, by_size, agreement, 0.91)
+
+
+def test_captions_of_notebook_05_count_what_their_tables_hold():
+    predictions = pd.DataFrame({"predictors": ["model vectors", "accuracy elsewhere"] * 2,
+                                "r2_cv": [0.5, 0.2, 0.7, 0.4], "benchmark": ["law", "law", "art", "art"]})
+    assert probing.unseen(predictions) == (
+        "The median R2 over 2 benchmarks is 0.60 with model vectors and 0.30 with the mean accuracy elsewhere.")
+    sizes = pd.DataFrame({"distance": ["raw", "raw", "without level"], "community": ["7B", "70B", "7B"],
+                          "difference": [-0.1, -0.1, 0.1], "p_holm": [0.01, 0.2, 0.01]})
+    assert probing.closer(sizes).endswith("by distance: 7B (raw), no class (without level).")
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.01, "earns 20.0 thousandths of accuracy"), (0.2, "is not shown here")])
+def test_encoders_are_judged_against_vectors_that_know_nothing(p, expected):
+    tests = pd.DataFrame([compared(-0.02, p, "random", "minilm", equivalent=False),
+                          compared(0.001, 0.9, "mpnet", "minilm", equivalent=True)])
+    said = encoders.conclusion(tests, "minilm", 0.01)
+    assert expected in said
+    assert ("(the margin, 50% of what reading the prompt earns)" in said) == (p < 0.05)
+    assert "within 10.0 thousandths of minilm" in said and "\nmpnet. " in said
+    assert "not shown here" in encoders.conclusion(tests[1:], "minilm", 0.01)
+
+
+def test_the_best_encoder_stands_beside_none():
+    scores = pd.DataFrame({"encoder": ["no encoder", "minilm"], "forecaster": ["model mean", "kNN"],
+                           "metric": "accuracy", "value": [0.6, 0.65]})
+    assert encoders.best(scores) == ("The highest accuracy, 0.650, has the kNN with minilm; without any encoder it is "
+                                     "0.600.")
+
+
+def test_sensitivity_names_the_smallest_pools_the_largest_share_and_what_passes_both_bars():
+    gains = pd.DataFrame([{"forecaster": name, "n_models": size, "difference": 0.01 * size, "low": 0.0, "high": 0.2,
+                           "p_holm": 0.03} for name in ("kNN", "factorization") for size in (4, 8)])
+    completed = pd.DataFrame([{"forecaster": name, "share": share, "metric": "log_loss", "value": value}
+                              for share in (0.1, 0.5) for name, value in (("completion", 0.5 + share),
+                                                                          ("1PL with text", 0.6 + share))])
+    flaws = pd.DataFrame({"defect": ["large", "small", "unsure"], "measure": "accuracy",
+                          "difference": [-0.1, -0.001, -0.1], "seed_sd": 0.01, "p_holm": [0.01, 0.01, 0.2]})
+    said = sensitivity.conclusion(gains, completed, flaws, 4)
+    assert "smallest pools (4 models):\n  kNN +40.0 (" in said and "+80.0" not in said
+    assert "with 50% of them" in said and "1.000 where the text alone gives 1.100" in said
+    assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
+    nothing = sensitivity.conclusion(gains[:0], completed[:0], flaws[:0], 4)
+    assert "too small to draw from" in nothing and "nothing to complete" in nothing and "  none." in nothing
+    assert sensitivity.added(gains).endswith("in thousandths: kNN +40.0 and factorization +40.0.")
+    assert sensitivity.kept(completed) == "With 50% of the cells completion has the lowest log-loss, 1.000."
+
+
+def test_the_specialist_is_the_cell_farthest_from_model_and_benchmark():
+    rows, columns = pd.Index(["a", "b", "c"], name="model"), pd.Index(["law", "art", "sums"])
+    accuracy = pd.DataFrame(np.add.outer([0.2, 0.3, 0.4], [0.0, 0.1, 0.2]), rows, columns)
+    accuracy.loc["b", "sums"] += 0.2
+    assert "is b on sums, +0.09" in data_preparation.specialist(accuracy)
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+def test_data_preparation_counts_what_the_table_holds(repeated, rng):
+    scores = (rng.random((5, 60)) < np.linspace(0.2, 0.9, 5)[:, None]).astype(float)
+    table = make_table(scores, np.repeat(["law", "food"], 30), [f"question {n} of many" for n in range(60)])
+    table = replace_unchecked(table, questions=table.questions.assign(part=np.repeat(["train", "val", "test"], 20)))
+    panels = pd.DataFrame(
+        [("variance", name, "", 0.25) for name in ("model", "question within benchmark", "rest")]
+        + [("entropy", name, "", 0.5) for name in ("the overall mean", "the model")]
+        + [("models", "<odd>", "weak", 0.1), ("models", "plain", "", 0.5)], columns=["panel", "name", "group", "y"])
+    check = "test questions with a near-duplicate in training or validation"
+    findings = pd.DataFrame({"check": [check], "value": ["3"]})
+    effect = pd.DataFrame({"test_questions": ["all"] * repeated, "metric": "log_loss", "difference": 0.002, "p": 0.04})
+    said = data_preparation.conclusion(table, findings, panels, effect, "minilm", 384)
+    assert "5 models were scored on 60 questions of 2 benchmarks;\n100.00% of the cells" in said
+    assert "&lt;odd&gt; (weak)" in said and "plain" not in said
+    assert ("changes by -2.0 thousandths of a nat per cell (p = .040)" in said) == repeated
+    assert "20 questions are set aside" in said and "vectors of 384 numbers" in said
+    assert data_preparation.variance(panels).startswith("25% of the variance of a score lies in the single answer")
+    assert data_preparation.lengths(pd.Series([4, 4, 300])) == ("Half of the prompts have at least 4 words, 33.3% have "
+                                                                "more than 200.")

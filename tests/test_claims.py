@@ -1,0 +1,89 @@
+"""The claims as data: all of them, each with one owner, and no verdict without a rule that stood before."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from embedllm import claims
+from embedllm.study.parameters import NOTEBOOKS
+
+OWNERS = {  # of issue and plan: which notebook answers for which row
+    "02": "C5 C6 C12 Q12", "03": "C1 C2 C13 Q2 Q4 Q10", "04": "C4 C10 Q5", "05": "C7 C8 C9 C11 Q1 Q3 Q7 Q8",
+    "06": "C3 Q6", "07": "Q11", "09": "Q9",
+}
+
+
+def test_every_claim_and_question_has_one_owner():
+    found = claims.all_claims()
+    assert set(found) == {f"C{n}" for n in range(1, 14)} | {f"Q{n}" for n in range(1, 13)}
+    for number, ids in OWNERS.items():
+        assert {name for name, one in found.items() if one.notebook.startswith(number)} == set(ids.split())
+    assert {one.notebook for one in found.values()} - set(NOTEBOOKS) == {"09_new_models"}
+    assert all(one.says.endswith((".", "?")) and one.measure and one.source for one in found.values())
+
+
+def test_numbers_are_those_of_the_published_texts():
+    """What code reads and what readers see is typed twice; here they meet."""
+    values = {name: one.values for name, one in claims.all_claims().items()}
+    published = {name: one.published for name, one in claims.all_claims().items()}
+    assert published["C1"] == f"{values['C1']['accuracy']:.0%}".replace("%", " %")
+    assert published["C5"] == f"{values['C5']['flop'] / 1e12} TFLOP, peak memory under {values['C5']['gigabytes']} GB"
+    assert f"{values['C6']['ratio']:,}" in published["C6"]
+    assert f"{values['C4']['selections_per_second']}" in published["C4"]
+    assert f"{values['C12']['dim']} numbers" in published["C12"]
+
+
+@pytest.mark.parametrize(("dataset", "verdict"), [("simulated", "method check"), ("mmlu-pro", ""), ("embedllm", "")])
+def test_without_a_rule_a_row_is_under_review(dataset, verdict):
+    table = claims.verdicts("04_model_routing", dataset, "own name", {})
+    assert list(table) == ["id", "dataset", "measure", "published", "ours", "low", "high", "p", "verdict", "reason",
+                           "figure"]
+    assert set(table["id"]) == {"C4", "C10", "Q5"}
+    assert set(table["verdict"]) == {verdict} and set(table["reason"]) == {"under review"}
+    assert set(table["dataset"]) == {"own name"} and table[["ours", "low", "high", "p"]].isna().all(axis=None)
+
+
+@pytest.fixture
+def ruled(monkeypatch):
+    """C4 and Q5 have rules."""
+    known = claims.all_claims()
+    known |= {name: replace(known[name], rule="gain above zero: holds here") for name in ("C4", "Q5")}
+    monkeypatch.setattr(claims, "all_claims", lambda: known)
+
+
+def found(verdict: str, other: str = "answered") -> dict:
+    return {"C4": {"ours": 0.05, "low": 0.04, "high": 0.06, "p": 1e-4, "verdict": verdict, "reason": "gains",
+                   "figure": "04_routing"}, "Q5": {"verdict": other, "reason": "see 04_unseen"}}
+
+
+@pytest.mark.parametrize(("dataset", "verdict", "expected"), [
+    ("mmlu-pro", "holds here", "holds here"), ("embedllm", "reproduced", "reproduced"),
+    ("simulated", "holds here", "method check")])
+def test_a_verdict_by_a_rule_is_kept_and_the_planted_pool_gives_none(ruled, dataset, verdict, expected):
+    table = claims.verdicts("04_model_routing", dataset, dataset, found(verdict)).set_index("id")
+    assert table.loc["C4", ["ours", "verdict", "reason", "figure"]].tolist() == [0.05, expected, "gains", "04_routing"]
+    assert table.loc["C10", "reason"] == "under review"
+
+
+@pytest.mark.parametrize(("dataset", "given", "message"), [
+    ("mmlu-pro", found("reproduced"), "C4: 'reproduced' is no verdict on mmlu-pro; possible: holds here"),
+    ("embedllm", found("holds here"), "C4: 'holds here' is no verdict on embedllm; possible: reproduced"),
+    ("mmlu-pro", found("answered"), "C4: 'answered' is no verdict"),
+    ("mmlu-pro", {"C4": found("holds here")["C4"]}, "Q5: has a rule in claims.toml, but notebook 04_model_routing"),
+    ("mmlu-pro", found("holds here") | {"C10": {}}, "C10: claims.toml has no rule for it"),
+    ("simulated", found("holds here") | {"C1": {}}, "C1: claims.toml has no rule for it that notebook 04"),
+])
+def test_a_verdict_needs_a_rule_an_owner_and_data_that_can_give_it(ruled, dataset, given, message):
+    with pytest.raises(ValueError, match=message):
+        claims.verdicts("04_model_routing", dataset, dataset, given)
+
+
+def test_readers_see_claims_in_words():
+    said = claims.in_words("06_embedder_ablation")
+    assert "**C3** The choice of the prompt encoder hardly matters" in said and "72 to 74 %" in said
+    assert "**Q6**" in said and "C4" not in said
+    read = claims.as_read(claims.verdicts("06_embedder_ablation", "mmlu-pro", "mmlu-pro", {}))
+    assert list(read) == ["id", "claim", "published", "reason"], "blank columns tell nothing"
+    assert read["claim"].str.startswith(("The choice", "Would")).all()
+    assert isinstance(read, pd.DataFrame)
