@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from embedllm.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, WIDTH
+from embedllm.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, WIDTH, name_points
 
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
 
@@ -24,13 +24,19 @@ def plot_roofline(points: pd.DataFrame, flops: float, bandwidth: float) -> Figur
         Measured ceilings: GFLOP/s of matrix products, GB/s of copying.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
-    x = np.geomspace(points["intensity"].min() / 3, points["intensity"].max() * 3, 100)
-    axes.plot(x, np.minimum(flops, bandwidth * x), color=BLACK, lw=1.5, label="ceiling of this machine")
+    x = np.geomspace(points["intensity"].min() / 3, points["intensity"].max() * 12, 100)
+    axes.plot(x, np.minimum(flops, bandwidth * x), color=BLACK, lw=1.5)
+    axes.annotate("ceiling of this machine", (x[-1], flops), (0, 4), textcoords="offset points", ha="right", fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte moved at least", ylabel="GFLOP/s")
+    axes.set_ylim(points["gflops"].min() / 1.6, 1.6 * flops)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     for color, point in zip(PALETTE, points.itertuples(), strict=False):
-        share = point.gflops / min(flops, bandwidth * point.intensity)
-        axes.plot(point.intensity, point.gflops, "o", ms=7, color=color, label=f"{point.what} ({share:.0%})")
-    axes.set(xscale="log", yscale="log", xlabel="operations a byte moved at least", ylabel="GFLOP/s")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="share of the ceiling in brackets")
+        axes.plot(point.intensity, point.gflops, "o", ms=7, color=color)
+    shares = points["gflops"] / np.minimum(flops, bandwidth * points["intensity"])
+    names = [f"{what} ({share:.0%} of the ceiling)" for what, share in zip(points["what"], shares, strict=True)]
+    name_points(axes, points["intensity"], points["gflops"], names)
     return figure
 
 
@@ -54,8 +60,8 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
             axes.plot(part["size"], part[measure], "o", color=PALETTE[row])
             fit = exponents[(exponents["axis"] == name) & (exponents["measure"] == measure)].iloc[0]
             axes.plot(sizes, fit["factor"] * sizes ** fit["exponent"], color=BLACK, lw=1)
-            axes.set(xscale="log", yscale="log",
-                     title=f"power {fit['exponent']:.2f} ({fit['last']:.2f})")
+            axes.set(xscale="log", yscale="log")
+            axes.set_title(f"grows as size^{fit['last']:.1f} at the large end", fontsize=8)
             ticks = sizes[[0, len(sizes) // 2, -1]]
             axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
@@ -81,5 +87,6 @@ def plot_solvers(table: pd.DataFrame, margin: float) -> Figure:
     axes.set(xscale="log", ylim=(low - 0.003, low + 0.05), xlabel="seconds",
              ylabel="validation log-loss, nats per cell")
     axes.axhline(low + margin, ls="--", lw=1, color=BLACK, label=f"lowest + {margin}")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
