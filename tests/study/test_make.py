@@ -1,6 +1,7 @@
 """What make reruns and what it leaves alone, on a copy of the repository at smoke size."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -51,8 +52,7 @@ def ran(copy: Path, *arguments: str) -> list[str]:
     """The notebooks that make executed."""
     done = subprocess.run(**command(copy, *arguments))
     assert done.returncode == 0, done.stdout
-    starts = [line.split("  ")[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    return sorted(name for name in starts if name in NOTEBOOKS)
+    return sorted(re.findall(r"^(\w+)  \d+ s$", done.stdout, re.M))
 
 
 def remembered(copy: Path) -> set[str]:
