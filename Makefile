@@ -1,5 +1,5 @@
 # Two commands: `make reproduce` (every figure) and `make test`. `make help` lists the rest.
-DATASET ?= simulated
+DATASET ?= mmlu-pro
 DATA_DIR ?=
 NAME ?=
 ENCODER ?= minilm
@@ -54,7 +54,7 @@ $(NOTEBOOKS): $(SETUP)
 	@$(MAKE) --no-print-directory $(RUN)/$@.done
 
 smoke: $(SETUP)  ## all notebooks on a small pool, to see that everything works
-	@$(MAKE) --no-print-directory reproduce PRESET=smoke ENCODER=hashing
+	@$(MAKE) --no-print-directory reproduce PRESET=smoke ENCODER=hashing DATASET=simulated
 
 notebooks: $(RUN)/summary.done
 
@@ -109,7 +109,7 @@ cells: $(SETUP)  ## write the notebooks' parameter cells anew, after a change of
 	@$(EXECUTE) cells
 
 publish:  ## make the default run's notebooks the committed ones, write the README's tables
-	@$(MAKE) --no-print-directory reproduce DATASET=simulated DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default
+	@$(MAKE) --no-print-directory reproduce DATASET=mmlu-pro DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default
 	@$(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)

@@ -125,7 +125,7 @@ def test_a_dummy_policy_is_taken_by_all(dummies):
 
 
 def test_the_published_settings_and_the_names_of_settings_are_those_of_preset_and_parameters():
-    preset = paths.read_preset("published")
+    preset = paths.read_preset("published", "mmlu-pro")
     assert {"PRESET": "published"} | {name.upper(): value for name, value in catalog.PUBLISHED.items()} == preset
     assert set(catalog.TRAINING) == set(Fitting().fitting)
 

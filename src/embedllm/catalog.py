@@ -128,14 +128,23 @@ class Source(Entry):
 
     Attributes
     ----------
-    origin : {"made", "public", "folder"}
-        Drawn here; downloaded where no folder is given; always read from a folder.
+    origin : {"made", "embedded", "public", "folder"}
+        Drawn here; carried by the package, or else downloaded, where no folder is given; always read from a folder.
     own : bool
         The reader's, so that only the reader can name it.
+    left_out : tuple of str
+        Entries that are no models, left out unless the parameter EXCLUDE says otherwise.
+    headline : {"accuracy", "log_loss"}
+        The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
+    published : bool
+        Its figures are part of the repository.
     """
 
     origin: str = "folder"
     own: bool = False
+    left_out: tuple[str, ...] = ()
+    headline: str = "accuracy"
+    published: bool = False
 
     def code(self) -> ModuleType:
         """The module, imported now."""
@@ -306,10 +315,12 @@ ENCODERS = {entry.name: entry for entry in (
 )}
 
 SOURCES = {entry.name: entry for entry in (
-    Source("simulated", "embedllm.sources.simulated", origin="made"),
+    Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True),
+    Source("alpaca-eval", "embedllm.sources.alpaca_eval", headline="log_loss", published=True,
+           # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
+           left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
+    Source("simulated", "embedllm.sources.simulated", origin="made", published=True),
     Source("embedllm", "embedllm.sources.embedllm", origin="public"),
-    Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="public"),
-    Source("alpaca-eval", "embedllm.sources.alpaca_eval"),
     Source("directory", "embedllm.sources.directory", own=True),
     Source("lm-eval", "embedllm.sources.lm_eval", own=True),
 )}

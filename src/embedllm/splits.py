@@ -48,6 +48,23 @@ def split(table: OutcomeMatrix, seed: int = 0) -> pd.Series:
     return group.map(part_of_group).rename("part")
 
 
+def stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:
+    """Sorted positions of a share of the questions of each benchmark, at least one of each."""
+    if share == 1:
+        return np.arange(len(benchmarks))
+    rng = np.random.default_rng(seed)
+    positions = pd.Series(np.arange(len(benchmarks)))
+    drawn = [rng.choice(rows, max(1, round(share * len(rows))), replace=False)
+             for _, rows in positions.groupby(benchmarks.to_numpy(), observed=True)]
+    return np.sort(np.concatenate(drawn))
+
+
+def sample(table: OutcomeMatrix, n_questions: int, seed: int) -> OutcomeMatrix:
+    """About so many of a table's questions, drawn evenly from its benchmarks; 0 for all."""
+    share = n_questions / table.shape[1]
+    return table if not 0 < share < 1 else table.at(stratified_share(table.questions["benchmark"], share, seed))
+
+
 def cut(table: OutcomeMatrix, vectors: np.ndarray, part: Sequence[str] | None = None) -> Parts:
     """A table and the vectors of its prompts, cut into the parts of a split.
 

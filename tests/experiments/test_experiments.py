@@ -9,7 +9,7 @@ from embedllm import catalog
 from embedllm.evaluation.inference import compare, holm
 from embedllm.evaluation.metrics import per_question
 from embedllm.experiments import ablation, comparisons
-from embedllm.splits import Design
+from embedllm.splits import Design, stratified_share
 
 LOSS = 0.6
 
@@ -54,9 +54,9 @@ def test_averages_are_over_seeds_and_questions():
 
 def test_a_smaller_training_set_keeps_every_benchmark():
     benchmarks = pd.Series(np.repeat(["a", "b", "c"], [100, 50, 3]))
-    rows = comparisons._stratified_share(benchmarks, 0.1, seed=0)
+    rows = stratified_share(benchmarks, 0.1, seed=0)
     assert benchmarks.iloc[rows].value_counts().to_dict() == {"a": 10, "b": 5, "c": 1}
-    assert not np.array_equal(rows, comparisons._stratified_share(benchmarks, 0.1, seed=1))
+    assert not np.array_equal(rows, stratified_share(benchmarks, 0.1, seed=1))
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -1,10 +1,9 @@
-"""MMLU-Pro as published and as prepared: known lists, files that are broken or hostile, and their download."""
+"""MMLU-Pro as published, as prepared and as the package carries it: known lists, broken and hostile files."""
 
-import http.server
 import io
 import json
+import shutil
 import struct
-import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -356,87 +355,49 @@ def test_any_value_in_any_field(tmp_path, entries):
     survives(tmp_path, zipped(entries))
 
 
-# download
+# what the package carries
 
 
-@pytest.fixture
-def server(monkeypatch):
-    """A server on this machine that stands for the public repository: {file name: answer}."""
-    answers: dict[str, bytes] = {}
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            name = self.path.rpartition("/")[2]
-            asked.append(name)
-            self.send_response(200 if name in answers else 404)
-            self.send_header("Content-Length", str(len(answers.get(name, b"")) + (name in answers.get("short", ()))))
-            self.end_headers()
-            self.wfile.write(answers.get(name, b""))
-
-        def log_message(self, *_):
-            pass
-
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listener.serve_forever, args=[0.01], daemon=True).start()
-    monkeypatch.setattr(mmlu_pro, "ADDRESS", f"http://127.0.0.1:{listener.server_port}/x")
-    monkeypatch.setattr(mmlu_pro, "SHA256", {})
-    for model in mmlu_pro.facts()["model"]:
-        answers[f"model_outputs_{model}_5shots.zip"] = zipped([record(1)])
-    yield answers, asked
-    listener.shutdown()
-    listener.server_close()
+def test_the_package_carries_the_published_table():
+    table = mmlu_pro.load()
+    assert table.shape == (29, 12_032)
+    assert int(table.observed.sum()) == 347_215
+    assert set(table.models.index) == set(mmlu_pro.facts()["model"])
+    assert table.questions["benchmark"].nunique() == 14
+    assert {"LICENSE-questions.txt", "LICENSE-outcomes.txt", "README.md"} <= {
+        path.name for path in mmlu_pro.EMBEDDED.iterdir()}
+    assert all(path.stat().st_size < 2_500_000 for path in mmlu_pro.EMBEDDED.iterdir())
+    for name in ("questions.parquet", "outcomes.parquet"):
+        assert b"Answer" not in (mmlu_pro.EMBEDDED / name).read_bytes(), "prompts are never plain text"
 
 
-ONE = "model_outputs_Yi-6B_5shots.zip"
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real results beside the repository")
+def test_it_is_the_prepared_one_and_agrees_with_the_published_files(tmp_path):
+    """Cell for cell; of the raw files three are at hand."""
+    carried = mmlu_pro.load()
+    assert mmlu_pro.load(DATA).fingerprint == carried.fingerprint
+    mmlu_pro.embed(DATA, tmp_path)
+    assert mmlu_pro.load(tmp_path).fingerprint == carried.fingerprint
+    raw = mmlu_pro.load(DATA / "raw")
+    rows = carried.models.index.get_indexer(raw.models.index)
+    columns = carried.questions.index.get_indexer(raw.questions.index)
+    assert len(rows) == 3 and (rows >= 0).all() and (columns >= 0).all()
+    np.testing.assert_array_equal(carried.scores[np.ix_(rows, columns)], raw.scores)
+    assert raw.repairs["entries that are no records, left out"] == 43
+    same = carried.questions.iloc[columns]["prompt"].to_numpy() == raw.questions["prompt"].to_numpy()
+    assert same.mean() > 0.999, "the first file is followed where texts differ, and there the first is another one"
 
 
-def test_download_fetches_what_is_missing(server, tmp_path):
-    _, asked = server
-    put(tmp_path / "data" / "raw", **{"gemma-7b": [record(2)]})
-    put(tmp_path / "data", **{"Yi-34B": [record(3)]})
-    folder = mmlu_pro.download(tmp_path / "data")
-    assert folder == tmp_path / "data"
-    assert len(asked) == len(set(asked)) == 27
-    table = mmlu_pro.load(folder)
-    assert table.shape == (29, 3)
-    assert len([name for name in table.provenance if name.endswith(".zip")]) == 29
-    mmlu_pro.download(folder)
-    assert len(asked) == 27
-
-
-def test_download_leaves_prepared_tables_alone(server, tmp_path):
-    (tmp_path / "outcomes.parquet").write_bytes(b"")
-    assert mmlu_pro.download(tmp_path) == tmp_path
-    assert server[1] == []
-
-
-@pytest.mark.parametrize("fault", ["absent", "page", "short", "hash"])
-def test_what_arrives_is_whole_or_not_there(server, tmp_path, monkeypatch, fault):
-    answers, _ = server
-    if fault == "absent":
-        del answers[ONE]
-    elif fault == "page":
-        answers[ONE] = b"<html>please sign in</html>"
-    elif fault == "short":
-        answers["short"] = [ONE]
+@pytest.mark.parametrize(("fault", "message"), [
+    ("changed", "outcomes.parquet of MMLU-Pro, which the package carries, was changed"),
+    ("missing", "outcomes.parquet of MMLU-Pro, which the package carries, is missing")])
+def test_a_changed_or_missing_embedded_file_is_refused(tmp_path, monkeypatch, fault, message):
+    shutil.copytree(mmlu_pro.EMBEDDED, tmp_path / "data")
+    monkeypatch.setattr(mmlu_pro, "EMBEDDED", tmp_path / "data")
+    file = tmp_path / "data" / "outcomes.parquet"
+    if fault == "changed":
+        file.write_bytes(file.read_bytes()[:-1] + b"0")
     else:
-        monkeypatch.setattr(mmlu_pro, "SHA256", {"Yi-6B": "0" * 64})
-    with pytest.raises(OutcomeError) as caught:
-        mmlu_pro.download(tmp_path)
-    message = str(caught.value)
-    assert f"/{ONE} could not be fetched (" in message
-    reasons = {"absent": "server answered 404", "page": "no zip file", "short": "Error", "hash": "SHA256"}
-    assert reasons[fault] in message
-    assert "\n" not in message
-    assert "DATA_DIR" in message
-    there = {file.name for file in tmp_path.iterdir()}
-    assert ONE not in there
-    assert all(name.endswith("_5shots.zip") for name in there), "no rest of an unfinished file"
-    assert len(there) > 5, "what had arrived stays"
-
-
-def test_download_without_a_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(mmlu_pro, "ADDRESS", "http://127.0.0.1:9/x")
-    with pytest.raises(OutcomeError, match=r"could not be fetched \(ConnectionError\); .* DATA_DIR to a folder with"):
-        mmlu_pro.download(tmp_path / "new")
+        file.unlink()
+    with pytest.raises(OutcomeError, match=message):
+        mmlu_pro.load()

@@ -19,7 +19,7 @@ from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS
 from embedllm.study.runs import ROOT
 
-SMOKE = ["PRESET=smoke", "ENCODER=hashing"]
+SMOKE = ["PRESET=smoke", "ENCODER=hashing", "DATASET=simulated"]
 TARGET = ["reproduce", *SMOKE]
 TWO = ["02_training", *SMOKE, "SEED=7"]  # and 01, which it reads
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from embedllm.study.execute import clean
@@ -16,7 +17,7 @@ from embedllm.study.paths import PRESETS, read_preset
 from embedllm.study.runs import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SMOKE = ["--preset", "smoke", "--encoder", "hashing"]
+SMOKE = ["--preset", "smoke", "--encoder", "hashing", "--dataset", "simulated"]
 
 
 def execute(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -88,9 +89,9 @@ def test_cells_are_short_and_hold_no_logic(path):
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_name_themselves_and_nothing_shared(path):
-    preset = read_preset(path.stem)
+    preset = read_preset(path.stem, yaml.safe_load(path.read_text()).get("DATASET", "mmlu-pro"))
     assert preset["PRESET"] == path.stem
-    assert set(preset) & set(Parameters.model_fields) == {"PRESET"}
+    assert set(preset) & set(Parameters.model_fields) <= {"PRESET", "DATASET"}
     known = {name for parameters in NOTEBOOKS.values() for name in parameters.model_fields}
     assert set(preset) <= known
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from embedllm.figures import plots, style
 from embedllm.forecasters.factorization import Factorization
+from embedllm.outcomes import replace_unchecked
 from embedllm.study import execute, paths, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
@@ -28,7 +29,7 @@ from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
     ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
-    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of simulated, embedllm, mmlu-pro, alpaca-eval, directory, lm-eval"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of mmlu-pro, alpaca-eval, simulated, embedllm, directory, lm-eval"),
 ])
 def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
     with pytest.raises(ParameterError, match=message):
@@ -52,25 +53,55 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
 
     def load(path, *, duplicates="first", metric=""):
         calls.append(("load", path, duplicates, metric))
+        return make_table(np.ones((2, 3)))
 
     def download(folder, *, revision="main"):
         calls.append(("download", folder, revision))
 
-    source = ModuleType("embedllm.sources.mmlu_pro")
+    source = ModuleType("source")
     source.load, source.download = load, download
-    monkeypatch.setitem(sys.modules, "embedllm.sources.mmlu_pro", source)
-    values = {"DATASET": "mmlu-pro", "DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
-    runs.load_outcomes(read(runs.TABLE, values))
-    home = runs.ROOT / "data" / "mmlu-pro"
-    assert calls == [("download", home, "abc"), ("load", home, "mean", "acc")]
-    calls.clear()
-    runs.load_outcomes(read(runs.TABLE, {**values, "DATA_DIR": str(tmp_path)}))
-    assert calls == [("load", tmp_path, "mean", "acc")]
+    for name in ("mmlu_pro", "embedllm"):
+        monkeypatch.setitem(sys.modules, f"embedllm.sources.{name}", source)
+    values = {"DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
+    home = runs.ROOT / "data" / "embedllm"
+    for dataset, folder, expected in (
+        ("embedllm", "", [("download", home, "abc"), ("load", home, "mean", "acc")]),
+        ("embedllm", str(tmp_path), [("load", tmp_path, "mean", "acc")]),
+        ("mmlu-pro", "", [("load", None, "mean", "acc")]),
+        ("mmlu-pro", str(tmp_path), [("load", tmp_path, "mean", "acc")]),
+    ):
+        calls.clear()
+        runs.load_outcomes(read(runs.TABLE, values | {"DATASET": dataset, "DATA_DIR": folder}))
+        assert calls == expected
+
+
+@pytest.mark.parametrize(("exclude", "expected"), [
+    (None, ["a", "b"]), ("null", ["a", "b"]), ([], ["NullModel", "a", "b"]), (["a"], ["NullModel", "b"])])
+def test_what_is_no_model_is_left_out_unless_a_reader_says_otherwise(tmp_path, monkeypatch, exclude, expected):
+    """AlpacaEval's default names three entries; that a folder lacks one is no error."""
+    table = make_table(np.array([[1, 1, 0, 1], [0, 1, 0, 1], [1, 0, 0, 1]]))
+    table = replace_unchecked(table, models=table.models.set_axis(["NullModel", "a", "b"]).rename_axis("model"))
+    source = ModuleType("source")
+    source.load = lambda path, *, duplicates: table
+    monkeypatch.setitem(sys.modules, "embedllm.sources.alpaca_eval", source)
+    values = {"DATASET": "alpaca-eval", "DATA_DIR": str(tmp_path), "EXCLUDE": exclude}
+    found = runs.load_outcomes(read(runs.TABLE, values))
+    assert list(found.models.index) == expected
+
+
+def test_a_sample_keeps_every_benchmark():
+    whole = runs.load_outcomes(read(runs.TABLE, {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 600}))
+    values = {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 600, "SAMPLE": 100}
+    some = runs.load_outcomes(read(runs.TABLE, values))
+    assert 90 <= some.shape[1] <= 110
+    assert set(some.questions["benchmark"]) == set(whole.questions["benchmark"])
+    drawn = whole.questions.index.isin(some.questions.index)
+    np.testing.assert_array_equal(some.scores, whole.at(drawn).scores)
 
 
 def test_simulated_flaws_are_parameters():
-    values = {"N_MODELS": 16, "N_QUESTIONS": 200, "GRADED": "true", "MISSING": 0.2, "REPEATED": 0.1}
-    values["DUPLICATES"] = "max"
+    values = {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 200, "GRADED": "true", "MISSING": 0.2}
+    values |= {"REPEATED": 0.1, "DUPLICATES": "max"}
     table = runs.load_outcomes(read(runs.TABLE, values))
     assert not table.binary and not table.observed.all() and len(table.repeats)
     assert table.provenance["rule for repeated rows"] == "max"
@@ -86,7 +117,7 @@ def test_a_broken_preset_is_told(tmp_path, monkeypatch, text, message):
     monkeypatch.setattr(paths, "PRESETS", tmp_path)
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ParameterError, match=message):
-        paths.read_preset("mine")
+        paths.read_preset("mine", "simulated")
 
 
 @pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b"])
@@ -140,13 +171,27 @@ def test_runs_do_not_overwrite_each_other(run):
 
 
 def test_only_the_default_run_writes_the_kept_figures(run, tmp_path):
-    assert run().figures == tmp_path / "figures" / "simulated"
+    assert run().figures == tmp_path / "figures" / "mmlu-pro"
     assert run(SEED=1).figures == run(SEED=1).folder / "figures"
     assert run(DIM=8).figures == run(DIM=8).folder / "figures"
 
 
+def test_a_preset_typed_into_a_notebook_takes_effect(run):
+    """Its values come along, unless some of them stand in the cell already: then the cell is followed."""
+    typed = run(PRESET="smoke", DATASET="simulated")
+    assert typed.parameters.DIM == 16 and typed.folder.name == "smoke-minilm-s0"
+    followed = run(**paths.read_preset("smoke", "simulated") | {"DIM": 232, "DATASET": "simulated"})
+    assert followed.parameters.DIM == 232 and followed.folder.name.startswith("smoke-minilm-s0-")
+
+
+def test_a_preset_of_another_dataset_is_refused(run):
+    with pytest.raises(ParameterError, match="is for DATASET simulated, not mmlu-pro: make reproduce PRESET"):
+        run("01_data_preparation", PRESET="paper-size", DATASET="mmlu-pro")
+    assert run("01_data_preparation", PRESET="paper-size", DATASET="simulated").parameters.N_QUESTIONS == 36_000
+
+
 def test_a_preset_is_no_override(run):
-    preset = paths.read_preset("smoke")  # values for other notebooks included, as papermill -f injects them
+    preset = paths.read_preset("smoke", "mmlu-pro")  # values for other notebooks included, as papermill -f injects them
     assert run(**preset).folder.name == "smoke-minilm-s0"
     assert run(**preset | {"DIM": 9}).base.name == "smoke-minilm-s0"
 

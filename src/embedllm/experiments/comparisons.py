@@ -22,7 +22,7 @@ from embedllm.forecasters.registry import forecasts
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.progress import Counted
-from embedllm.splits import Design, Parts, cut
+from embedllm.splits import Design, Parts, cut, stratified_share
 
 
 def train(parts: Parts, **settings) -> Factorization:
@@ -114,7 +114,7 @@ def learning_curve(
         As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
     """
     (table, vectors), test = parts["train"], parts["test"][0]
-    draws = [(_stratified_share(table.questions["benchmark"], share, seed), seed)
+    draws = [(stratified_share(table.questions["benchmark"], share, seed), seed)
              for share, seed in product(shares, range(n_seeds))]
     jobs = ((parts | {"train": (table.at(rows), vectors[rows])}, entries, settings | {"seed": settings["seed"] + seed})
             for rows, seed in draws)
@@ -201,14 +201,3 @@ def over_seeds(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarr
     """
     means = values.xs(metric, level="metric").groupby(level=by, sort=False).mean()
     return dict(zip(means.index, means.to_numpy(), strict=True))
-
-
-def _stratified_share(benchmarks: pd.Series, share: float, seed: int) -> np.ndarray:
-    """Sorted positions of a share of the questions of each benchmark, at least one of each."""
-    if share == 1:
-        return np.arange(len(benchmarks))
-    rng = np.random.default_rng(seed)
-    positions = pd.Series(np.arange(len(benchmarks)))
-    drawn = [rng.choice(rows, max(1, round(share * len(rows))), replace=False)
-             for _, rows in positions.groupby(benchmarks.to_numpy(), observed=True)]
-    return np.sort(np.concatenate(drawn))

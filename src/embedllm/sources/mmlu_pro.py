@@ -1,13 +1,13 @@
 """MMLU-Pro: 29 LLMs on 12,032 questions of 14 subjects, and what is publicly known about these LLMs.
 
-The outcomes come from the files ``eval_results/model_outputs_<model>_5shots.zip`` of
-github.com/TIGER-AI-Lab/MMLU-Pro (repository Apache-2.0, data set MIT), each one JSON list of records, or
-from two tables prepared from them (see `directory.load` for their form).
+The package carries the table (``mmlu_pro_data/``, see README.md there). It came from the files
+``eval_results/model_outputs_<model>_5shots.zip`` of github.com/TIGER-AI-Lab/MMLU-Pro (repository Apache-2.0, data set
+MIT), each one JSON list of records, which are read as well, as are two tables prepared from them (`directory.load`).
 """
 
 from __future__ import annotations
 
-import zipfile
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +17,17 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.sources._files import checksum, first_line, text
+from embedllm.sources._files import checksum, text
 from embedllm.sources._records import field, json_type, read_zipped_list, require_text
 from embedllm.sources._rows import from_rows, known_models, read_facts
 
 PREFIX, SUFFIX = "model_outputs_", "_5shots.zip"
-ADDRESS = "https://github.com/TIGER-AI-Lab/MMLU-Pro/raw/964a136e98ff17f81b0cd11c15c70784f6ee4378/eval_results"
-SHA256 = {  # of the files that were at hand when this was written; the others are recorded as they come
-    "DeepSeek-Coder-V2": "7a1cb6f4f2dbb89c98d42c339f1b4008e8c33c5d48370822beef6826016a13d0",
-    "Llama-2-7b-hf": "57c47f6e70da9d5edf44a4803f75550c553feaadd94340dd9fef09afdeb82e09",
-    "gemini-1.5-flash-002": "fed3caed9a9c1bfc7da74e5116f70ffdb9023794d1677eb2f7d48a2a4adec2e7",
+EMBEDDED = Path(__file__).with_name("mmlu_pro_data")
+SHA256 = {  # of what the package carries
+    "outcomes.parquet": "5a23644d4835eec9e3a479036f9e338cddf95e0a393062934e3f14f955b1bffa",
+    "questions.parquet": "4b566ea9e87b571eeab1f3e5bdec9bf7fff7912df504e6d888adf42f50cdadd6",
 }
-FACTS = Path(__file__).with_name("mmlu_pro_models.csv")
+FACTS = EMBEDDED / "models.csv"
 
 
 def facts() -> pd.DataFrame:
@@ -43,12 +42,12 @@ def facts() -> pd.DataFrame:
     return read_facts(FACTS)
 
 
-def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
-    """Read the outcomes from a folder, prepared or as published.
+def load(path: Path | None = None, *, duplicates: str = "first") -> OutcomeMatrix:
+    """Read the outcomes that the package carries, or those of a folder, prepared or as published.
 
     Parameters
     ----------
-    path : Path
+    path : Path, optional
         Folder with ``outcomes.parquet`` (``model``, ``question_id``, ``label``) and ``questions.parquet``
         (``question_id``, ``prompt``, ``category``, ``src``), or else with files
         ``model_outputs_<model>_5shots.zip``, which may also lie in its sub-folder ``raw``.
@@ -68,12 +67,14 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     Raises
     ------
     OutcomeError
-        As `directory.load` for prepared tables. For zip files: if one cannot be read, is encrypted, holds
-        no or several JSON files, one with an unsafe name or one above 256 MiB unpacked, or if a record
-        lacks a field, has one of the wrong type or a key that is no letter of its options; the message
-        names the file and the entry, counted from 1.
+        If what the package carries is missing or was changed. As `directory.load` for prepared tables. For zip
+        files: if one cannot be read, is encrypted, holds no or several JSON files, one with an unsafe name or one
+        above 256 MiB unpacked, or if a record lacks a field, has one of the wrong type or a key that is no letter of
+        its options; the message names the file and the entry, counted from 1.
     """
-    path = Path(path)
+    if path is None:
+        _check_embedded()
+    path = Path(path or EMBEDDED)
     if directory.holds_outcomes(path):
         table = directory.load(path, facts(), duplicates=duplicates)
         return replace(table, provenance={**table.provenance, "source": "mmlu-pro"})
@@ -99,47 +100,36 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
         raise OutcomeError(f"{path}: {error}") from None
 
 
-def download(folder: Path) -> Path:
-    """Fetch the published files that a folder lacks, about 110 MB in all.
+def embed(source: Path, folder: Path) -> None:
+    """Write the tables that the package carries, from a folder that `load` reads: wide outcomes, and the prompts.
 
     Parameters
     ----------
-    folder : Path
-        Is made if it does not exist. A file that is there is kept as it is; one that arrives is whole, and
-        of the known checksum where one is known (`load` records all of them), or not there.
-
-    Returns
-    -------
-    Path
-        The folder, to hand to `load`. Nothing is fetched into one with prepared tables.
-
-    Raises
-    ------
-    OutcomeError
-        If a file cannot be fetched or written; those that had arrived stay.
+    source, folder : Path
     """
-    import pooch  # here, since only a download needs it
-    from requests import RequestException
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    folder = Path(folder)
-    present = _zips(folder)
-    wanted = {f"{PREFIX}{model}{SUFFIX}": SHA256.get(model) for model in facts()["model"] if model not in present}
-    if directory.holds_outcomes(folder) or not wanted:
-        return folder
-    fetcher = pooch.create(path=folder, base_url=f"{ADDRESS}/", registry=wanted)
-    for name in wanted:
-        try:
-            fetcher.fetch(name, downloader=_fetch)
-        except (RequestException, ValueError, OSError) as error:
-            answer = getattr(error, "response", None)
-            reason = f"the server answered {answer.status_code}" if answer is not None else (
-                type(error).__name__ if isinstance(error, RequestException) else first_line(error))
-            raise OutcomeError(
-                f"{ADDRESS}/{name} could not be fetched ({reason}); try again with a network (what has arrived is "
-                f"kept), or set DATA_DIR to a folder with outcomes.parquet and questions.parquet or with the "
-                f"{len(facts())} files {PREFIX}<model>{SUFFIX}"
-            ) from None
-    return folder
+    table = load(source)
+    number = table.questions.index.astype(int)
+    outcomes = pd.DataFrame(table.scores.T, columns=list(table.models.index)).astype("Int8")
+    outcomes.insert(0, "question_id", number)
+    questions = table.questions.rename(columns={"benchmark": "category"})[["prompt", "category", "src"]]
+    questions.insert(0, "question_id", number)
+    for name, content in (("outcomes", outcomes), ("questions", questions)):
+        parquet.write_table(
+            pa.Table.from_pandas(content, preserve_index=False), folder / f"{name}.parquet", compression="zstd",
+            compression_level=19, use_dictionary=["category", "src"], row_group_size=len(content))
+
+
+def _check_embedded() -> None:
+    """Raise OutcomeError if what the package carries is not there as it was shipped."""
+    for name, expected in SHA256.items():
+        file = EMBEDDED / name
+        if not file.is_file() or checksum(file) != expected:
+            state = "was changed" if file.is_file() else "is missing"
+            raise OutcomeError(f"{name} of MMLU-Pro, which the package carries, {state} ({file.parent}): restore it "
+                               "from the repository or install the package again")
 
 
 def _zips(path: Path) -> dict[str, Path]:
@@ -152,15 +142,6 @@ def _zips(path: Path) -> dict[str, Path]:
             raise OutcomeError(f"{path} holds {file.name} twice, also in raw; keep the one that is meant")
         files[model] = file
     return files
-
-
-def _fetch(url: str, file: str, _pooch: object) -> None:
-    """Download a file; a sign-in page that a network puts in its place is an error."""
-    import pooch
-
-    pooch.HTTPDownloader(chunk_size=1 << 16)(url, file, _pooch)
-    if not zipfile.is_zipfile(file):
-        raise ValueError("what came is no zip file")
 
 
 def _from_records(files: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int | list[str]]]:
@@ -225,3 +206,7 @@ def _record(record: Mapping, where: str) -> tuple[int, tuple[str, str, str], tup
     prompt = "\n".join([require_text(record, "question", where), *lines])
     told = (prompt, require_text(record, "category", where), require_text(record, "src", where))
     return question, told, (options, answer), letter
+
+
+if __name__ == "__main__":
+    embed(Path(sys.argv[1]), EMBEDDED)

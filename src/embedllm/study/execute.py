@@ -98,7 +98,8 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     path = ROOT / "notebooks" / f"{name}.ipynb"
-    values = {n: v for n, v in (read_preset(p.PRESET) | p.overrides).items() if n in NOTEBOOKS[name].model_fields}
+    told = read_preset(p.PRESET, p.DATASET) | p.overrides
+    values = {n: v for n, v in told.items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
     partial, failed = run / f"{name}.{os.getpid()}.partial.ipynb", run / f"{name}.failed.ipynb"
     began = time.perf_counter()
@@ -202,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = vars(parser.parse_args(arguments))
     action, notebook = options.pop("action"), options.pop("notebook")
     try:
-        preset = read_preset(options["PRESET"])
+        preset = read_preset(options["PRESET"], options["DATASET"])
         for name in NOTEBOOKS:  # all of them before any runs
             p = read(name, preset | options, preset)
         check_data_dir(p)

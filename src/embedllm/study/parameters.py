@@ -58,8 +58,8 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    DATASET: Annotated[str, _one_of(SOURCES)] = Field("simulated", description="source of outcomes")
-    DATA_DIR: str = Field("", description="folder the data is read from; blank downloads what is public")
+    DATASET: Annotated[str, _one_of(SOURCES)] = Field(next(iter(SOURCES)), description="source of outcomes")
+    DATA_DIR: str = Field("", description="folder the data is read from; blank: embedded or downloaded")
     NAME: str = Field("", description="label of your own data, for its folders", pattern=r"^(\w[\w.-]*)?$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
     PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
@@ -112,7 +112,10 @@ class DataPreparation(Parameters):
     DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
         "first", description="score of a (model, question) pair that has several"
     )
-    EXCLUDE: Annotated[list[str], AfterValidator(_distinct)] = Field([], description="models to leave out, by name")
+    EXCLUDE: Annotated[list[str], AfterValidator(_distinct)] | None = Field(
+        None, description="models to leave out, by name; None: the source's default, [] none"
+    )
+    SAMPLE: int = Field(0, description="questions to draw evenly from all benchmarks, 0 for all", ge=0)
     METRIC: str = Field("", description="score taken from lm-eval logs, as exact_match,strict-match; blank finds it")
     REVISION: str = Field(embedllm_files.REVISION, description="commit of the EmbedLLM files on the Hugging Face Hub")
     N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
 from embedllm.study.parameters import ParameterError, Parameters
-
-if TYPE_CHECKING:
-    pass
-
 
 ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
 FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
@@ -50,8 +45,14 @@ def data_dir(p: Parameters) -> Path:
     return (ROOT / (Path(p.DATA_DIR).expanduser() if p.DATA_DIR else Path("data") / p.DATASET)).resolve()
 
 
-def read_preset(name: str) -> dict:
-    """The values of a preset; "default" has none, since the notebooks' literals are the default."""
+def read_preset(name: str, dataset: str) -> dict:
+    """The values of a preset; "default" has none, since the notebooks' literals are the default.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such preset, if it names what only make or papermill can say, or if it is for another dataset.
+    """
     if name == "default":
         return {}
     path = PRESETS / f"{name}.yaml"
@@ -61,9 +62,12 @@ def read_preset(name: str) -> dict:
     values = yaml.safe_load(path.read_text())
     if not isinstance(values, dict) or values.get("PRESET") != name:
         raise ParameterError(f"notebooks/presets/{name}.yaml must be a list of NAME: value with PRESET: {name}")
-    if shared := (values.keys() & Parameters.model_fields.keys()) - {"PRESET"}:
+    if shared := (values.keys() & Parameters.model_fields.keys()) - {"PRESET", "DATASET"}:
         raise ParameterError(
             f"notebooks/presets/{name}.yaml: {', '.join(sorted(shared))} cannot stand in a preset, since make "
             "names the run by it; give it to make or to papermill -p"
         )
+    if values.get("DATASET", dataset) != dataset:
+        raise ParameterError(f"PRESET = {name!r} is for DATASET {values['DATASET']}, not {dataset}: "
+                             f"make reproduce PRESET={name} DATASET={values['DATASET']}")
     return values

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from embedllm.catalog import SOURCES
 from embedllm.claims import as_read
 from embedllm.files import ROOT, write
 from embedllm.presentation import SHARPNESS, in_markdown, literal
@@ -65,7 +66,7 @@ def publish(run: Path) -> None:
     Parameters
     ----------
     run : Path
-        The finished default run of the simulated pool.
+        The finished default run.
     """
     for name in NOTEBOOKS:
         write(ROOT / "notebooks" / f"{name}.ipynb", (run / f"{name}.ipynb").read_bytes())
@@ -82,7 +83,7 @@ def publish(run: Path) -> None:
 def readme_tables() -> dict[str, str]:
     """The README's tables in Markdown, from the committed CSV files alone."""
     results, times = [], []
-    for folder in (FIGURES / name for name in ("mmlu-pro", "alpaca-eval", "simulated")):
+    for folder in (FIGURES / entry.name for entry in SOURCES.values() if entry.published):
         forecasts = pd.read_csv(folder / "03_cross_fitted.csv").rename(columns={"forecaster": "method"})
         names = {"accuracy": "forecast accuracy", "log_loss": "forecast log-loss"}
         forecasts = forecasts[forecasts["metric"].isin(names)].assign(measure=forecasts["metric"].map(names))

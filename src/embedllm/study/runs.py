@@ -18,11 +18,12 @@ from embedllm import claims, presentation
 from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.encoders import cache
 from embedllm.files import ROOT, digest, shown, write
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.sources import directory
+from embedllm.splits import sample
 from embedllm.study import paths, products
 from embedllm.study.memo import Memory
-from embedllm.study.parameters import Parameters, read
+from embedllm.study.parameters import NOTEBOOKS, Parameters, read
 from embedllm.study.products import StudyError
 
 if TYPE_CHECKING:
@@ -201,7 +202,11 @@ def start(notebook: str, namespace: dict) -> Run:
         If another process runs this notebook of this run.
     """
     values = {name: value for name, value in namespace.items() if name.isupper()}
-    preset = read_preset(values.get("PRESET", "default"))
+    known = NOTEBOOKS[notebook].model_fields
+    preset = read_preset(values.get("PRESET", "default"), values.get("DATASET", known["DATASET"].default))
+    own = {name: value for name, value in preset.items() if name in known and name not in Parameters.model_fields}
+    if all(values.get(name, known[name].default) == known[name].default for name in own):
+        values |= own  # PRESET alone was typed into the cell, where papermill would have put its values too
     p = read(notebook, values, preset)
     if notebook == TABLE:
         check_data_dir(p)
@@ -235,7 +240,9 @@ def benchmark(name: str) -> pd.DataFrame:
 
 
 def load_outcomes(p) -> OutcomeMatrix:
-    """Read the table that DATASET names, from DATA_DIR or, where that is blank, downloaded to ``data/<dataset>``.
+    """Read the table that DATASET names: from DATA_DIR or, where that is blank, embedded or downloaded.
+
+    Without what is no model, or what EXCLUDE says; with SAMPLE, a part of the questions.
 
     Raises
     ------
@@ -245,7 +252,10 @@ def load_outcomes(p) -> OutcomeMatrix:
     entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
     if entry.origin == "public" and not p.DATA_DIR:
         source.download(data_dir(p), **_options(source.download, p))
-    return source.load(data_dir(p), **_options(source.load, p))
+    folder = None if entry.origin == "embedded" and not p.DATA_DIR else data_dir(p)
+    table = source.load(folder, **_options(source.load, p))
+    left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
+    return sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
 
 
 def _options(function, p: Parameters) -> dict:
