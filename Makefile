@@ -25,7 +25,7 @@ NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model
              06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
-.PHONY: help setup reproduce $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
+.PHONY: help setup reproduce deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -52,6 +52,9 @@ reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figur
 $(NOTEBOOKS): $(SETUP)
 	@$(EXECUTE) inputs $(OPTIONS)
 	@$(MAKE) --no-print-directory $(RUN)/$@.done
+
+deep: $(SETUP)  ## what is too heavy for `reproduce`, kept beside its figures (resumed where it was interrupted)
+	@$(MAKE) --no-print-directory reproduce PRESET=full
 
 smoke: $(SETUP)  ## all notebooks on a small pool, to see that everything works
 	@$(MAKE) --no-print-directory reproduce PRESET=smoke ENCODER=hashing DATASET=simulated

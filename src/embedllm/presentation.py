@@ -133,13 +133,22 @@ def in_markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(map(literal, row)) + " |" for row in rows)
 
 
+def show_text(text: str) -> None:
+    """Show Markdown in a notebook; blank, or outside of a notebook, nothing happens."""
+    from IPython import get_ipython
+    from IPython.display import Markdown, display
+
+    if text and get_ipython():
+        display(Markdown(text))
+
+
 def show_figure(path: Path) -> None:
     """Show a saved figure in a notebook, at its printed width, with the caption that its PNG carries beneath.
 
     The caption is also the alternative text. Outside of a notebook nothing happens.
     """
     from IPython import get_ipython
-    from IPython.display import Markdown, display
+    from IPython.display import display
     from PIL import Image
 
     if get_ipython():
@@ -147,7 +156,7 @@ def show_figure(path: Path) -> None:
         caption, width = image.info["Description"], round(image.width / SHARPNESS)
         display({"image/png": b64encode(path.read_bytes()).decode(), "text/plain": caption}, raw=True,
                 metadata={"image/png": {"alt": caption, "width": width}})
-        display(Markdown(f"**{literal(path.stem)}.** {literal(caption)}"))
+        show_text(f"**{literal(path.stem)}.** {literal(caption)}")
 
 
 def use_tables() -> None:

@@ -17,6 +17,20 @@ def variance(panels: pd.DataFrame) -> str:
             "models.")
 
 
+def doubts(fit: pd.DataFrame, among: int = 3) -> str:
+    """A warning if the audit flags any of the models with the highest means, from `anomalies.model_fit`; else blank."""
+    top = fit.sort_values("mean", ascending=False).head(among)
+    named = [f"{literal(name)} (mean {row['mean']:.2f}, correlation {row['correlation']:.2f})"
+             for name, row in top[~top["finding"].isin(["", "middling"])].iterrows()]
+    if not named:
+        return ""
+    usual = fit["correlation"].median()
+    return (f"**Before you read on:** of the {among} highest means of this table, {listed(named)} follows the "
+            f"difficulty that the other models find much less than is usual here (median correlation {usual:.2f}). An "
+            "attack on the scoring looks like that, and so does a judge who is won by style. A ranking, a best single "
+            "model or a router that goes there says little; `EXCLUDE` leaves models out.")
+
+
 def specialist(accuracy: pd.DataFrame) -> str:
     """The cell farthest from what the means of its model and its benchmark say.
 

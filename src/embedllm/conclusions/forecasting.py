@@ -77,7 +77,7 @@ def growth(curve: pd.DataFrame) -> str:
 
 def conclusion(
     components: pd.DataFrame, cross_fitted: pd.DataFrame, curve: pd.DataFrame, by_size: pd.DataFrame,
-    differences: pd.DataFrame, against: pd.DataFrame, worlds: pd.DataFrame, excess: pd.DataFrame, margin: float,
+    differences: pd.DataFrame, against: pd.DataFrame, worlds: pd.DataFrame | None, excess: pd.DataFrame, margin: float,
 ) -> str:
     """Answers to the questions of the notebook.
 
@@ -95,7 +95,7 @@ def conclusion(
         From `inference.compare`, log-loss, reference the factorization.
     against : DataFrame
         Ours against each other forecaster: ``forecaster``, ``difference``, ``low90``, ``high90``, ``p_worse``.
-    worlds : DataFrame
+    worlds : DataFrame, optional
         From `ablation.beyond_worlds`.
     excess : DataFrame
         From `calibration.excess_loss`; empty where the truth is not known.
@@ -106,8 +106,7 @@ def conclusion(
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     full = curve[(curve["forecaster"] == AHEAD) & (curve["metric"] == "accuracy")].iloc[-1]
     share = components.set_index("component")["share"]
-    observed = worlds[worlds["pool"] == "observed"].itertuples()
-    gains = ", ".join(f"{row.forecaster} {thousandths(row.value)} ({p_is(row.p)})" for row in observed)
+    gains = "" if worlds is None else _beyond_worlds(worlds)
     return f"""
 ## What the comparison shows
 
@@ -124,11 +123,18 @@ tables do not compare, and a large part of each is the base rate: the benchmark 
 {share["question within benchmark"] + share.get("benchmark", 0):.0%} between questions,
 {share.get("model x benchmark", 0):.0%} in models that are better on some benchmarks than on others, and
 {share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some questions within a
-benchmark. Log-loss on the test questions minus that of one ability per model and a difficulty read from the text, in
-thousandths (below zero, more knowledge of the models helps), with p from worlds that hold no specialization: {gains}.
+benchmark.{gains}
 
 **The best forecaster.** {_best(against, margin)} {"" if excess.empty else lost(excess)}
 """
+
+
+def _beyond_worlds(worlds: pd.DataFrame) -> str:
+    observed = worlds[worlds["pool"] == "observed"].itertuples()
+    gains = ", ".join(f"{row.forecaster} {thousandths(row.value)} ({p_is(row.p)})" for row in observed)
+    return (" Log-loss on the test questions minus that of one ability per model and a difficulty read from the text, "
+            "in thousandths (below zero, more knowledge of the models helps), with p from worlds that hold no "
+            f"specialization: {gains}.")
 
 
 def _against_neighbors(by_size: pd.DataFrame) -> str:

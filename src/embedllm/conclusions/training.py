@@ -9,6 +9,28 @@ import pandas as pd
 from embedllm.claims import all_claims
 from embedllm.presentation import thousandths, unsigned
 
+MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
+SPEED_AND_COST = """
+## How fast, and what it costs
+
+`make bench` times every step at the paper's size, each in a process of its own, and writes the tables below; nothing is
+timed in this notebook. The yardstick is the same model trained the plain way, one (model, question) cell at a time.
+Scoring all models on a batch of questions needs one projection per question instead of one for each of its cells. In
+the figure one size at a time changes, the others being the paper's. More: [figures/bench](../figures/bench/README.md).
+"""
+COUNTED = """
+The authors answered their reviewers with the operations that training takes (C5) and with how many times more
+benchmarking costs (C6), in the last column. That leaves out what the labels of the training questions cost. Operations
+are counted by PyTorch, a multiply-add as two; seconds and peak memory were measured in the paper's setting (cell by
+cell from its first seconds, the rest extrapolated). Prices are assumed ones (`embedllm.bench.cost`): of two cores for
+what ran here, of a GPU for the rest.
+"""
+
+
+def as_read(cost: pd.DataFrame) -> pd.DataFrame:
+    """The table of costs with its operations in three digits."""
+    return cost.assign(flop=cost["flop"].map("{:.3g}".format))
+
 
 def lowest(history: pd.DataFrame) -> str:
     """When the validation loss is lowest, from the history of the fitted factorization."""
@@ -63,7 +85,7 @@ def speed(tables: Mapping[str, pd.DataFrame]) -> str:
     Parameters
     ----------
     tables : mapping
-        "machine", "reached", "exponents", "warm_starts", "encoders", "cost": the tables timing_* of figures/bench.
+        `MEASURED`: the tables timing_* of figures/bench.
     """
     machine = tables["machine"].set_index("what")["value"]
     counted, plain, batched, mmlu, labels, _ = tables["cost"]["flop"]

@@ -51,7 +51,9 @@ def use_style() -> None:
     })
 
 
-def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure]) -> Figure:
+def save_figure(
+    path: Path, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure], vector: bool = True
+) -> Figure:
     """Write a table as ``path``.csv and what `draw` makes of the written table as .png and .svg.
 
     The same table gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
@@ -65,6 +67,8 @@ def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[p
         All that the figure shows.
     draw : callable
         Is handed the table as `as_written` has it.
+    vector : bool
+        Write the SVG.
     """
     table = as_written(table)
     figure = draw(table)
@@ -76,7 +80,7 @@ def save_figure(path: Path, table: pd.DataFrame, caption: str, draw: Callable[[p
     image = io.BytesIO()
     colors = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colors.save(image, format="png", optimize=True, pnginfo=info)
-    contents = {".svg": svg.getvalue(), ".png": image.getvalue(), ".csv": to_csv(table).encode()}
+    contents = {".png": image.getvalue(), ".csv": to_csv(table).encode()} | ({".svg": svg.getvalue()} if vector else {})
     for suffix, content in contents.items():
         write(path.with_name(path.name + suffix), content)
     return figure

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ from embedllm.study.paths import (
 )
 from embedllm.study.products import StudyError
 from embedllm.study.publish import publish, write_cells, write_gallery
+from embedllm.study.shelf import DEEP, MARK
 
 SOURCE = ROOT / "src" / "embedllm"
 EVERY = 60.0  # seconds between two lines of progress where they do not replace each other
@@ -166,10 +168,12 @@ def summarize(run: Path, figures: Path) -> None:
     The times are kept only if every notebook computed everything: reading results back says nothing.
     """
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
-    write_gallery(figures)
+    drawn = [json.loads((run / f"{name}.used").read_text())["drawn"] for name in NOTEBOOKS]
+    write_gallery(figures, list(chain(*drawn)))
     if not timing["read_back"].any():
         times = timing["seconds"].rename_axis("notebook").reset_index()
-        write(figures / "timing_notebooks.csv", times.to_csv(index=False))
+        mark = MARK if run.name.startswith(f"{DEEP}-") else ""
+        write(figures / f"timing_{mark}notebooks.csv", times.to_csv(index=False))
     seconds = timing["seconds"]
     for name, value in seconds.items():
         print(f"  {name:<28}{value:6.0f} s")

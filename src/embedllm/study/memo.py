@@ -38,10 +38,13 @@ class Memory:
     folder : Path
     read_back : int
         How many results were not computed but found.
+    used : set of (frozenset of (str, str), str)
+        For each result, computed or found, the definitions behind it and the digest of all code that they use.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.read_back = folder, 0
+        self.used: set[tuple[frozenset, str]] = set()
 
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, computed once; see `remember_all`."""
@@ -73,6 +76,7 @@ class Memory:
         def missing() -> Iterator[partial]:
             for at, call in enumerate(calls):
                 one = _Asked.of(call)
+                self.used.add((frozenset(one.roots), one.code.digest))
                 results[at] = self.recall(one.stem)
                 if results[at] is None:
                     asked[at] = one

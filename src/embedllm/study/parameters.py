@@ -153,7 +153,7 @@ class CorrectnessForecasting(Fitting):
     N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
     FOLD_SEED: int = Field(0, description="draws the folds", ge=0)
     MARGIN: float = Field(0.002, description="log-loss that would not matter, nats per cell", gt=0)
-    N_WORLDS: Count = Field(19, description="worlds without specialization")
+    N_WORLDS: int = Field(0, description="worlds without specialization; 0 shows those of make deep", ge=0)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
@@ -182,7 +182,7 @@ class Sensitivity(Fitting):
     CELLS: Annotated[list[Share], AfterValidator(_distinct)] = Field(
         [0.05, 0.1, 0.2, 0.5, 1.0], description="shares of the training cells that are kept", min_length=1
     )
-    N_SEEDS: int = Field(3, description="draws of models and of cells, and trainings with each defect", ge=2)
+    N_SEEDS: int = Field(2, description="draws of models and of cells, and trainings with each defect", ge=2)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 

@@ -10,6 +10,7 @@ import yaml
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
 from embedllm.study.parameters import ParameterError, Parameters
+from embedllm.study.shelf import DEEP
 
 ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
 FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
@@ -22,8 +23,8 @@ def base_folder(p: Parameters) -> Path:
 
 
 def figure_folder(p: Parameters) -> Path:
-    """Only the default run of a dataset writes the figures that are kept."""
-    unusual = p.overrides.keys() & {"PRESET", "ENCODER", "SEED"}
+    """Only the default run of a dataset, and `make deep`, write figures that are kept."""
+    unusual = p.overrides.keys() & {"ENCODER", "SEED"} or p.PRESET not in ("default", DEEP)
     return base_folder(p) / "figures" if unusual else FIGURES / p.label
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -12,37 +13,59 @@ import pandas as pd
 from PIL import Image
 
 from embedllm.catalog import SOURCES
-from embedllm.claims import as_read
+from embedllm.claims import all_claims, as_read
 from embedllm.files import ROOT, write
 from embedllm.presentation import SHARPNESS, in_markdown, literal
 from embedllm.study.parameters import NOTEBOOKS, cell
 from embedllm.study.paths import FIGURES
 
+HERO = "04_routing.png"  # of the default dataset, on the README's first screen
+HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, a single")
 
-def write_gallery(figures: Path) -> None:
+
+def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     """Write README.md of a folder of figures: verdicts, contents, figures with their captions, tables without a figure.
 
     Captions are read from the PNG files, which carry them.
+
+    Parameters
+    ----------
+    order : sequence of str
+        Names of figures, without suffix, in the order to show them in; others follow by name.
     """
     command = "make bench" if figures.name == "bench" else "make reproduce"
     lines = [f"# Figures: {literal(figures.name)}", "",
-             f"Made by `{command}`; each with its SVG and the table behind it. Not edited by hand.", ""]
+             f"Made by `{command}`; each with the table behind it. Not edited by hand.", ""]
     if judged := sorted(figures.glob("*_verdicts.csv")):
         verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
         lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
-    paths = sorted(figures.glob("*.png"))
-    titles = {path: path.stem.split("_", 1)[1].replace("_", " ").capitalize() for path in paths}
-    lines += ["## Contents", "", *(f"- [{path.stem}](#{titles[path].lower().replace(' ', '-')})" for path in paths), ""]
-    for path, title in titles.items():
-        image = Image.open(path)
-        caption, number = image.info["Description"], path.stem.split("_", 1)[0]
-        source = f"Notebook {number}; " if number.isdigit() else ""
-        shown = f'<img src="{path.name}" alt="{escape(caption)}" width="{round(image.width / SHARPNESS)}">'
-        files = f"[SVG]({path.stem}.svg), [table]({path.stem}.csv)"
-        lines += [f"## {title}", "", shown, "", f"{literal(caption)} {source}{files}.", ""]
+    if (figures / "03_cross_fitted.csv").exists():
+        lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
+                  in_markdown(results_table(figures)), ""]
+    known = {name: place for place, name in enumerate(order)}
+    paths = sorted(figures.glob("*.png"), key=lambda path: (known.get(path.stem, len(known)), path.stem))
+    images = {path: Image.open(path) for path in paths}
+    captions = {path: image.info["Description"] for path, image in images.items()}
+    lines += ["## Contents", "", *(f"- [{path.stem}](#{path.stem}): {literal(first_sentence(caption))}"
+                                   for path, caption in captions.items()), ""]
+    for path, image in images.items():
+        shown = f'<img src="{path.name}" alt="{escape(captions[path])}" width="{round(image.width / SHARPNESS)}">'
+        kinds = [kind for kind in ("svg", "csv") if path.with_suffix(f".{kind}").exists()]
+        files = ", ".join(f"[{kind}]({path.stem}.{kind})" for kind in kinds)
+        lines += [f"## {path.stem}", "", shown, "", f"{literal(captions[path])} {files}", ""]
+    if (figures / "timing_speed.csv").exists():
+        speed, machine = (pd.read_csv(figures / f"timing_{name}.csv", keep_default_na=False)
+                          for name in ("speed", "machine"))
+        facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
+        lines += ["## Speed", "", in_markdown(speed), "", f"The machine: {literal(facts)}.", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     write(figures / "README.md", "\n".join(lines))
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a sentence."""
+    return re.match(r".*?[.?](?=\s+[A-Z\d*(]|$)|.+", text, re.S)[0]
 
 
 def _by_number(ids: pd.Series) -> pd.Series:
@@ -80,30 +103,51 @@ def publish(run: Path) -> None:
     write(readme, text)
 
 
+def results_table(folder: Path) -> pd.DataFrame:
+    """What the default run of a dataset found, a row a method: forecasts of all questions, and routing.
+
+    Parameters
+    ----------
+    folder : Path
+        Of its figures.
+    """
+    measures = {"accuracy": "forecast accuracy", "log_loss": "forecast log-loss"}
+    forecasts = pd.read_csv(folder / "03_cross_fitted.csv").rename(columns={"forecaster": "method"})
+    forecasts = forecasts[forecasts["metric"].isin(measures)].assign(measure=forecasts["metric"].map(measures))
+    routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
+    routing = routing[routing["benchmark"] == "all"].assign(measure="routing score")
+    both = pd.concat([forecasts, routing])
+    cells = both.apply(lambda row: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})", axis=1)
+    return both.assign(cell=cells).pivot_table(
+        index="method", columns="measure", values="cell", aggfunc="first", sort=False).reset_index().fillna("")
+
+
+def claims_table(folders: Sequence[Path]) -> pd.DataFrame:
+    """Every claim and question with its verdict on each dataset; the reason where there is none."""
+    columns = {}
+    for folder in folders:
+        rows = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False)
+                         for path in sorted(folder.glob("[0-9]*_verdicts.csv"))).set_index("id")
+        columns[folder.name] = rows["verdict"].where(rows["verdict"] != "", rows["reason"])
+    table = pd.DataFrame(columns).reset_index().sort_values("id", key=_by_number, ignore_index=True)
+    known = all_claims()
+    table.insert(1, "claim or question", [known[name].says for name in table["id"]])
+    table.insert(2, "published", [known[name].published for name in table["id"]])
+    table.insert(3, "notebook", [known[name].notebook[:2] for name in table["id"]])
+    return table
+
+
 def readme_tables() -> dict[str, str]:
-    """The README's tables in Markdown, from the committed CSV files alone."""
-    results, times = [], []
-    for folder in (FIGURES / entry.name for entry in SOURCES.values() if entry.published):
-        forecasts = pd.read_csv(folder / "03_cross_fitted.csv").rename(columns={"forecaster": "method"})
-        names = {"accuracy": "forecast accuracy", "log_loss": "forecast log-loss"}
-        forecasts = forecasts[forecasts["metric"].isin(names)].assign(measure=forecasts["metric"].map(names))
-        routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
-        routing = routing[routing["benchmark"] == "all"].assign(measure="routing score")
-        both = pd.concat([forecasts, routing])
-        cells = both.apply(lambda row: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})", axis=1)
-        results.append(cells.set_axis(pd.MultiIndex.from_frame(both[["measure", "method"]])).rename(folder.name))
-        seconds = pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
-        times.append(seconds.round().astype(int).rename(f"{folder.name}, s"))
-    rows = dict.fromkeys(key for column in results for key in column.index)  # in order of first mention
-    measures = list(dict.fromkeys(measure for measure, _ in rows))
-    rows = sorted(rows, key=lambda key: measures.index(key[0]))
-    table = pd.concat([column.reindex(rows) for column in results], axis=1).fillna("")
-    times = pd.concat(times, axis=1)
+    """The README's figure and tables in Markdown, from what is committed in figures/ alone."""
+    folders = [FIGURES / entry.name for entry in SOURCES.values() if entry.published]
+    seconds = {f"{folder.name}, s": pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
+               for folder in folders}
+    times = pd.DataFrame(seconds).round().astype(int)
     times.loc["all notebooks"] = times.sum()
     speed = pd.read_csv(FIGURES / "bench" / "timing_speed.csv", keep_default_na=False)
-    machine = pd.read_csv(FIGURES / "bench" / "timing_machine.csv")
-    tables = {"results": table.reset_index(), "times": times.reset_index(), "speed": speed}
-    texts = {mark: in_markdown(content) for mark, content in tables.items()}
-    facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
-    texts["speed"] += f"\n\nThe machine: {facts}."
-    return texts
+    image = folders[0] / HERO
+    caption = Image.open(image).info["Description"]
+    hero = f'<img src="figures/{folders[0].name}/{HERO}" alt="{escape(caption)}" width="700">\n\n*{literal(caption)}*'
+    tables = {"times": times.reset_index(), "claims": claims_table(folders[:-1]),
+              "speed": speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]}
+    return {"hero": hero} | {mark: in_markdown(content) for mark, content in tables.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -18,10 +17,9 @@ from embedllm import claims, presentation
 from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.encoders import cache
 from embedllm.files import ROOT, digest, shown, write
-from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.splits import sample
-from embedllm.study import paths, products
+from embedllm.study import paths, products, shelf
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, Parameters, read
 from embedllm.study.products import StudyError
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder, read_preset
 
 TABLE = "01_data_preparation"  # the notebook that everything else starts from
+DOUBTS = "doubts.md"  # what it doubts about the table
 
 
 @dataclass
@@ -58,8 +57,12 @@ class Run:
     base: Path
     figures: Path
     inputs: dict[str, str] = field(default_factory=dict)
-    drawn: set[str] = field(default_factory=set)
     memory: Memory = field(default_factory=lambda: Memory(paths.ARTIFACTS / "memo"))
+
+    def __post_init__(self):
+        kept = self.figures.is_relative_to(paths.FIGURES)
+        spare = self.folder / "figures" if kept and self.parameters.PRESET == shelf.DEEP else None
+        self.shelf = shelf.Shelf(self.figures, f"{self.notebook[:2]}_", spare)
 
     @property
     def products(self) -> Path:
@@ -80,7 +83,7 @@ class Run:
             If that notebook has not finished, or if a file it left is damaged (then all of them are deleted); the
             message is the command that runs it.
         """
-        told = "".join(f" {name}={value}" for name, value in self.parameters.overrides.items())
+        told = _told(self.parameters.overrides)
         for folder in (self.folder, self.base):
             manifest = folder / f"{notebook}.products"
             if not manifest.exists():
@@ -97,8 +100,13 @@ class Run:
         raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}")
 
     def table(self) -> OutcomeMatrix:
-        """The outcome table that notebook 01 prepared; its questions carry the column ``part``."""
-        return OutcomeMatrix.load(self.find(TABLE) / "table.zip")
+        """The outcome table that notebook 01 prepared; its questions carry the column ``part``.
+
+        What notebook 01 doubts about its best models is shown first.
+        """
+        folder = self.find(TABLE)
+        presentation.show_text((folder / DOUBTS).read_text())
+        return OutcomeMatrix.load(folder / "table.zip")
 
     def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
         """Prompt vectors, (n_prompts, d_prompt) float32, from the cache or freshly encoded."""
@@ -139,17 +147,40 @@ class Run:
 
         from embedllm.figures import style
 
-        name = f"{self.notebook[:2]}_{name}"
-        self.drawn.add(name)
-        plt.close(style.save_figure(self.figures / name, table, caption, draw))
-        presentation.show_figure(self.figures / f"{name}.png")
+        path = self.shelf.place(name, style.to_csv(table))
+        source = SOURCES[self.parameters.DATASET]
+        vector = not source.published or source is next(iter(SOURCES.values()))  # the repository keeps one set of SVGs
+        plt.close(style.save_figure(path, table, caption, draw, vector))
+        presentation.show_figure(path.with_suffix(".png"))
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table that has no figure beside the figures; one that holds times is named timing_*."""
         from embedllm.figures import style
 
-        self.drawn.add(name)
-        write(self.figures / f"{name}.csv", style.to_csv(table))
+        text = style.to_csv(table)
+        write(self.shelf.place(name, text).with_suffix(".csv"), text)
+
+    def show_deep(self, name: str) -> pd.DataFrame | None:
+        """Show a figure that `make deep` made for this notebook, and whether it belongs to today's code and table.
+
+        Returns
+        -------
+        DataFrame or None
+            Its table; None, after a sentence that says how to make it, where there is none.
+        """
+        path = self.shelf.deep(name).with_suffix(".csv")
+        if not path.exists():
+            data = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
+            presentation.show_text(f"*Not computed for this table yet: `make deep{_told(data)}` does.*")
+            return None
+        presentation.show_figure(path.with_suffix(".png"))
+        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
+        return pd.read_csv(path)
+
+    @property
+    def table_digest(self) -> str:
+        """What stands for the table of outcomes that notebook 01 prepared."""
+        return digest((self.find(TABLE) / "table.zip").read_bytes())
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row for each claim or question that this notebook owns, and show it in words.
@@ -161,7 +192,7 @@ class Run:
         """
         p = self.parameters
         table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {})
-        self.save_table(f"{self.notebook[:2]}_verdicts", table)
+        self.save_table("verdicts", table)
         return claims.as_read(table)
 
     def finish(self) -> None:
@@ -170,11 +201,13 @@ class Run:
         Also removes figures that an earlier run of this notebook drew and this one did not, lists the modules that
         were really used, for make, and lets other processes run the notebook.
         """
-        for path in self.figures.glob(f"{self.notebook[:2]}_*"):
-            if path.stem not in self.drawn:
-                path.unlink()
+        if self.shelf.spare and self.shelf.drawn:
+            file = self.shelf.deep("provenance.json")
+            self.shelf.drawn.append(file.stem)
+            shelf.record(file, self.parameters.model_dump(), self.table_digest, self.memory.used)
+        self.shelf.tidy()
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
-        used = {"modules": sorted(_module_files()), "read_back": self.memory.read_back}
+        used = {"modules": sorted(_module_files()), "read_back": self.memory.read_back, "drawn": self.shelf.drawn}
         write(self.folder / f"{self.notebook}.used", json.dumps(used))
         products.release(self.folder, self.notebook)
         root = paths.FIGURES if self.figures.is_relative_to(paths.FIGURES) else paths.ARTIFACTS
@@ -225,43 +258,9 @@ def start(notebook: str, namespace: dict) -> Run:
     return run
 
 
-def benchmark(name: str) -> pd.DataFrame:
-    """A table that `make bench` wrote.
-
-    Raises
-    ------
-    StudyError
-        If it is not there.
-    """
-    path = ROOT / "figures" / "bench" / f"{name}.csv"
-    if not path.exists():
-        raise StudyError(f"{shown(path)} is not there: make bench")
-    return pd.read_csv(path)
-
-
-def load_outcomes(p) -> OutcomeMatrix:
-    """Read the table that DATASET names: from DATA_DIR or, where that is blank, embedded or downloaded.
-
-    Without what is no model, or what EXCLUDE says; with SAMPLE, a part of the questions.
-
-    Raises
-    ------
-    OutcomeError
-        If the table cannot be used, with the rows, or if it cannot be downloaded.
-    """
-    entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
-    if entry.origin == "public" and not p.DATA_DIR:
-        source.download(data_dir(p), **_options(source.download, p))
-    folder = None if entry.origin == "embedded" and not p.DATA_DIR else data_dir(p)
-    table = source.load(folder, **_options(source.load, p))
-    left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
-    return sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
-
-
-def _options(function, p: Parameters) -> dict:
-    """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
-    names = inspect.getfullargspec(function).kwonlyargs
-    return {name: getattr(p, name.upper()) for name in names}
+def _told(values: Mapping) -> str:
+    """Parameters as make takes them."""
+    return "".join(f" {name}={value}" for name, value in values.items() if value is not None)
 
 
 def _module_files() -> list[str]:

@@ -1,0 +1,54 @@
+"""The table that a run is about, and what `make bench` measured."""
+
+from __future__ import annotations
+
+import inspect
+
+import pandas as pd
+
+from embedllm.catalog import SOURCES
+from embedllm.files import ROOT, shown
+from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.splits import sample
+from embedllm.study.parameters import Parameters
+from embedllm.study.paths import data_dir
+from embedllm.study.products import StudyError
+
+
+def benchmark(name: str) -> pd.DataFrame:
+    """A table that `make bench` wrote.
+
+    Raises
+    ------
+    StudyError
+        If it is not there.
+    """
+    path = ROOT / "figures" / "bench" / f"{name}.csv"
+    if not path.exists():
+        raise StudyError(f"{shown(path)} is not there: make bench")
+    return pd.read_csv(path)
+
+
+def load_outcomes(p) -> OutcomeMatrix:
+    """Read the table that DATASET names: from DATA_DIR or, where that is blank, embedded or downloaded.
+
+    Without what is no model, or what EXCLUDE says; with SAMPLE, a part of the questions.
+
+    Raises
+    ------
+    OutcomeError
+        If the table cannot be used, with the rows, or if it cannot be downloaded.
+    """
+    entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
+    if entry.origin == "public" and not p.DATA_DIR:
+        source.download(data_dir(p), **_options(source.download, p))
+    folder = None if entry.origin == "embedded" and not p.DATA_DIR else data_dir(p)
+    table = source.load(folder, **_options(source.load, p))
+    left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
+    return sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
+
+
+def _options(function, p: Parameters) -> dict:
+    """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
+    names = inspect.getfullargspec(function).kwonlyargs
+    return {name: getattr(p, name.upper()) for name in names}

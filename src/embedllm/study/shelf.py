@@ -1,0 +1,108 @@
+"""Figures and tables that are kept: each has one writer, the default run or `make deep`.
+
+The default run writes ``NN_<name>``. A run of the preset `full` writes ``NN_deep_<name>`` where it finds something
+else, and ``NN_deep_provenance.json``; the default run shows them and says whether they belong to today's code and
+table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embedllm.files import write
+from embedllm.study import closure
+
+DEEP = "full"  # the preset of `make deep`
+MARK = "deep_"
+
+
+@dataclass
+class Shelf:
+    """Where one notebook's figures and tables go.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the figures.
+    number : str
+        Of the notebook, as it begins their names: "03_".
+    spare : Path, optional
+        Of a deep run: where to put what the default run shows as well, or what nobody keeps.
+    drawn : list of str
+        What this run has put here, without suffix.
+    """
+
+    folder: Path
+    number: str
+    spare: Path | None = None
+    drawn: list[str] = field(default_factory=list)
+
+    def place(self, name: str, content: str) -> Path:
+        """Where to write a figure or table, without suffix, given the text of its CSV."""
+        timing = name.startswith("timing_")
+        default = self.folder / (name if timing else self.number + name)
+        if self.spare is None:
+            self.drawn.append(default.name)
+            return default
+        table = default.with_suffix(".csv")
+        if timing or (table.exists() and table.read_text() == content):
+            return self.spare / default.name
+        self.drawn.append(self.number + MARK + name)
+        return self.folder / self.drawn[-1]
+
+    def deep(self, name: str) -> Path:
+        """Where a figure of `make deep` is, if there is one, without suffix."""
+        return self.folder / f"{self.number}{MARK}{name}"
+
+    def tidy(self) -> None:
+        """Remove what an earlier run of the same kind put here and this one did not."""
+        for path in self.folder.glob(f"{self.number}*"):
+            if path.stem.startswith(self.number + MARK) == bool(self.spare) and path.stem not in self.drawn:
+                path.unlink()
+
+
+def record(file: Path, parameters: dict, table: str, used: Iterable[tuple[frozenset, str]]) -> None:
+    """Write the provenance of a notebook's deep results.
+
+    Parameters
+    ----------
+    file : Path
+    parameters : dict
+        Of the notebook.
+    table : str
+        Fingerprint of the table of outcomes.
+    used : iterable of (frozenset of (str, str), str)
+        Definitions that results were computed with, and the digest of all code that they use; see `Memory.used`.
+    """
+    code = sorted([sorted(map(list, roots)), digest] for roots, digest in used)
+    write(file, json.dumps({"parameters": parameters, "table": table, "code": code}, indent=1) + "\n")
+
+
+def state(file: Path, table: str) -> str:
+    """A sentence for the reader: whether deep results belong to today's table and code.
+
+    Parameters
+    ----------
+    file : Path
+        As `record` wrote it.
+    table : str
+        Fingerprint of today's table.
+    """
+    kept = json.loads(file.read_text())
+    changed = sorted({roots[0][1] for roots, digest in kept["code"] if _today(roots) != digest})
+    reasons = [*(["another table"] if kept["table"] != table else []),
+               *([f"other code ({', '.join(changed)})"] if changed else [])]
+    if reasons:
+        return f"Computed by `make deep` with {' and '.join(reasons)} than today's: run it again before you quote this."
+    return "Computed by `make deep` with today's code on today's table."
+
+
+def _today(roots: list[list[str]]) -> str:
+    """The digest of the code that some definitions use now; blank if one of them is gone."""
+    try:
+        return closure.code([tuple(root) for root in roots]).digest
+    except closure.CodeError:
+        return ""
