@@ -61,6 +61,8 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
 
 def test_every_notebook_is_known_to_the_study():
     assert [path.stem for path in PATHS] == list(NOTEBOOKS)
+    listed = re.search(r"^NOTEBOOKS := (.*?[^\\])$", (ROOT / "Makefile").read_text(), re.M | re.S)[1]
+    assert listed.replace("\\", "").split() == list(NOTEBOOKS), "the Makefile's NOTEBOOKS"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
