@@ -18,7 +18,7 @@ from embedllm.encoders import cache
 from embedllm.figures import style
 from embedllm.forecasters import registry
 from embedllm.routing import policies
-from embedllm.study import paths, runs
+from embedllm.study import data, paths
 from embedllm.study.parameters import Fitting, ParameterError, cell, read
 
 TESTS = Path(__file__).parent
@@ -103,15 +103,15 @@ def test_the_inherited_suite_takes_a_dummy_forecaster(dummies):
 def test_a_dummy_encoder_is_taken_by_all(dummies, tmp_path):
     np.testing.assert_array_equal(cache.encode("letters", ["a b", "c"], tmp_path), [[3, 1], [1, 0]])
     assert read("06_embedder_ablation", {"ENCODERS": ["letters", "minilm"]}).ENCODERS == ["letters", "minilm"]
-    assert "hashing, random or letters" in cell("02_training")
+    assert " or letters" in cell("02_training")
     assert style.color_of("letters") == "#123457"
 
 
 def test_a_dummy_source_is_taken_by_all(dummies):
     parameters = read("01_data_preparation", {"DATASET": "dice", "N_MODELS": 16})
     paths.check_data_dir(parameters)
-    assert runs.load_outcomes(parameters).shape == (16, 2)
-    assert "lm-eval or dice" in cell("01_data_preparation")
+    assert data.load_outcomes(parameters).shape == (16, 2)
+    assert " or dice" in cell("01_data_preparation")
     with pytest.raises(ParameterError, match="taken by the study itself"):
         read("01_data_preparation", {"NAME": "dice"})
 
@@ -137,7 +137,7 @@ def test_no_two_methods_share_a_color():
     near = [(a, b) for a, b in combinations(lights, 2) if np.abs(lights[a] - lights[b]).max() < 20]
     assert not near
     groups = (catalog.FORECASTERS, catalog.ENCODERS, catalog.POLICIES, catalog.DRAWN)
-    assert all(entry.color for group in groups for entry in group.values())
+    assert not [entry.name for group in groups for entry in group.values() if not entry.color]
     assert all(style.color_of(entry.name) == entry.color for group in groups for entry in group.values()), \
         "one name, one color, whatever it is an entry of"
 

@@ -208,6 +208,8 @@ def test_the_readmes_links_and_files_exist():
 
 @pytest.mark.parametrize("mark", ["results", "times", "speed"])
 def test_the_readmes_tables_are_those_of_the_figures(mark):
+    if os.environ.get("EMBEDLLM_FIGURES"):
+        pytest.skip("EMBEDLLM_FIGURES names other figures than those committed")
     if mark != "results":  # times differ on every machine, results do not
         changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "figures/*timing_*"], cwd=ROOT)
         if changed.returncode:

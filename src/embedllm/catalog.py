@@ -325,15 +325,22 @@ SOURCES = {entry.name: entry for entry in (
     Source("lm-eval", "embedllm.sources.lm_eval", own=True),
 )}
 
-ORACLE = "oracle"
+ORACLE, BEST_SINGLE = "oracle", "best single model"
 POLICIES = {entry.name: entry for entry in (
     Policy("random model", "embedllm.routing.policies.random_routing", "#607D8B", chooses=False),
-    Policy("best single model", "embedllm.routing.policies.best_single", "#B71C1C"),
+    Policy(BEST_SINGLE, "embedllm.routing.policies.best_single", "#B71C1C"),
     Policy("best per benchmark", "embedllm.routing.policies.best_per_benchmark", "#E377C2"),
     Policy(KNN.name, color=KNN.color, forecaster=KNN.name),
     Policy(FACTORIZATION.name, color=FACTORIZATION.color, forecaster=FACTORIZATION.name),
     Policy(ORACLE, "embedllm.routing.policies.oracle", "#222222", chooses=False),
 )}
+
+
+
+def routers() -> list[str]:
+    """The policies that choose by what they know of a question."""
+    return [entry.name for entry in POLICIES.values() if entry.chooses and entry.name != BEST_SINGLE]
+
 
 TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
 COMPLETION = "completion"  # what the answers to a question add to its text

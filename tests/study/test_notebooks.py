@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.study.execute import clean
 from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
 from embedllm.study.paths import PRESETS, read_preset
@@ -60,8 +61,20 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
     assert str(folder) not in json.dumps(executed), "no path of this machine in a notebook"
 
 
+def test_the_embedded_table_runs_at_400_questions(folder):
+    """The default dataset, of which a preset for all can draw a part."""
+    for name in ("01_data_preparation", "02_training"):
+        done = execute(folder, "run", name, "--preset", "smoke", "--encoder", "hashing")
+        assert done.returncode == 0, done.stderr
+    run = folder / "artifacts" / "mmlu-pro" / "smoke-hashing-s0"
+    table = OutcomeMatrix.load(run / "01_data_preparation" / "table.zip")
+    assert table.shape[0] == 29 and 390 <= table.shape[1] <= 410
+
+
 def test_every_notebook_is_known_to_the_study():
     assert [path.stem for path in PATHS] == list(NOTEBOOKS)
+    listed = re.search(r"^NOTEBOOKS := (.*?[^\\])$", (ROOT / "Makefile").read_text(), re.M | re.S)[1]
+    assert listed.replace("\\", "").split() == list(NOTEBOOKS), "the Makefile's NOTEBOOKS"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

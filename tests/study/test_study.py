@@ -15,7 +15,7 @@ from PIL import Image
 from embedllm.figures import plots, style
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import replace_unchecked
-from embedllm.study import execute, paths, runs
+from embedllm.study import data, execute, paths, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
@@ -71,7 +71,7 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
         ("mmlu-pro", str(tmp_path), [("load", tmp_path, "mean", "acc")]),
     ):
         calls.clear()
-        runs.load_outcomes(read(runs.TABLE, values | {"DATASET": dataset, "DATA_DIR": folder}))
+        data.load_outcomes(read(runs.TABLE, values | {"DATASET": dataset, "DATA_DIR": folder}))
         assert calls == expected
 
 
@@ -85,14 +85,14 @@ def test_what_is_no_model_is_left_out_unless_a_reader_says_otherwise(tmp_path, m
     source.load = lambda path, *, duplicates: table
     monkeypatch.setitem(sys.modules, "embedllm.sources.alpaca_eval", source)
     values = {"DATASET": "alpaca-eval", "DATA_DIR": str(tmp_path), "EXCLUDE": exclude}
-    found = runs.load_outcomes(read(runs.TABLE, values))
+    found = data.load_outcomes(read(runs.TABLE, values))
     assert list(found.models.index) == expected
 
 
 def test_a_sample_keeps_every_benchmark():
-    whole = runs.load_outcomes(read(runs.TABLE, {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 600}))
+    whole = data.load_outcomes(read(runs.TABLE, {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 600}))
     values = {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 600, "SAMPLE": 100}
-    some = runs.load_outcomes(read(runs.TABLE, values))
+    some = data.load_outcomes(read(runs.TABLE, values))
     assert 90 <= some.shape[1] <= 110
     assert set(some.questions["benchmark"]) == set(whole.questions["benchmark"])
     drawn = whole.questions.index.isin(some.questions.index)
@@ -102,7 +102,7 @@ def test_a_sample_keeps_every_benchmark():
 def test_simulated_flaws_are_parameters():
     values = {"DATASET": "simulated", "N_MODELS": 16, "N_QUESTIONS": 200, "GRADED": "true", "MISSING": 0.2}
     values |= {"REPEATED": 0.1, "DUPLICATES": "max"}
-    table = runs.load_outcomes(read(runs.TABLE, values))
+    table = data.load_outcomes(read(runs.TABLE, values))
     assert not table.binary and not table.observed.all() and len(table.repeats)
     assert table.provenance["rule for repeated rows"] == "max"
 
@@ -328,7 +328,7 @@ def test_provenance_names_parameters_inputs_and_products(run):
 
 def test_a_measurement_that_is_not_there_names_the_command():
     with pytest.raises(runs.StudyError, match=r"figures/bench/nothing\.csv is not there: make bench"):
-        runs.benchmark("nothing")
+        data.benchmark("nothing")
 
 
 def test_make_passes_on_progress_and_nothing_else(capsys, monkeypatch):

@@ -43,7 +43,8 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     Raises
     ------
     EncoderError
-        If the encoder is unknown, a prompt is no text, or weights are missing or not the published ones.
+        If the encoder is unknown, a prompt is no text, weights are missing or not the published ones, or a function
+        returns something else than its entry says.
     """
     encoder = _known(name)
     texts = _texts(prompts)
@@ -51,6 +52,9 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     if not distinct:
         return np.empty((0, encoder.dim), dtype=np.float32)
     vectors = _cached(name, distinct, cache) if encoder.weights else encoder.code()(distinct)
+    if vectors.shape != (len(distinct), encoder.dim) or vectors.dtype != np.float32:
+        raise EncoderError(f"encoder {name}: {encoder.path} must give float32 ({len(distinct)}, {encoder.dim}), found "
+                           f"{vectors.dtype} {vectors.shape}")
     row = {text: position for position, text in enumerate(distinct)}
     return vectors[[row[text] for text in texts]]
 

@@ -102,7 +102,7 @@ def from_rows(
 
     asked_models, asked_questions = ~np.isnan(matrix).all(axis=1), ~np.isnan(matrix).all(axis=0)
     if not asked_models.any():
-        raise OutcomeError("the outcomes table holds no score at all")
+        raise OutcomeError(f"{names['outcomes']} holds no score at all")
     return OutcomeMatrix(
         scores=matrix[asked_models][:, asked_questions],
         models=models[asked_models],

@@ -51,4 +51,7 @@ def load_outcomes(p) -> OutcomeMatrix:
 def _options(function, p: Parameters) -> dict:
     """The parameters that a source's function asks for: its keyword-only arguments, in capitals."""
     names = inspect.getfullargspec(function).kwonlyargs
+    if unknown := [name for name in names if name.upper() not in type(p).model_fields]:
+        raise TypeError(f"{function.__module__}.{function.__name__} asks for {', '.join(unknown)}: no parameter of "
+                        f"{type(p).__name__} in study/parameters.py")
     return {name: getattr(p, name.upper()) for name in names}

@@ -86,7 +86,7 @@ class Parameters(BaseModel):
 
 
 class Fitting(Parameters):
-    """How the factorization is trained; see embedllm.factorization.Factorization."""
+    """How the factorization is trained; see `factorization.Factorization`."""
 
     DIM: Count = Field(232, description="length of a model vector")
     NOISE: float = Field(0.05, description="SD of the noise on prompt vectors in training", ge=0)

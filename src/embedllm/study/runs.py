@@ -105,7 +105,8 @@ class Run:
         What notebook 01 doubts about its best models is shown first.
         """
         folder = self.find(TABLE)
-        presentation.show_text((folder / DOUBTS).read_text())
+        if (doubts := folder / DOUBTS).exists():
+            presentation.show_text(doubts.read_text())
         return OutcomeMatrix.load(folder / "table.zip")
 
     def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:

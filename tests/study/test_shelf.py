@@ -1,0 +1,49 @@
+"""Each figure has one writer, and deep results say whether they belong to today's code and table."""
+
+import json
+
+import pytest
+
+from embedllm.study import shelf
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Figures that a default and a deep run of notebook 03 left, and some of another notebook."""
+    for name in ("03_kept", "03_old", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"):
+        (tmp_path / f"{name}.csv").write_text("x\n1\n")
+    return tmp_path
+
+
+def left(folder) -> set[str]:
+    return {path.stem for path in folder.glob("*.csv")}
+
+
+def test_the_default_run_touches_nothing_deep(folder):
+    kept = shelf.Shelf(folder, "03_")
+    assert kept.place("kept", "x\n1\n") == folder / "03_kept"
+    kept.tidy()
+    assert left(folder) == {"03_kept", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"}
+
+
+def test_a_deep_run_writes_only_what_differs_and_touches_nothing_else(folder):
+    deep = shelf.Shelf(folder, "03_", folder / "run")
+    assert deep.place("kept", "x\n2\n") == folder / "03_deep_kept"
+    assert deep.place("old", "x\n1\n") == folder / "run" / "03_old", "the default run shows the same"
+    assert deep.place("timing_all", "") == folder / "run" / "timing_all", "times are the default run's"
+    deep.tidy()
+    assert left(folder) == {"03_kept", "03_old", "03_deep_kept", "04_other", "04_deep_other"}
+
+
+def test_deep_results_say_whether_they_are_todays(tmp_path):
+    file, roots = tmp_path / "03_deep_provenance.json", frozenset({("embedllm.splits", "cut")})
+    today = shelf._today([list(root) for root in roots])
+    shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, today)])
+    assert shelf.state(file, "table") == "Computed by `make deep` with today's code on today's table."
+    assert "with another table than today's" in shelf.state(file, "other")
+    shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, "another digest")])
+    assert "with other code (cut) than today's: run it again" in shelf.state(file, "table")
+    gone = frozenset({("embedllm.no_such_module", "cut")})
+    shelf.record(file, {"N_WORLDS": 19}, "table", [(gone, today)])
+    assert "with other code (cut)" in shelf.state(file, "table")
+    assert json.loads(file.read_text())["parameters"] == {"N_WORLDS": 19}
