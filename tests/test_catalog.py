@@ -18,7 +18,7 @@ from embedllm.encoders import cache
 from embedllm.figures import style
 from embedllm.forecasters import registry
 from embedllm.routing import policies
-from embedllm.study import data, paths
+from embedllm.study import data, paths, presets
 from embedllm.study.parameters import Fitting, ParameterError, cell, read
 
 TESTS = Path(__file__).parent
@@ -125,7 +125,7 @@ def test_a_dummy_policy_is_taken_by_all(dummies):
 
 
 def test_the_published_settings_and_the_names_of_settings_are_those_of_preset_and_parameters():
-    preset = paths.read_preset("published", "mmlu-pro")
+    preset = presets.read_preset("published", "mmlu-pro")
     assert {"PRESET": "published"} | {name.upper(): value for name, value in catalog.PUBLISHED.items()} == preset
     assert set(catalog.TRAINING) == set(Fitting().fitting)
 

@@ -259,3 +259,14 @@ def test_data_preparation_counts_what_the_table_holds(repeated, rng):
     assert data_preparation.variance(panels).startswith("25% of the variance of a score lies in the single answer")
     assert data_preparation.lengths(pd.Series([4, 4, 300])) == ("Half of the prompts have at least 4 words, 33.3% have "
                                                                 "more than 200.")
+
+
+@pytest.mark.parametrize(("finding", "expected"), [
+    ("strong", "&lt;null&gt; (mean 0.80, correlation 0.20) follows the difficulty"), ("constant", "&lt;null&gt;"),
+    ("", None), ("middling", None)])
+def test_the_highest_means_are_doubted_where_the_audit_flags_them(finding, expected):
+    fit = pd.DataFrame({"mean": [0.8, 0.7, 0.6, 0.1], "correlation": [0.2, 0.6, 0.6, 0.1],
+                        "finding": [finding, "", "", "weak"]}, index=["<null>", "a", "b", "far below"])
+    said = data_preparation.doubts(fit)
+    assert expected in said if expected else said == ""
+    assert "far below" not in said

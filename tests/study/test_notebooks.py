@@ -14,7 +14,7 @@ from PIL import Image
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.study.execute import clean
 from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
-from embedllm.study.paths import PRESETS, read_preset
+from embedllm.study.presets import PRESETS, read_preset
 from embedllm.study.runs import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))

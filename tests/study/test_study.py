@@ -15,7 +15,7 @@ from PIL import Image
 from embedllm.figures import plots, style
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import replace_unchecked
-from embedllm.study import data, execute, paths, runs
+from embedllm.study import data, execute, paths, presets, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
@@ -114,10 +114,10 @@ def test_simulated_flaws_are_parameters():
     ("", "with PRESET: mine"),
 ])
 def test_a_broken_preset_is_told(tmp_path, monkeypatch, text, message):
-    monkeypatch.setattr(paths, "PRESETS", tmp_path)
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ParameterError, match=message):
-        paths.read_preset("mine", "simulated")
+        presets.read_preset("mine", "simulated")
 
 
 @pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b"])
@@ -180,7 +180,7 @@ def test_a_preset_typed_into_a_notebook_takes_effect(run):
     """Its values come along, unless some of them stand in the cell already: then the cell is followed."""
     typed = run(PRESET="smoke", DATASET="simulated")
     assert typed.parameters.DIM == 16 and typed.folder.name == "smoke-minilm-s0"
-    followed = run(**paths.read_preset("smoke", "simulated") | {"DIM": 232, "DATASET": "simulated"})
+    followed = run(**presets.read_preset("smoke", "simulated") | {"DIM": 232, "DATASET": "simulated"})
     assert followed.parameters.DIM == 232 and followed.folder.name.startswith("smoke-minilm-s0-")
 
 
@@ -191,7 +191,7 @@ def test_a_preset_of_another_dataset_is_refused(run):
 
 
 def test_a_preset_is_no_override(run):
-    preset = paths.read_preset("smoke", "mmlu-pro")  # values for other notebooks included, as papermill -f injects them
+    preset = presets.read_preset("smoke", "mmlu-pro")  # values for all notebooks, as papermill -f injects them
     assert run(**preset).folder.name == "smoke-minilm-s0"
     assert run(**preset | {"DIM": 9}).base.name == "smoke-minilm-s0"
 

@@ -21,13 +21,12 @@ from embedllm.study import products
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
 from embedllm.study.paths import (
     ARTIFACTS,
-    PRESETS,
     base_folder,
     check_data_dir,
     data_dir,
     figure_folder,
-    read_preset,
 )
+from embedllm.study.presets import PRESETS, read_preset
 from embedllm.study.products import StudyError
 from embedllm.study.publish import publish, write_cells, write_gallery
 from embedllm.study.shelf import DEEP, MARK

@@ -1,11 +1,9 @@
-"""Where a run reads and writes: folders of a run and its figures, the data directory, presets."""
+"""Where a run reads and writes: folders of a run and its figures, the data directory."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import yaml
 
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
@@ -14,7 +12,6 @@ from embedllm.study.shelf import DEEP
 
 ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
 FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
-PRESETS = ROOT / "notebooks" / "presets"
 
 
 def base_folder(p: Parameters) -> Path:
@@ -44,31 +41,3 @@ def check_data_dir(p: Parameters) -> None:
 def data_dir(p: Parameters) -> Path:
     """DATA_DIR as a path (relative ones start at the repository root), or where downloads of the dataset go."""
     return (ROOT / (Path(p.DATA_DIR).expanduser() if p.DATA_DIR else Path("data") / p.DATASET)).resolve()
-
-
-def read_preset(name: str, dataset: str) -> dict:
-    """The values of a preset; "default" has none, since the notebooks' literals are the default.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such preset, if it names what only make or papermill can say, or if it is for another dataset.
-    """
-    if name == "default":
-        return {}
-    path = PRESETS / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(["default", *sorted(found.stem for found in PRESETS.glob("*.yaml"))])
-        raise ParameterError(f"PRESET = {name!r}: no such file in notebooks/presets; known: {known}")
-    values = yaml.safe_load(path.read_text())
-    if not isinstance(values, dict) or values.get("PRESET") != name:
-        raise ParameterError(f"notebooks/presets/{name}.yaml must be a list of NAME: value with PRESET: {name}")
-    if shared := (values.keys() & Parameters.model_fields.keys()) - {"PRESET", "DATASET"}:
-        raise ParameterError(
-            f"notebooks/presets/{name}.yaml: {', '.join(sorted(shared))} cannot stand in a preset, since make "
-            "names the run by it; give it to make or to papermill -p"
-        )
-    if values.get("DATASET", dataset) != dataset:
-        raise ParameterError(f"PRESET = {name!r} is for DATASET {values['DATASET']}, not {dataset}: "
-                             f"make reproduce PRESET={name} DATASET={values['DATASET']}")
-    return values

@@ -21,12 +21,13 @@ from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.study import paths, products, shelf
 from embedllm.study.memo import Memory
-from embedllm.study.parameters import NOTEBOOKS, Parameters, read
+from embedllm.study.parameters import Parameters, read
+from embedllm.study.presets import with_preset
 from embedllm.study.products import StudyError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder, read_preset
+from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder
 
 TABLE = "01_data_preparation"  # the notebook that everything else starts from
 DOUBTS = "doubts.md"  # what it doubts about the table
@@ -236,11 +237,7 @@ def start(notebook: str, namespace: dict) -> Run:
         If another process runs this notebook of this run.
     """
     values = {name: value for name, value in namespace.items() if name.isupper()}
-    known = NOTEBOOKS[notebook].model_fields
-    preset = read_preset(values.get("PRESET", "default"), values.get("DATASET", known["DATASET"].default))
-    own = {name: value for name, value in preset.items() if name in known and name not in Parameters.model_fields}
-    if all(values.get(name, known[name].default) == known[name].default for name in own):
-        values |= own  # PRESET alone was typed into the cell, where papermill would have put its values too
+    values, preset = with_preset(notebook, values)
     p = read(notebook, values, preset)
     if notebook == TABLE:
         check_data_dir(p)
