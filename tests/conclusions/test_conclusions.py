@@ -91,6 +91,11 @@ def test_the_best_forecaster_is_none_of_the_bounds():
     assert forecasting.best(scores) == (
         "Of 2 forecasters the kNN has the highest accuracy, 0.700, the factorization the lowest log-loss, 0.500.")
     assert "kNN has the highest accuracy, 0.700, and the lowest log-loss" in forecasting.best(scores[:4])
+    heads = pd.concat([scores, scores[scores["metric"] == "accuracy"].assign(metric="auc")])
+    heads = pd.concat([heads, scores[:1].assign(forecaster="model mean", value=0.55)])
+    assert forecasting.best(heads, "log_loss") == (
+        "Of 2 forecasters the factorization has the lowest log-loss, 0.500, the kNN the highest AUC, 0.700. Its "
+        "accuracy is 0.600, where the mean of each model alone reaches 0.550.")
     assert forecasting.calibrated(scores).endswith("of a forecaster is 0.400 (factorization).")
 
 
@@ -165,8 +170,10 @@ def test_routing_says_whether_it_beats_asking_the_best_model(difference, expecte
 def test_captions_of_notebook_04_count_what_their_tables_hold():
     single = pd.DataFrame([compared(0.1, 0.01), compared(0.2, 0.2, "factorization"), compared(0.9, 0.01, "oracle")])
     assert routing.gain(single, ["kNN"]).startswith("kNN gains most over the best single model, in thousandths: +100.0")
-    assert routing.gain(single, ["kNN", "factorization"]).endswith("which is not shown to be more than chance.")
-    assert routing.gain(single.assign(difference=-0.1), ["kNN"]).startswith("No router gains")
+    assert routing.gain(single, ["kNN", "factorization"]) == (
+        "No router is shown to beat always asking the best single model; the closest, factorization, differs by +200.0 "
+        "(95 % interval +190.0 to +210.0) thousandths.")
+    assert routing.gain(single.assign(difference=-0.1), ["kNN"]).startswith("No router is shown to beat")
     rows = pd.DataFrame({"gain_low": [0.1, -0.2, -0.1], "gain_high": [0.2, -0.1, 0.1]})
     assert routing.gains_by_benchmark(rows).startswith("Of 3 gains 1 intervals lie above zero and 1 below")
     shares = pd.DataFrame({"policy": "kNN", "model": ["a", "b", "c"], "share": [0.75, 0.25, 0]})

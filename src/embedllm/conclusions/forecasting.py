@@ -11,15 +11,32 @@ from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
 AHEAD = "factorization"  # whom the paper says to be ahead
 
 
-def best(scores: pd.DataFrame) -> str:
-    """Which forecaster is best, from `intervals.summarize`; what is known of the truth is no forecaster."""
+def measures(headline: str) -> tuple[str, str]:
+    """What to look at first: accuracy and log-loss, or log-loss and AUC where most scores lie near 0 or 1."""
+    return ("accuracy", "log_loss") if headline == "accuracy" else ("log_loss", "auc")
+
+
+def best(scores: pd.DataFrame, headline: str = "accuracy") -> str:
+    """Which forecaster is best, from `intervals.summarize`; what is known of the truth is no forecaster.
+
+    Parameters
+    ----------
+    headline : {"accuracy", "log_loss"}
+        With log-loss at the head, accuracy stands beside what each model's mean alone reaches.
+    """
     own = scores[scores["forecaster"].isin(catalog.FORECASTERS)]
     ends = {metric: rows.set_index("forecaster")["value"] for metric, rows in own.groupby("metric")}
-    high, low = ends["accuracy"].idxmax(), ends["log_loss"].idxmin()
-    who = "and" if low == high else f"the {low}"
-    top, least = ends["accuracy"][high], ends["log_loss"][low]
-    return (f"Of {len(ends['accuracy'])} forecasters the {high} has the highest accuracy, {top:.3f}, {who} the lowest "
-            f"log-loss, {least:.3f}.")
+    words = {"accuracy": "highest accuracy", "log_loss": "lowest log-loss", "auc": "highest AUC"}
+    winners = {name: ends[name].idxmin() if name == "log_loss" else ends[name].idxmax() for name in measures(headline)}
+    (one, first), (two, second) = winners.items()
+    who = "and" if first == second else f"the {second}"
+    said = (f"Of {len(ends[one])} forecasters the {first} has the {words[one]}, {ends[one][first]:.3f}, {who} the "
+            f"{words[two]}, {ends[two][second]:.3f}.")
+    if headline == "accuracy":
+        return said
+    accuracy = ends["accuracy"]
+    return (f"{said} Its accuracy is {accuracy[first]:.3f}, where the mean of each model alone reaches "
+            f"{accuracy[catalog.MODEL_MEAN.name]:.3f}.")
 
 
 def differences(tests: pd.DataFrame) -> str:

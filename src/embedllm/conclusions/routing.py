@@ -17,10 +17,10 @@ def gain(over_single: pd.DataFrame, routers) -> str:
     """The router that gains most over the best single model, from `inference.compare` with that model as reference."""
     own = over_single[over_single["method"].isin(routers)]
     most = own.loc[own["difference"].idxmax()]
-    if most["difference"] <= 0:
-        return "No router gains anything over the best single model."
-    shown = "" if most["p_holm"] < LEVEL else ", which is not shown to be more than chance"
-    return f"{most['method']} gains most over the best single model, in thousandths: {interval(most)}{shown}."
+    if most["difference"] <= 0 or most["p_holm"] >= LEVEL:
+        return (f"No router is shown to beat always asking the best single model; the closest, {most['method']}, differs "
+                f"by {interval(most)} thousandths.")
+    return f"{most['method']} gains most over the best single model, in thousandths: {interval(most)}."
 
 
 def gains_by_benchmark(rows: pd.DataFrame) -> str:

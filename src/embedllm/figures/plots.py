@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -157,20 +157,23 @@ def _arrange(axes, rows: list[str], n_panels: int, differences: bool) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def plot_scores(table: pd.DataFrame) -> Figure:
-    """Accuracy and log-loss of forecasters side by side; what the best readers of the text reach is a line.
+def plot_scores(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
+    """Measures of forecasters side by side; what the best readers of the text reach is a line.
 
     Parameters
     ----------
     table : DataFrame
         From `intervals.summarize`.
+    measures : sequence of str
+        Of ``metric``, a panel each.
     """
-    titles = {"accuracy": "accuracy", "log_loss": "log-loss"}
+    titles = {name: {"accuracy": "accuracy", "log_loss": "log-loss", "auc": "AUC"}[name] for name in measures}
     panels = {title: table[table["metric"] == metric] for metric, title in titles.items()}
     lines = {title: rows[rows["forecaster"].isin([TEXT, ADDITIVE])].set_index("forecaster")["value"].to_dict()
              for title, rows in panels.items()}
     own = {title: rows[~rows["forecaster"].isin([TEXT, ADDITIVE, TRUTH])] for title, rows in panels.items()}
-    label = {"accuracy": "share of cells, more is better", "log-loss": "nats per cell, less is better"}
+    label = {"accuracy": "share of cells, more is better", "log-loss": "nats per cell, less is better",
+             "AUC": "more is better"}
     return plot_intervals(own, "forecaster", "value", label, levels=lines)
 
 
