@@ -61,6 +61,28 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
     assert str(folder) not in json.dumps(executed), "no path of this machine in a notebook"
 
 
+CHANGED = {"01_data_preparation": ("KAPPA", "0"), "02_training": ("DIM", "4"),
+           "03_correctness_forecasting": ("N_FOLDS", "4"), "04_model_routing": ("N_DRAWS", "30"),
+           "05_probing": ("N_COMPONENTS", "1"), "06_embedder_ablation": ("MARGIN", "0.1"), "07_sensitivity": ("POOL_SIZES", "[4]")}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_one_changed_parameter_through_papermill(path, folder, tmp_path):
+    """Beside the run it deviates from, which is left as it is."""
+    run = folder / "artifacts" / "simulated" / "smoke-hashing-s0"
+    before = (run / f"{path.stem}.products").read_bytes()
+    name, value = CHANGED[path.stem]
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "--no-progress-bar",
+         "-f", PRESETS / "smoke.yaml", "-p", "DATASET", "simulated", "-p", "ENCODER", "hashing", "-p", name, value], capture_output=True, text=True,
+        env=os.environ
+        | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")})
+    assert done.returncode == 0, done.stderr
+    [other] = run.parent.glob(f"smoke-hashing-s0-*/{path.stem}.products")
+    assert json.loads(other.read_text())["parameters"][name] == json.loads(value)
+    assert (run / f"{path.stem}.products").read_bytes() == before
+
+
 def test_the_embedded_table_runs_at_400_questions(folder):
     """The default dataset, of which a preset for all can draw a part."""
     for name in ("01_data_preparation", "02_training"):

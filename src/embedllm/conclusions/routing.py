@@ -18,8 +18,8 @@ def gain(over_single: pd.DataFrame, routers) -> str:
     own = over_single[over_single["method"].isin(routers)]
     most = own.loc[own["difference"].idxmax()]
     if most["difference"] <= 0 or most["p_holm"] >= LEVEL:
-        return (f"No router is shown to beat always asking the best single model; the closest, {most['method']}, differs "
-                f"by {interval(most)} thousandths.")
+        return (f"No router is shown to beat always asking the best single model; the closest, {most['method']}, "
+                f"differs by {interval(most)} thousandths.")
     return f"{most['method']} gains most over the best single model, in thousandths: {interval(most)}."
 
 

@@ -11,7 +11,7 @@ from embedllm.files import ROOT, shown
 from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.splits import sample
 from embedllm.study.parameters import Parameters
-from embedllm.study.paths import data_dir
+from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
 
 
@@ -27,6 +27,12 @@ def benchmark(name: str) -> pd.DataFrame:
     if not path.exists():
         raise StudyError(f"{shown(path)} is not there: make bench")
     return pd.read_csv(path)
+
+
+def minutes(label: str) -> str:
+    """How long all notebooks took when a dataset's figures were made, in brackets; blank where that is not known."""
+    path = FIGURES / label / "timing_notebooks.csv"
+    return f" (about {pd.read_csv(path)['seconds'].sum() / 60:.0f} minutes)" if path.exists() else ""
 
 
 def load_outcomes(p) -> OutcomeMatrix:

@@ -19,7 +19,7 @@ from embedllm.encoders import cache
 from embedllm.files import ROOT, digest, shown, write
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
-from embedllm.study import paths, products, shelf
+from embedllm.study import data, paths, products, shelf
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import Parameters, read
 from embedllm.study.presets import with_preset
@@ -98,7 +98,8 @@ class Run:
                                      f"{command}")
                 self.inputs[notebook] = found
             return folder / notebook
-        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}")
+        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}"
+                         f"{data.minutes(self.parameters.label)}")
 
     def table(self) -> OutcomeMatrix:
         """The outcome table that notebook 01 prepared; its questions carry the column ``part``.
@@ -172,8 +173,8 @@ class Run:
         """
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
-            data = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
-            presentation.show_text(f"*Not computed for this table yet: `make deep{_told(data)}` does.*")
+            named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
+            presentation.show_text(f"*Not computed for this table yet: `make deep{_told(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
         presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
