@@ -63,7 +63,8 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
 
 CHANGED = {"01_data_preparation": ("KAPPA", "0"), "02_training": ("DIM", "4"),
            "03_correctness_forecasting": ("N_FOLDS", "4"), "04_model_routing": ("N_DRAWS", "30"),
-           "05_probing": ("N_COMPONENTS", "1"), "06_embedder_ablation": ("MARGIN", "0.1"), "07_sensitivity": ("POOL_SIZES", "[4]")}
+           "05_probing": ("N_COMPONENTS", "1"), "06_embedder_ablation": ("MARGIN", "0.1"),
+           "07_sensitivity": ("POOL_SIZES", "[4]")}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -74,7 +75,8 @@ def test_one_changed_parameter_through_papermill(path, folder, tmp_path):
     name, value = CHANGED[path.stem]
     done = subprocess.run(
         [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "--no-progress-bar",
-         "-f", PRESETS / "smoke.yaml", "-p", "DATASET", "simulated", "-p", "ENCODER", "hashing", "-p", name, value], capture_output=True, text=True,
+         "-f", PRESETS / "smoke.yaml", "-p", "DATASET", "simulated", "-p", "ENCODER", "hashing", "-p", name, value],
+        capture_output=True, text=True,
         env=os.environ
         | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")})
     assert done.returncode == 0, done.stderr

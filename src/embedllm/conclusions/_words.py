@@ -18,30 +18,31 @@ def interval(row, low: str = "low", high: str = "high") -> str:
             f"{thousandths(row[high])})")
 
 
-def compared(tests: pd.DataFrame, method: str, measure: str) -> str:
+def compared(tests: pd.DataFrame, method: str, measure: str, article: str = "the ") -> str:
     """One row of `inference.compare` as a sentence that says no more than the test does; differences in thousandths."""
     row = tests.set_index("method").loc[method]
-    reference = row["reference"]
+    one, other = f"{article}{method}", f"{article}{row['reference']}"
+    begin = one[0].upper() + one[1:] if article else one
     if row["difference"] == 0 and row["se"] == 0:
-        return f"{method} and {reference} have the same {measure}: their difference is zero, without spread."
+        return f"{begin} and {other} have the same {measure}: their difference is zero, without spread."
     numbers = f"{interval(row)}, {p_is(row['p_holm'])} after Holm"
     if row["p_holm"] < LEVEL:
         order = "higher" if row["difference"] > 0 else "lower"
-        return f"{method} has a {order} {measure} than {reference}: {numbers}."
-    return (f"No difference in {measure} is shown between {method} and {reference}: {numbers}; differences from "
-            f"{unsigned(row['mde'])} on would have been found.")
+        return f"{begin} has a {order} {measure} than {other}: {numbers}."
+    return (f"No difference in {measure} is shown between {one} and {other}: {numbers}; one of "
+            f"{unsigned(row['mde'])} would be found in 80 % of tries.")
 
 
-def sorted_by_test(tests: pd.DataFrame, measure: str) -> str:
+def sorted_by_test(tests: pd.DataFrame, measure: str, article: str = "the ") -> str:
     """All rows of `inference.compare` in one sentence: lower, higher, and no difference shown, after Holm."""
     shown = tests["p_holm"] < LEVEL
     groups = {"lower": shown & (tests["difference"] < 0), "higher": shown & (tests["difference"] > 0)}
     parts = [f"{order} with {listed(tests['method'][rows])}" for order, rows in groups.items() if rows.any()]
     if (~shown).any():
         open_cases = tests[~shown]
-        parts.append(f"no difference shown for {listed(open_cases['method'])} (from "
-                     f"{unsigned(open_cases['mde'].max())} thousandths on it would have been found)")
-    return f"{measure[0].upper()}{measure[1:]} compared with {tests['reference'].iloc[0]}, after Holm: " + (
+        parts.append(f"no difference shown for {listed(open_cases['method'])} (one of "
+                     f"{unsigned(open_cases['mde'].max())} thousandths would be found in 80 % of tries)")
+    return f"{measure[0].upper()}{measure[1:]} compared with {article}{tests['reference'].iloc[0]}, after Holm: " + (
         "; ".join(parts) + ".")
 
 

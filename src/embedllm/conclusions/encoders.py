@@ -12,13 +12,13 @@ def best(scores: pd.DataFrame, metric: str = "accuracy") -> str:
     """The encoder and forecaster with the highest score, from `comparisons.averaged`."""
     row = scores.loc[scores[scores["metric"] == metric]["value"].idxmax()]
     blind = scores[(scores["encoder"] == "no encoder") & (scores["metric"] == metric)]["value"].iloc[0]
-    return (f"The highest {metric}, {row['value']:.3f}, has the {row['forecaster']} with {row['encoder']}; without any "
+    return (f"The {row['forecaster']} with {row['encoder']} has the highest {metric}, {row['value']:.3f}; without any "
             f"encoder it is {blind:.3f}.")
 
 
 def differences(tests: pd.DataFrame) -> str:
     """Which encoders differ from the reference, from `inference.compare`."""
-    return sorted_by_test(tests, "accuracy")
+    return sorted_by_test(tests, "accuracy", article="")
 
 
 def conclusion(tests: pd.DataFrame, reference: str, margin: float) -> str:
@@ -34,6 +34,9 @@ def conclusion(tests: pd.DataFrame, reference: str, margin: float) -> str:
         Of equivalence, in accuracy.
     """
     control = tests.set_index("method").reindex(["random"]).iloc[0]
+    alike = listed(tests["method"][tests["equivalent"] & (tests["method"] != "random")])
+    if control["equivalent"] is True or control["equivalent"] == 1:
+        alike = "no verdict, since random vectors pass the same test"
     earns, meaning = f"That reading the prompt with {reference} earns anything is not shown here.", ""
     if control["p_holm"] < LEVEL and control["difference"] < 0:
         earned = -control["difference"]
@@ -45,9 +48,9 @@ def conclusion(tests: pd.DataFrame, reference: str, margin: float) -> str:
 
 In thousandths of accuracy, intervals uncorrected:
 
-{bullets(compared(tests, name, "accuracy") for name in tests["method"])}
+{bullets(compared(tests, name, "accuracy", article="") for name in tests["method"])}
 
-Shown to be within {unsigned(margin)} thousandths of {reference} (the margin{meaning}):
-{listed(tests["method"][tests["equivalent"]])}. {earns} Equivalence says that two encoders are alike, not that nothing
+Shown to be within {unsigned(margin)} thousandths of {reference} (the margin{meaning}): {alike}.
+{earns} Equivalence says that two encoders are alike, not that nothing
 better exists.
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.conclusions._words import LEVEL, interval, sorted_by_test
+from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
 from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
 
 AHEAD = "factorization"  # whom the paper says to be ahead
@@ -24,7 +26,7 @@ def best(scores: pd.DataFrame, headline: str = "accuracy") -> str:
     headline : {"accuracy", "log_loss"}
         With log-loss at the head, accuracy stands beside what each model's mean alone reaches.
     """
-    own = scores[scores["forecaster"].isin(catalog.FORECASTERS)]
+    own = scores[scores["forecaster"].isin(_compared())]
     ends = {metric: rows.set_index("forecaster")["value"] for metric, rows in own.groupby("metric")}
     words = {"accuracy": "highest accuracy", "log_loss": "lowest log-loss", "auc": "highest AUC"}
     winners = {name: ends[name].idxmin() if name == "log_loss" else ends[name].idxmax() for name in measures(headline)}
@@ -47,31 +49,33 @@ def differences(tests: pd.DataFrame) -> str:
 def parts(steps: pd.DataFrame) -> str:
     """Which part of the stacked ensemble earns most, from `ablation.stepwise`."""
     most, shown = steps.loc[steps["difference"].idxmin()], (steps["difference"] < 0) & (steps["p_holm"] < LEVEL)
-    return (f"{shown.sum()} of {len(steps)} parts are shown to earn something, most of all "
+    verb = "is" if shown.sum() == 1 else "are"
+    return (f"{shown.sum()} of {counted(len(steps), 'part')} {verb} shown to earn something, most of all "
             f"{most['method'].removeprefix('+ ')}: {unsigned(-most['difference'])} thousandths of a nat.")
 
 
 def beyond_ability(worlds: pd.DataFrame) -> str:
     """Who gains more than worlds without specialization show, from `ablation.beyond_worlds`."""
     observed = worlds[worlds["pool"] == "observed"]
-    more = observed["forecaster"][observed["p"] < LEVEL]
-    return (f"More than ability alone would explain gain: {listed(more, 'none that is shown')} (the least "
-            f"{p_is(observed['p'].min())}, uncorrected).")
+    more = observed["forecaster"][observed["p"] <= LEVEL + 1e-9]  # 19 worlds are exact at .05
+    verb = "gains" if len(more) == 1 else "gain"
+    who = f"{listed(more)} {verb}" if len(more) else "No forecaster is shown to gain"
+    return f"{who} more than ability alone would explain (smallest {p_is(observed['p'].min())}, uncorrected)."
 
 
-def calibrated(scores: pd.DataFrame) -> str:
-    """The largest expected calibration error, from `calibration.over_cells`."""
-    errors = scores[(scores["metric"] == "ece") & scores["forecaster"].isin(catalog.FORECASTERS)]
+def calibrated(scores: pd.DataFrame, drawn: Iterable[str]) -> str:
+    """The largest expected calibration error of those drawn, from `calibration.over_cells`."""
+    errors = scores[(scores["metric"] == "ece") & scores["forecaster"].isin(drawn)]
     worst = errors.loc[errors["value"].idxmax()]
-    return f"The largest expected calibration error of a forecaster is {worst['value']:.3f} ({worst['forecaster']})."
+    return f"The largest expected calibration error here is {worst['value']:.3f} ({worst['forecaster']})."
 
 
 def everywhere(rows: pd.DataFrame, by: str) -> str:
     """On how many benchmarks or models the stacked ensemble is below the reference, from `calibration.breakdown`."""
     own = rows[rows["forecaster"] == catalog.OURS.name]
     return (f"The {catalog.OURS.name} has a lower log-loss than the {AHEAD} on {(own['value'] < 0).sum()} of "
-            f"{counted(len(own), by)}; {(own['high'] < 0).sum()} intervals lie below zero, {(own['low'] > 0).sum()} "
-            "above.")
+            f"{counted(len(own), by)}; {counted((own['high'] < 0).sum(), 'interval')} below zero, "
+            f"{(own['low'] > 0).sum()} above.")
 
 
 def lost(excess: pd.DataFrame) -> str:
@@ -128,22 +132,27 @@ def conclusion(
 ## What the comparison shows
 
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {AHEAD} {one[AHEAD]}, kNN
-{one["kNN"]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. Accuracies on different
-tables do not compare, and a large part of each is the base rate: the benchmark mean, which reads nothing, has
-{one["benchmark mean"]}. Another initialization moves the test accuracy of the {AHEAD} by
+{one["kNN"]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
+be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
+read the question, has {one["benchmark mean"]}. Another initialization moves the test accuracy of the {AHEAD} by
 {unsigned(full["seed_sd"])} thousandths (SD).
 
 **C2, ahead of kNN at every size of the training set** (test accuracy, corrected for the number of sizes):
-{_against_neighbors(by_size)}. {sorted_by_test(differences, "log-loss")}
+{_against_neighbors(by_size)}. In log-loss over all questions: {_pair(differences, "kNN")}
 
 **Where the signal is.** Of the variance of a score {share["model"]:.0%} lies between models,
-{share["question within benchmark"] + share.get("benchmark", 0):.0%} between questions,
-{share.get("model x benchmark", 0):.0%} in models that are better on some benchmarks than on others, and
-{share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some questions within a
-benchmark.{gains}
+{max(share.get("benchmark", 0), 0):.0%} between benchmarks, {share["question within benchmark"]:.0%} between the
+questions of a benchmark, {max(share.get("model x benchmark", 0), 0):.0%} in models that are better on some benchmarks
+than on others, and {share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some
+questions within a benchmark.{gains}
 
 **The best forecaster.** {_best(against, margin)} {"" if excess.empty else lost(excess)}
 """
+
+
+def _compared() -> list[str]:
+    """Forecasters that are compared, without the controls."""
+    return [entry.name for entry in catalog.to_compare() if entry.role != "control"]
 
 
 def _beyond_worlds(worlds: pd.DataFrame) -> str:
@@ -154,14 +163,19 @@ def _beyond_worlds(worlds: pd.DataFrame) -> str:
             f"specialization: {gains}.")
 
 
+def _pair(differences: pd.DataFrame, name: str) -> str:
+    said = compared(differences, name, "log-loss")
+    return said[0].lower() + said[1:] if said.startswith("No ") else said
+
+
 def _against_neighbors(by_size: pd.DataFrame) -> str:
     """Who is ahead at how many sizes; a difference that is not shown counts for nobody."""
     shown, sizes = by_size["p_holm"] < LEVEL, len(by_size)
     ahead, behind = (shown & (by_size["difference"] < 0)).sum(), (shown & (by_size["difference"] > 0)).sum()
     if not ahead + behind:
         least, most = (unsigned(by_size["mde"].agg(bound)) for bound in ("min", "max"))
-        return (f"no difference is shown at any of {sizes} sizes (differences from {least} to {most} thousandths on "
-                "would have been found)")
+        return (f"no difference is shown at any of {sizes} sizes (of {least} to {most} thousandths they would be found "
+                "in 80 % of tries)")
     rest = sizes - ahead - behind
     return (f"the {AHEAD} is ahead at {ahead} of {sizes} sizes, kNN at {behind}"
             + (f"; at {rest} no difference is shown" if rest else ""))
@@ -169,7 +183,7 @@ def _against_neighbors(by_size: pd.DataFrame) -> str:
 
 def _best(against: pd.DataFrame, margin: float) -> str:
     """Whether ours is no worse than any other by the margin, and what the margin means."""
-    rows, hardest = against.set_index("forecaster"), against.loc[against["p_worse"].idxmax()]
+    rows, hardest = against.set_index("forecaster"), against.loc[against["high90"].idxmax()]
     open_cases = against["forecaster"][against["p_worse"] >= LEVEL]
     verdict = (f"is not shown to be within the margin of {listed(open_cases)}" if len(open_cases)
                else "is no worse than any other forecaster by the margin")
@@ -179,4 +193,4 @@ def _best(against: pd.DataFrame, margin: float) -> str:
         meaning = (f", {margin / earned:.0%} of what the {AHEAD} earns over the benchmark means" if earned > 0
                    else f"; the {AHEAD} earns nothing over the benchmark means")
     return (f"The {catalog.OURS.name} {verdict} (the margin is {unsigned(margin)} thousandths of a nat{meaning}). The "
-            f"hardest case is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")
+            f"closest is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")

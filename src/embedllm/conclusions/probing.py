@@ -83,10 +83,10 @@ def _communities(communities: pd.DataFrame) -> str:
     if rows.empty:
         return "Not tested: no model is known to have a size in one of the classes."
     shown = rows.index[(rows["difference"] < 0) & (rows["p_holm"] < LEVEL)]
-    tested, untested = rows.index[rows["p_family"].notna()], rows.index[rows["p_family"].isna()]
+    testable = rows["p_family"].notna() & (rows["p_attainable"] * rows["p_family"].notna().sum() < LEVEL)
+    tested, untested = rows.index[testable], rows.index[~testable]
     return (
         f"Without the overall level and with families respected, models are shown to lie closer to their own size "
         f"class than to the other classes for {listed(shown)} of {listed(tested, 'no class')}"
-        + (f"; not testable: {listed(untested)}" if len(untested) else "")
-        + ". What is not shown is not refuted: the table says how small the p-value could have become."
+        + (f"; not testable, since no p-value could fall below 5 %: {listed(untested)}" if len(untested) else "") + "."
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.conclusions._words import LEVEL, bullets, compared, interval
-from embedllm.presentation import literal, p_is, unsigned
+from embedllm.presentation import counted, literal, p_is, unsigned
 
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
@@ -25,8 +25,10 @@ def gain(over_single: pd.DataFrame, routers) -> str:
 
 def gains_by_benchmark(rows: pd.DataFrame) -> str:
     """How many gains within benchmarks are on which side, from `results.routing_table`."""
-    return (f"Of {len(rows)} gains {(rows['gain_low'] > 0).sum()} intervals lie above zero and "
-            f"{(rows['gain_high'] < 0).sum()} below; one in twenty would by chance alone.")
+    same = (rows["gain_low"] == 0) & (rows["gain_high"] == 0)
+    above, below = (rows["gain_low"] > 0).sum(), (rows["gain_high"] < 0).sum()
+    return (f"{above} of {counted(len(rows) - same.sum(), 'gain')} lie above zero with their interval, {below} below, "
+            f"where one in twenty would by chance; in {same.sum()} more cases the router asks the best single model only.")
 
 
 def spread(shares: pd.DataFrame) -> str:
@@ -42,7 +44,7 @@ def luck(oracle: pd.DataFrame) -> str:
     seen, null = oracle.itertuples()
     verdict = f"{p_is(seen.p)}: luck alone does not explain the oracle"
     if seen.p >= LEVEL:
-        verdict = f"{p_is(seen.p)}: luck alone explains the oracle, which is no sign that anything is left to gain"
+        verdict = f"{p_is(seen.p)}: luck alone could explain the oracle, which is no sign that anything is left to gain"
     if null.value > CERTAIN:
         verdict = "so high that the comparison says nothing"
     return (f"The oracle reaches {seen.value:.3f}; in a pool without any specialization it would reach "

@@ -6,14 +6,22 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, interval
-from embedllm.presentation import counted, listed, p_is, thousandths
+from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
 
 
 def added(gains: pd.DataFrame) -> str:
     """What other models' answers add in the smallest pools, from `sensitivity.gains`."""
     small = gains[gains["n_models"] == gains["n_models"].min()]
-    gained = listed(f"{row.forecaster} {thousandths(row.difference)}" for row in small.itertuples())
-    return f"With {small['n_models'].iloc[0]} models the others' answers lower the log-loss, in thousandths: {gained}."
+    shown = small[(small["p_holm"] < LEVEL) & (small["difference"] > 0)]
+    gained = listed(f"{row.forecaster} by {unsigned(row.difference)}" for row in shown.itertuples())
+    where = f"For pools of {small['n_models'].iloc[0]} models the answers of the others"
+    if shown.empty:
+        return f"{where} are not shown to lower the log-loss of any forecaster."
+    return f"{where} lower the log-loss of {gained} thousandths of a nat{_rest(len(small) - len(shown))}."
+
+
+def _rest(number: int) -> str:
+    return f"; for {counted(number, 'other')} no gain is shown" if number else ""
 
 
 def kept(cells: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from embedllm.claims import all_claims
+from embedllm.presentation import counted as number_of
 from embedllm.presentation import thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
@@ -42,8 +43,8 @@ def shortest(shorter: pd.DataFrame, longest: int, margin: float) -> str:
     """Down to which length a vector is shown to be as good as the longest, from `comparisons.shorter_vectors`."""
     as_good, within = shorter["dim"][shorter["as_good"]], f"{unsigned(margin)} thousandths of a nat"
     if len(as_good):
-        return (f"Down to {as_good.min()} numbers per model the loss is shown to be less than {within} above that of "
-                f"{longest}.")
+        shortest_one = number_of(int(as_good.min()), "number")
+        return f"Down to {shortest_one} per model the loss is shown to be less than {within} above that of {longest}."
     return f"No shorter vector is shown to come within {within} of {longest} numbers; more questions might show one."
 
 
@@ -73,9 +74,9 @@ def conclusion(
     return f"""
 ## What training shows
 
-{lowest(history)} Of the lengths tried, {by_dim.idxmin()} numbers per model have the lowest loss on validation
-questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this training.
-With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each model.
+{lowest(history)} Of the lengths tried, {number_of(int(by_dim.idxmin()), "number")} per model gave the lowest loss on
+validation questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this
+training. With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each model.
 """
 
 
@@ -99,12 +100,12 @@ def speed(tables: Mapping[str, pd.DataFrame]) -> str:
     anew, onward = warm["seconds"].columns
     change = warm["val"][onward] - warm["val"][anew]
     saved = "; ".join(
-        f"for the {curve} {part[onward].sum():.0f} s instead of {part[anew].sum():.0f}, with a loss that changes by "
-        f"{thousandths(change[curve].min())} to {thousandths(change[curve].max())} thousandths"
+        f"for the {curve}, {part[onward].sum():.0f} s instead of {part[anew].sum():.0f} (the loss changes by "
+        f"{thousandths(change[curve].min())} to {thousandths(change[curve].max())} thousandths)"
         for curve, part in warm["seconds"].groupby("curve"))
     encoders = tables["encoders"].set_index("way")
     fastest = encoders["prompts_per_second"].idxmax()
-    published = all_claims()["C5"].values["flop"]
+    published, ratio = (all_claims()[name].values[key] for name, key in (("C5", "flop"), ("C6", "ratio")))
     return f"""
 ### What the measurements show
 
@@ -113,9 +114,9 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
 - Of {len(tables["reached"])} ways to train, each tried with one seed, these come within {near['margin'].max()} of the
   lowest validation loss: {arrived}.
 - The time of an epoch grows as these powers of the sizes, in brackets between the two largest sizes: {grows}. Two
-  measurements of one size differ by {powers.loc["seconds", "again"].median() - 1:.0%}.
+  measurements of one size differ by {powers.loc["seconds", "again"].median() - 1:.0%} in the median.
 - Memory beyond vectors and scores grows as these powers: {fills}.
-- To start each point of a curve from the one before takes, {saved}. The curves of this study train each point anew,
+- Starting each point of a curve from the one before it takes, {saved}. The curves of this study train each point anew,
   so that none depends on another.
 - The fastest way to encode is {fastest} ({encoders['prompts_per_second'][fastest]:.0f} prompts a second, float32
   {encoders['prompts_per_second']['float32']:.0f}); its vectors have a cosine of at least
@@ -125,8 +126,8 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
   question {batched / 1e12:.2f}, {plain / batched:.0f} times less. In time that is {by_cells['seconds'] / 60:.0f}
   minutes and {by_question['seconds']:.0f} seconds, {by_cells['seconds'] / by_question['seconds']:.0f} times less; in
   memory {by_cells['megabytes']:.0f} and {by_question['megabytes']:.0f} MB.
-- Benchmarking on MMLU costs {mmlu / counted:,.0f} times the paper's figure and {mmlu / batched:,.0f} times training by
-  question. This leaves out the labels. Training asks more questions than MMLU has, so that collecting its labels costs
-  {labels / mmlu:.1f} times as much as that benchmark: vectors save where the labels exist already or serve many
-  benchmarks.
+- Benchmarking on MMLU costs {mmlu / counted:,.0f} times a training as the paper counts it (published: at least
+  {ratio:,}) and {mmlu / batched / 1e6:.1f} million times training by question. This leaves out the labels. Training
+  asks more questions than MMLU has, so that collecting its labels costs {labels / mmlu:.1f} times as much as that
+  benchmark: vectors save where the labels exist already or serve many benchmarks.
 """
