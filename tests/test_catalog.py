@@ -14,6 +14,7 @@ import pytest
 from conftest import make_table
 
 from embedllm import catalog
+from embedllm.conclusions import forecasting
 from embedllm.encoders import cache
 from embedllm.figures import style
 from embedllm.forecasters import registry
@@ -84,7 +85,7 @@ def test_a_dummy_forecaster_is_taken_by_all(dummies, planted):
     parts, _ = planted
     told = registry.forecast(parts, [catalog.FORECASTERS["nearer"]], seed=0)["nearer"]
     assert told.shape == parts["test"][0].shape
-    assert "| **nearer** | nothing | - |" in catalog.methods_table(catalog.to_compare())
+    assert "| nearer | nothing | - |" in forecasting.methods(catalog.to_compare())
     assert "nearer" not in [entry.name for entry in catalog.to_compare(["slow"])]
     assert read("03_correctness_forecasting", {"SKIP": ["nearer"]}).SKIP == ["nearer"]
     assert style.color_of("nearer") == "#123456"

@@ -145,6 +145,9 @@ def test_rooms_import_from_the_floors_below():
         if room == "__init__":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path.name}: a relative import"
+            assert not (isinstance(node, ast.Import) and any(one.name.startswith("embedllm.") for one in node.names)), \
+                f"{path.name}: from embedllm.room import what is used"
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "embedllm":
                 rooms = {node.module.split(".")[1]} if "." in node.module else {alias.name for alias in node.names}
                 for other in rooms - {room}:
@@ -152,6 +155,17 @@ def test_rooms_import_from_the_floors_below():
                     assert other not in KEPT_APART.get(room, ()), f"{path.name} ({room}) imports {other}"
     assert floor.keys() == {path.stem for path in home.glob("*") if path.stem[0] != "_"}
     assert all(not path.read_text() for path in home.glob("*/__init__.py"))
+
+
+LONG = {  # files of more than 260 lines, and why
+    "catalog.py": "data", "outcomes.py": "the one data structure, with its file and the rule for repeated rows",
+    "closure.py": "one idea: which code a function uses",
+}
+
+
+def test_files_are_short():
+    lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {path.name for path, number in lines.items() if number > 260} <= LONG.keys()
 
 
 def test_what_docstrings_point_to_is_there():

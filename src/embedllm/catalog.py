@@ -191,13 +191,14 @@ KNN = Forecaster(
 )
 ONE_ABILITY = Forecaster(
     "1PL with text", _LOGISTIC, "#56B4E9", settings={"own": (inf,)},
-    knows="its text: one ability per model, one difficulty for all", tuned_on="penalty (up to 9)",
+    knows="its text: one ability per model, one difficulty for all (item response theory with one parameter, 1PL)",
+    tuned_on="penalty (up to 9)",
 )
 UNSHAPED = Forecaster("ridge logistic", _LOGISTIC, "#B39DDB", role="step", settings={"shapings": 0})
 SHAPED = Forecaster(
     "low-rank logistic", _LOGISTIC, "#5E3C99",
     knows="its text: a shared difficulty and own deviations, where models that deviate alike share strength",
-    tuned_on="two penalties, shape (up to 30)",
+    tuned_on="two penalties, how strongly directions are shared (up to 30)",
 )
 WIDE = Forecaster("wide similarity", _LOGISTIC, "#7E57C2", role="step", settings={"width": 1.4})
 NARROW = Forecaster("narrow similarity", _LOGISTIC, "#9575CD", role="step", settings={"width": 0.7})
@@ -237,7 +238,7 @@ _FORECASTERS = (
         "boosted trees", "embedllm.forecasters.means.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
         knows="its benchmark: size, family, kind and score of the model, score and size of the benchmark, in the "
               "manner of Xia et al. 2020 (Q3)",
-        tuned_on="trees, leaves, rate (12, each at up to 200 lengths)",
+        tuned_on="leaves per tree, learning rate (12), number of trees (up to 200)",
     ),
     KNN,
     ONE_ABILITY,
@@ -245,12 +246,14 @@ _FORECASTERS = (
         "2PL with text", "embedllm.forecasters.networks.ItemResponse", "#0288D1", slow=True, takes=SAME,
         settings={"dim": 1},
         grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
-        knows="its text: a difficulty and a discrimination", tuned_on="rates (12)",
+        knows="its text: a difficulty and a discrimination (two parameters)",
+        tuned_on="learning rate, weight decay (12)",
     ),
     Forecaster(
         "MIRT with text", "embedllm.forecasters.networks.ItemResponse", "#006A8E", slow=True, takes=SAME,
         grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
-        knows="its text: a difficulty and several discriminations", tuned_on="length, rates (12)",
+        knows="its text: a difficulty and several discriminations (item response in several dimensions)",
+        tuned_on="length of the vectors, learning rate, weight decay (12)",
     ),
     Forecaster(
         "logistic per model", _LOGISTIC, "#8C510A", settings={"shared": (inf,), "shapings": 0},
@@ -260,7 +263,7 @@ _FORECASTERS = (
     Forecaster(
         "two-layer network", "embedllm.forecasters.networks.TwoLayer", "#D55E00", slow=True, takes=SAME,
         grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
-        knows="its text: relu over model vector and prompt vector", tuned_on="lengths, rates (12)",
+        knows="its text: relu over model vector and prompt vector", tuned_on="lengths of the layers, weight decay (12)",
     ),
     Forecaster(
         "factorization, published", _FACTORIZATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
@@ -270,7 +273,7 @@ _FORECASTERS = (
     Forecaster(
         "factorization, tuned", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
         grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
-        knows="its text: the factorization", tuned_on="length, rates (12)",
+        knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay (12)",
     ),
     TEXT_ONLY,
     OURS,
@@ -366,10 +369,3 @@ def to_compare(skip=()) -> list[Forecaster]:
     """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
     return [entry for entry in FORECASTERS.values()
             if entry.role != "step" and entry.name not in skip and not ("slow" in skip and entry.slow)]
-
-
-def methods_table(entries) -> str:
-    """Markdown: what each forecaster knows of a question and what is tuned on validation."""
-    rows = [("forecaster", "what it knows of a question", "tuned on validation"), ("---", "---", "---"),
-            *((f"**{entry.name}**", entry.knows, entry.tuned_on) for entry in entries)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -25,6 +25,7 @@ SMALL = SIGNED | {"se", "mde", "seed_sd", "gain_low", "gain_high", "low90", "hig
 LABELS = {
     "p_holm": "p (Holm)", "mde": "smallest detectable", "seed_sd": "SD over trainings", "se": "SE",
     "n_models": "models", "n_units": "lineages", "n_train": "training questions", "log_loss": "log-loss",
+    "with_them": "with near-duplicates", "without_them": "without",
     "brier": "Brier", "auc": "AUC", "ece": "ECE", "ece_scaled": "ECE, scaled",
     "r2": "R2", "r2_cv": "R2, families not seen", "p_family": "p, families", "p_family_holm": "p, families (Holm)",
     "p_free": "p, free", "p_attainable": "p attainable",

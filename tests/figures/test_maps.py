@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from embedllm.figures.diagram import plot_architecture
-from embedllm.figures.maps import plot_heatmap, plot_points, plot_specialties
+from embedllm.figures.maps import plot_points, plot_specialties
 from embedllm.figures.style import BLUE, GRAY, ORANGE, save_figure, use_style
 
 
@@ -88,15 +88,6 @@ def test_rows_are_labeled_as_far_as_they_are_readable(n_models, step, with_means
     assert all(("  " in label) == with_means for label in rows(figure))
     assert min(label.get_size() for label in figure.axes[0].get_yticklabels()) >= 6.5
     assert no_overlap(figure, figure.axes[0].get_yticklabels())
-
-
-def test_only_centered_heatmaps_are_centered():
-    table = additive()
-    figure = plot_heatmap(table, "score")
-    assert figure.axes[0].collections[0].get_clim() == (table.min(axis=None), table.max(axis=None))
-    figure = plot_heatmap(table - 1, "difference", centered=True)
-    assert np.sum(figure.axes[0].collections[0].get_clim()) == 0
-    assert [axes.get_ylabel() for axes in figure.axes[1:]] == ["difference"]
 
 
 # ---------------------------------------------------------------- points

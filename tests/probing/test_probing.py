@@ -207,7 +207,7 @@ def test_regression_says_what_is_wrong(rng):
         prediction.predict_benchmark(x, np.full(29, 0.5), FAMILIES_9, "x")
     with pytest.raises(ValueError, match="29 models cannot carry 28"):
         prediction.predict_benchmark(rng.normal(size=(29, 28)), y, FAMILIES_9, "x")
-    with pytest.raises(ValueError, match="one row a model"):
+    with pytest.raises(ValueError, match="one row per model"):
         prediction.predict_benchmark(x, y[1:], FAMILIES_9, "x")
     with pytest.raises(ValueError, match=r"\[3\] have no family"):
         prediction.predict_benchmark(x, y, [*FAMILIES_9[:3], None, *FAMILIES_9[4:]], "x")

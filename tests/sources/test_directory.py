@@ -316,7 +316,7 @@ def answers(words: list[str]):
 @given(rows=answers(GOOD) | answers(GOOD * 3 + BAD), wide=st.booleans(), ending=st.sampled_from(["\n", "\r\n"]),
        bom=st.booleans())
 def test_any_cells_give_what_plain_python_gives_or_an_error(rows, wide, ending, bom):
-    if wide:  # one row a question, all models; the last score given for a cell stands
+    if wide:  # one row per question, all models; the last score given for a cell stands
         cells = {(model.strip(), question): word for model, question, word in rows}
         names, ids = (sorted({key[side] for key in cells}) for side in (0, 1))
         lines = [["question_id", *names], *([q, *(cells.get((m, q), "") for m in names)] for q in ids)]

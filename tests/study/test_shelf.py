@@ -26,6 +26,16 @@ def test_the_default_run_touches_nothing_deep(folder):
     assert left(folder) == {"03_kept", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"}
 
 
+def test_a_table_that_was_a_figure_leaves_no_picture(folder):
+    (folder / "03_kept.png").write_bytes(b"")
+    kept = shelf.Shelf(folder, "03_")
+    kept.place("kept", "x\n1\n")
+    kept.place("old", "x\n1\n", (".csv", ".png"))
+    kept.tidy()
+    assert {path.name for path in folder.glob("03_*")} == {"03_kept.csv", "03_old.csv", "03_deep_kept.csv",
+                                                          "03_deep_old.csv"}
+
+
 def test_a_deep_run_writes_only_what_differs_and_touches_nothing_else(folder):
     deep = shelf.Shelf(folder, "03_", folder / "run")
     assert deep.place("kept", "x\n2\n") == folder / "03_deep_kept"

@@ -349,6 +349,8 @@ def test_make_passes_on_progress_and_nothing_else(capsys, monkeypatch):
 
 def test_what_showed_progress_is_not_kept():
     outputs = [{"name": "stdout", "text": ["\r", "fits: 1/9"]}, {"name": "stdout", "text": "a result\n"},
+               {"name": "stdout", "text": "before\n\rfits: 1/9\r         \rafter\n\rfits: 2/9"},
                {"name": "stderr", "text": "a warning"}]
     notebook = {"metadata": {"kernelspec": {}}, "cells": [{"cell_type": "code", "metadata": {}, "outputs": outputs}]}
-    assert execute.clean(notebook)["cells"][0]["outputs"] == [{"name": "stdout", "text": "a result\n"}]
+    assert execute.clean(notebook)["cells"][0]["outputs"] == [
+        {"name": "stdout", "text": "a result\n"}, {"name": "stdout", "text": ["before\n", "after\n"]}]

@@ -22,7 +22,7 @@ def repeated_rows(table: OutcomeMatrix) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a rule of `outcomes.resolved`
+    DataFrame, one row per rule of `outcomes.resolved`
         Columns ``rule``, ``cells`` (that differ from the mean), ``change`` (of the mean of all scores),
         ``model`` and ``largest`` (the model whose mean changes most, and by how much). Empty without repeats.
     """
@@ -89,7 +89,7 @@ def model_pairs(table: OutcomeMatrix) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a pair that shares at least 30 questions, the most alike first
+    DataFrame, one row per pair that shares at least 30 questions, the most alike first
         Columns ``a``, ``b``, ``shared`` (questions), ``correlation`` (of scores after the question's mean is
         taken off; NaN where undefined) and ``identical`` (bool). Constant models are left out.
     """

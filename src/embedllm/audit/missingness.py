@@ -59,7 +59,7 @@ def missing_difference(table: OutcomeMatrix) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, first all models together, then one row a model with missing cells in the order of the table
+    DataFrame, first all models together, then one row per model with missing cells in the order of the table
         - ``model``: name, "" for all together (averaged by their number of missing cells);
         - ``missing``: number of its missing cells;
         - ``difference``: in scores;

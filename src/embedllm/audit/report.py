@@ -199,7 +199,7 @@ def _leaks(table):
         repeats, same = here[here["near_duplicates"] > 0], int((here["similarity"] == 1).sum())
         detail = f"{len(repeats) / max(len(here), 1):.1%} of {len(here):,}; {same} with similarity 1"
         closest = repeats.sort_values("similarity", ascending=False, kind="stable").head(3)
-        shown = "".join(f"; {question} ~ {nearest}" for question, nearest in closest["nearest"].items())
+        shown = "".join(f"; {question} resembles {nearest}" for question, nearest in closest["nearest"].items())
         rows.append((name, f"{len(repeats):,}", detail + shown))
     return rows
 
@@ -250,7 +250,7 @@ def _constant(table) -> np.ndarray:
 
 
 def _percent(share: float) -> str:
-    """A share as whole per cent without a minus in front of a zero."""
+    """A share as whole percent without a minus in front of a zero."""
     return f"{round(100 * share) + 0}%"
 
 

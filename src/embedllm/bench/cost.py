@@ -52,7 +52,7 @@ def counted(way: str, d_prompt: int = D_PROMPT, dim: int = DIM, n_models: int = 
 
 
 def cost_table(measured: dict[str, tuple[float, float]]) -> pd.DataFrame:
-    """What each thing costs, a row a thing.
+    """What each thing costs, a row per thing.
 
     Parameters
     ----------
@@ -68,21 +68,21 @@ def cost_table(measured: dict[str, tuple[float, float]]) -> pd.DataFrame:
     """
     cells = N_MODELS * N_QUESTIONS * EPOCHS
     training, benchmarking = (all_claims()[name].values for name in ("C5", "C6"))
-    told, mmlu, labels = (
+    by_convention, mmlu, labels = (
         "training, 6 operations per weight of the projection and cell", "benchmarking 112 models on MMLU",
         "collecting the labels of the training questions",
     )
     table = pd.DataFrame({
         "flop": {
-            told: 6.0 * D_PROMPT * DIM * cells, BY_CELLS: counted("cell by cell") * cells,
+            by_convention: 6.0 * D_PROMPT * DIM * cells, BY_CELLS: counted("cell by cell") * cells,
             BY_QUESTION: counted("by question") * cells, mmlu: GENERATION * N_MODELS * MMLU,
             labels: GENERATION * N_MODELS * N_QUESTIONS,
         },
         "seconds": {what: seconds for what, (seconds, _) in measured.items()},
         "megabytes": {what: megabytes for what, (_, megabytes) in measured.items()},
-        "paper": {told: f"{training['flop']:.5g} FLOP, some {benchmarking['generations']} generations",
+        "paper": {by_convention: f"{training['flop'] / 1e12:.2f} TFLOP, some {benchmarking['generations']} generations",
                   mmlu: f"{benchmarking['ratio']:,} times its training or more"},
-    }).loc[[told, BY_CELLS, BY_QUESTION, mmlu, labels]]
+    }).loc[[by_convention, BY_CELLS, BY_QUESTION, mmlu, labels]]
     table["dollars"] = (table["seconds"] * CPU).fillna(table["flop"] * GPU)
     table.loc["labels and training by question"] = table.loc[[labels, BY_QUESTION], ["flop", "dollars"]].sum()
     table["generations"] = table["flop"] / GENERATION

@@ -50,7 +50,8 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
     exponents : DataFrame
         Columns ``axis``, ``measure``, ``exponent``, ``last``, ``factor``.
     """
-    axes_names, measures = list(table["axis"].unique()), {"seconds": "seconds an epoch", "megabytes": "peak memory, MB"}
+    axes_names = list(table["axis"].unique())
+    measures = {"seconds": "seconds per epoch", "megabytes": "peak memory, MB"}
     figure, grid = plt.subplots(2, len(axes_names), figsize=(1.5 * WIDTH, 4.6), sharey="row", squeeze=False)
     for column, name in enumerate(axes_names):
         part = table[table["axis"] == name]

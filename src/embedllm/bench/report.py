@@ -120,7 +120,7 @@ def report(measured: dict, folder: Path) -> None:
          f"{all_claims()['C5'].values['gigabytes']} GB"),
         (f"the same memory with vectors of {scale.D_PAPER} numbers", wide[0]["megabytes"], "MB", "under 1,000", ""),
         (f"{scale.LARGE[0]:,} models x {scale.LARGE[1]:,} questions, trained", large["seconds"], "s", "under 600",
-         f"{large['epochs']} epochs, {large['batch']} questions an update; validation log-loss "
+         f"{large['epochs']} epochs, {large['batch']} questions per update; validation log-loss "
          f"{large['val']:.3f}, of the means of models {large['mean']:.3f}; random vectors"),
         ("peak memory of that process, table included", large["megabytes"] / 1000, "GB", "under 8", ""),
     ]
@@ -153,8 +153,8 @@ def report(measured: dict, folder: Path) -> None:
         folder / "timing_growth", grown,
         "Training time and memory beyond vectors and scores against each size, the others as in the paper "
         f"({scale.N_MODELS} models, {scale.BASE['training questions']:,} training questions, dim {scale.DIM}, all "
-        f"cells observed; {scale.D_PROMPT} numbers a prompt), each measured twice; lines: fitted powers, in brackets "
-        "the power between the two largest sizes. More models or very few questions: fewer questions an update.",
+        f"cells observed; {scale.D_PROMPT} numbers a prompt), each measured twice; lines: fitted powers; titles: "
+        "the power between the two largest sizes. More models or very few questions: fewer questions per update.",
         lambda written: plot_growth(written, powers))
     style.save_figure(
         folder / "timing_solvers", paths,

@@ -8,9 +8,16 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
-from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
+from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
 
 AHEAD = "factorization"  # whom the paper says to be ahead
+
+
+def methods(entries: Iterable[catalog.Forecaster]) -> str:
+    """Markdown: what each forecaster knows of a question and what is tuned on validation."""
+    rows = [(entry.name, entry.knows, entry.tuned_on) for entry in entries]
+    columns = ["forecaster", "what it knows of a question", "tuned on validation (candidates)"]
+    return f"## The forecasters\n\n{in_markdown(pd.DataFrame(rows, columns=columns))}"
 
 
 def measures(headline: str) -> tuple[str, str]:
@@ -109,7 +116,7 @@ def conclusion(
     cross_fitted : DataFrame
         From `intervals.summarize`.
     curve : DataFrame
-        From `comparisons.averaged`, a row a forecaster and size, sizes ascending.
+        From `comparisons.averaged`, a row per forecaster and size, sizes ascending.
     by_size : DataFrame
         kNN against the factorization at each size, from `inference.one_family`; more is better.
     differences : DataFrame

@@ -28,7 +28,8 @@ def gains_by_benchmark(rows: pd.DataFrame) -> str:
     same = (rows["gain_low"] == 0) & (rows["gain_high"] == 0)
     above, below = (rows["gain_low"] > 0).sum(), (rows["gain_high"] < 0).sum()
     return (f"{above} of {counted(len(rows) - same.sum(), 'gain')} lie above zero with their interval, {below} below, "
-            f"where one in twenty would by chance; in {same.sum()} more cases the router asks the best single model only.")
+            f"where one in twenty would by chance; in {same.sum()} more cases the router asks the best single model "
+            "only.")
 
 
 def spread(shares: pd.DataFrame) -> str:

@@ -22,9 +22,9 @@ the figure one size at a time changes, the others being the paper's. More: [figu
 COUNTED = """
 The authors answered their reviewers with the operations that training takes (C5) and with how many times more
 benchmarking costs (C6), in the last column. That leaves out what the labels of the training questions cost. Operations
-are counted by PyTorch, a multiply-add as two; seconds and peak memory were measured in the paper's setting (cell by
-cell from its first seconds, the rest extrapolated). Prices are assumed ones (`embedllm.bench.cost`): of two cores for
-what ran here, of a GPU for the rest.
+are counted by PyTorch, a multiply-add as two; seconds and peak memory were measured in the paper's setting (18,000
+questions, as its figure implies; cell by cell from its first seconds, the rest extrapolated). Prices are assumed ones
+(`embedllm.bench.cost`): of two cores for what ran here, of a GPU for the rest.
 """
 
 
@@ -76,7 +76,8 @@ def conclusion(
 
 {lowest(history)} Of the lengths tried, {number_of(int(by_dim.idxmin()), "number")} per model gave the lowest loss on
 validation questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this
-training. With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each model.
+training. With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each
+model.
 """
 
 

@@ -38,7 +38,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_prompts, dim), float32
-        One row a prompt, of norm 1 (encoder hashing: 0 for a text without a word).
+        One row per prompt, of norm 1 (encoder hashing: 0 for a text without a word).
 
     Raises
     ------
@@ -108,7 +108,7 @@ def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, s
     folder = _folder(name, cache)
     stored = _read(folder)
     keys = [key(text) for text in texts]
-    rows = list({key: row for row, key in enumerate(keys) if key not in stored}.values())  # one row a text
+    rows = list({key: row for row, key in enumerate(keys) if key not in stored}.values())  # one row per text
     drawn = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:sample]]
     own = encode(name, [texts[row] for row in drawn], cache)
     stored.update(zip((keys[row] for row in drawn), own, strict=True))

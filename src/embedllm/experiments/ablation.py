@@ -68,8 +68,8 @@ def without_specialization(
             yield own, [reference, *entries], settings
 
     rows, tests = [], []
-    for world, (told, test) in enumerate(zip(forecasts(Counted(jobs(), n_worlds + 1)), tests, strict=True)):
-        losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in told.items()}
+    for world, (forecast, test) in enumerate(zip(forecasts(Counted(jobs(), n_worlds + 1)), tests, strict=True)):
+        losses = {name: np.nanmean(per_question(test, p, "log_loss")) for name, p in forecast.items()}
         rows += [(one.name, world, losses[one.name] - losses[reference.name]) for one in entries]
     return pd.DataFrame(rows, columns=["forecaster", "world", "difference"])
 
@@ -85,7 +85,7 @@ def beyond_worlds(worlds: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Two rows a forecaster, ``pool`` "observed" and "drawn without specialization": ``forecaster``, ``value`` (the
+        Two rows per forecaster, ``pool`` "observed" and "drawn without specialization": ``forecaster``, ``value`` (the
         difference; of the worlds the mean), ``low``, ``high`` (least and greatest of the worlds), ``p`` (one-sided,
         of the observed one: (1 + worlds that gain as much) / (1 + worlds)).
     """

@@ -87,7 +87,7 @@ def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.D
     Returns
     -------
     DataFrame
-        One row a length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
+        One row per length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
         ``low90``, ``high90``, ``p`` (of "worse by the margin or more"), ``as_good``.
     """
     losses = over_seeds(values, "log_loss", "dim")
@@ -177,7 +177,7 @@ def averaged(values: pd.DataFrame, design: Design, n_resamples: int) -> pd.DataF
     weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
     levels, rows = [name for name in values.index.names if name != "seed"], []
     for key, group in values.groupby(level=levels, sort=False):
-        by_seed = group.groupby(level="seed").mean()  # (n_seeds, n_questions); one row a seed but for equal sizes
+        by_seed = group.groupby(level="seed").mean()  # (n_seeds, n_questions); one row per seed but for equal sizes
         mean = by_seed.mean().to_numpy()
         rows.append((*key, np.nanmean(mean), *interval(mean, weights), by_seed.mean(axis=1).std(ddof=1)))
     return pd.DataFrame(rows, columns=[*levels, "value", "low", "high", "seed_sd"])

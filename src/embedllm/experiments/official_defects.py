@@ -53,7 +53,7 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a defect and measure: ``defect``; ``measure``, one of "log-loss" (nats), "accuracy", "routing
+        One row per defect and measure: ``defect``; ``measure``, one of "log-loss" (nats), "accuracy", "routing
         score" (each question sent to the model with the highest forecast), "score of the best single model", on
         test against `metrics.targets`; ``without``, ``with_defect`` and their paired ``difference`` (with minus
         without) with ``low``, ``high`` (95 %) and ``p`` over questions, for these trainings

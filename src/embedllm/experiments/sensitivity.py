@@ -21,7 +21,7 @@ from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.splits import Design, Parts
 
 ALONE, WHOLE = "these models alone", "whole pool"
-UNSEEN, SEEN = "unseen questions", "completing seen ones"
+UNSEEN, SEEN = "unseen questions", "completing seen questions"
 HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion by
 
 
@@ -138,12 +138,12 @@ def observed_curve(
             yield _answered(_hidden(parts, fewer)) | read, [text] if share < 1 else [], own
 
     found, tables = iter(forecasts(jobs())), {UNSEEN: [], SEEN: []}
-    for (share, seed, kept, _, held_out), told, less in zip(draws, found, found, strict=True):
+    for (share, seed, kept, _, held_out), with_all, less in zip(draws, found, found, strict=True):
         draw = {"share": share, "seed": seed}
-        tables[UNSEEN] += [scored(test, told[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
+        tables[UNSEEN] += [scored(test, with_all[one.name][:, : test.shape[1]], forecaster=one.name, **draw)
                            for one in entries]
         if share < 1:
-            seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in told.items()}
+            seen = {name: probabilities[:, test.shape[1] :] for name, probabilities in with_all.items()}
             scores = _cut(train, kept=kept["train"]).scores
             seen[catalog.COMPLETION] = complete(scores, seen[text.name], held_out, less[text.name][:, test.shape[1] :])
             asked = _cut(train, kept=~kept["train"] & ~np.isnan(scores).all(axis=0))

@@ -13,6 +13,7 @@ from scipy.special import logit
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
 from embedllm.figures.maps import RASTERIZE_ABOVE
 from embedllm.figures.style import BLACK, BLUE, GRAY, WIDTH, color_of
+from embedllm.presentation import unsigned
 
 NAMED = 40  # benchmarks or models, at most, that get a row each
 FAR = 2.5  # an estimation loss above this many medians is cut off at the edge
@@ -51,8 +52,8 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
         axes.set(xscale="logit", ylim=limits)
         axes.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(), major_formatter="{x:g}")
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    marks = [plt.Line2D([], [], ls="", marker="o", ms=4, mec=edge, mfc=fill, label=told)
-             for edge, fill, told in ((GRAY, "white", "before temperature scaling"),
+    marks = [plt.Line2D([], [], ls="", marker="o", ms=4, mec=edge, mfc=fill, label=label)
+             for edge, fill, label in ((GRAY, "white", "before temperature scaling"),
                                       (BLACK, BLACK, "after it (colored, with intervals)"))]
     figure.legend(handles=marks, loc="outside upper center", ncols=2, fontsize=8)
     figure.supxlabel("mean forecast in a bin", fontsize=8)
@@ -132,8 +133,8 @@ def plot_strips(table: pd.DataFrame, by: str, label: str) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(label, fontsize=8)
-    marks = [plt.Line2D([], [], ls="", marker=marker, color=color, ms=size, mew=width, label=told)
-             for marker, color, size, width, told in (("o", GRAY, 4, 0, f"one of {table[by].nunique()} {by}s"),
+    marks = [plt.Line2D([], [], ls="", marker=marker, color=color, ms=size, mew=width, label=label)
+             for marker, color, size, width, label in (("o", GRAY, 4, 0, f"one of {table[by].nunique()} {by}s"),
                                                       ("|", BLACK, 9, 2, "mean"))]
     figure.legend(handles=marks, loc="outside upper center", ncols=2, fontsize=8)
     return figure
@@ -162,9 +163,9 @@ def plot_excess(table: pd.DataFrame) -> Figure:
     axes.scatter(bars.loc[far, "value"].clip(upper=edge), place[far], marker=">", s=40, color=BLACK, lw=0,
                  clip_on=False, zorder=3)
     for y, value, high in zip(place, bars["value"], bars["high"].clip(upper=edge), strict=True):
-        axes.annotate(_thousandths(value), (high, y), (6, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(unsigned(value), (high, y), (6, 0), textcoords="offset points", va="center", fontsize=7)
     axes.axvline(ceiling, color=color_of(ADDITIVE), ls="--", lw=1.2)
-    axes.annotate(f"{ADDITIVE}, {_thousandths(ceiling)}", (ceiling, 1), (0, 3), xycoords=axes.get_xaxis_transform(),
+    axes.annotate(f"{ADDITIVE}, {unsigned(ceiling)}", (ceiling, 1), (0, 3), xycoords=axes.get_xaxis_transform(),
                   textcoords="offset points", ha="center", fontsize=7.5)
     if far.any():
         axes.set_xlim(right=edge)
@@ -173,11 +174,6 @@ def plot_excess(table: pd.DataFrame) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("log-loss above the text ceiling, nats per cell; labels in thousandths", fontsize=8)
     return figure
-
-
-def _thousandths(value: float) -> str:
-    """A thousandfold with one decimal; never "-0.0"."""
-    return f"{round(1000 * value, 1) + 0.0:.1f}"
 
 
 def _counts(part: pd.DataFrame) -> str:
@@ -235,7 +231,7 @@ def _panels(n: int, columns: int, height: float, **shared) -> tuple[Figure, list
     return figure, list(panels)
 
 
-def _title(axes: Axes, name: str, told: str) -> None:
+def _title(axes: Axes, name: str, label: str) -> None:
     """Two lines above a panel: who, and what the panel comes down to."""
     axes.set_title(name, fontsize=7.5, pad=11)
-    axes.annotate(told, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6.5)
+    axes.annotate(label, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6.5)

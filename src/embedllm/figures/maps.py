@@ -12,48 +12,18 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from embedllm.figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, name_points
+from embedllm.figures.style import GRAY, KINDS, WIDTH, name_points
 
 RASTERIZE_ABOVE = 500  # cells of a heatmap; more would make a heavy SVG
 LABELED = 60  # rows of a heatmap that can be labeled; of more every second, third, ...
-KINDS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)  # colors that can be told apart; further kinds are "other"
 NAME_ALL, EXTREMES = 40, 10  # points that can all be named; of more, how many are
-
-
-def plot_heatmap(table: pd.DataFrame, label: str, centered: bool = False) -> Figure:
-    """Rows against columns as color; more than 60 rows are labeled sparsely.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Row names in the index, column names in the columns, values in the cells, NaN where unknown.
-    label : str
-        What the color means, with its unit.
-    centered : bool
-        The values are differences: zero is white, red is above, blue below, and what is unknown is hatched.
-    """
-    height = np.clip(0.16 * len(table) + 1.6, 3.0, 8.5)
-    figure, axes = plt.subplots(figsize=(WIDTH, height))
-    step = int(np.ceil(len(table) / LABELED))
-    limit = np.abs(np.nan_to_num(table.to_numpy(float))).max() or 1.0
-    scale = {"cmap": "vlag", "vmin": -limit, "vmax": limit} if centered else {"cmap": "cividis"}
-    sns.heatmap(
-        table, ax=axes, cbar_kws={"label": textwrap.fill(label, int(11 * (height - 1.2)))}, yticklabels=step,
-        xticklabels=True, rasterized=table.size > RASTERIZE_ABOVE, **scale,
-    )
-    if centered:
-        axes.patch.set(fc="white", ec=GRAY, hatch="////", lw=0)
-    axes.tick_params(axis="y", labelsize=min(7.5, 380 * step / len(table)), length=0)
-    axes.tick_params(axis="x", labelsize=8.5, length=0)
-    plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
-    axes.set(xlabel="", ylabel="")
-    return figure
 
 
 def plot_specialties(accuracy: pd.DataFrame) -> Figure:
     """What a model scores on a benchmark beyond what its own mean and the benchmark's mean say: its specialties.
 
-    Drawn is cell - row mean - column mean + grand mean, each mean over the cells that are known.
+    Drawn is cell - row mean - column mean + grand mean, each mean over the cells that are known: zero is white, red is
+    above, blue below, and what is unknown is hatched. More than 60 rows are labeled sparsely.
 
     Parameters
     ----------
@@ -61,10 +31,22 @@ def plot_specialties(accuracy: pd.DataFrame) -> Figure:
         Mean scores in [0, 1], NaN where unknown; models in the index, best first, and benchmarks in the columns.
     """
     by_model = accuracy.mean(axis=1)
-    beyond = accuracy.sub(by_model, axis=0).sub(accuracy.mean(), axis=1) + np.nanmean(accuracy)
+    beyond = (accuracy.sub(by_model, axis=0).sub(accuracy.mean(), axis=1) + np.nanmean(accuracy)).round(4)
     if len(accuracy) <= LABELED:
         beyond.index = [f"{name}  {mean:.2f}" for name, mean in by_model.items()]
-    return plot_heatmap(beyond.round(4), "mean score minus what model and benchmark mean predict", centered=True)
+    height = np.clip(0.16 * len(beyond) + 1.6, 3.0, 8.5)
+    figure, axes = plt.subplots(figsize=(WIDTH, height))
+    step = int(np.ceil(len(beyond) / LABELED))
+    limit = np.abs(np.nan_to_num(beyond.to_numpy(float))).max() or 1.0
+    label = textwrap.fill("mean score minus what model and benchmark mean predict", int(11 * (height - 1.2)))
+    sns.heatmap(beyond, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, cbar_kws={"label": label}, yticklabels=step,
+                xticklabels=True, rasterized=beyond.size > RASTERIZE_ABOVE)
+    axes.patch.set(fc="white", ec=GRAY, hatch="////", lw=0)
+    axes.tick_params(axis="y", labelsize=min(7.5, 380 * step / len(beyond)), length=0)
+    axes.tick_params(axis="x", labelsize=8.5, length=0)
+    plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="", ylabel="")
+    return figure
 
 
 def plot_points(
@@ -78,7 +60,7 @@ def plot_points(
     Parameters
     ----------
     table : DataFrame
-        Columns `x`, `y`, `names` and those of `colors`, one row a point.
+        Columns `x`, `y`, `names` and those of `colors`, one row per point.
     colors : mapping of str to str
         Column to panel title. Rows where the column is blank are drawn hollow. A text column shows its six most
         frequent values, the others as "other"; a categorical one all its categories, in their order.

@@ -8,13 +8,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
-from embedllm.figures.style import BLACK, BLUE, GRAY, SKY, WIDTH, color_of
+from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_of
+from embedllm.presentation import thousandths
+
+LEAST = 0.005  # share of the questions from which a model is worth a color
 
 
 def plot_distributions(table: pd.DataFrame, group: str, label: str) -> Figure:
@@ -43,7 +45,7 @@ def plot_distributions(table: pd.DataFrame, group: str, label: str) -> Figure:
 
 def plot_curves(
     table: pd.DataFrame, x: str, y: str, *, hue: str, labels: tuple[str, str], log: bool = False,
-    minimum: bool = False, margin: float = 0.0, low: str = "low", high: str = "high",
+    minimum: str = "", margin: float = 0.0, low: str = "low", high: str = "high",
 ) -> Figure:
     """Lines with bands, one for each method, and horizontal levels to compare with.
 
@@ -54,8 +56,8 @@ def plot_curves(
         dashed horizontal line at its `y`.
     labels : (str, str)
         Of the axes, with units.
-    minimum : bool
-        Mark the lowest point of each line.
+    minimum : str
+        The line whose lowest point is marked.
     margin : float
         Half the width of a gray band around zero: the values are differences.
     """
@@ -65,7 +67,7 @@ def plot_curves(
         axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=color_of(name))
         if low in line:
             axes.fill_between(line[x].astype(float), line[low], line[high], alpha=0.18, lw=0, color=color_of(name))
-        if minimum:
+        if name == minimum:
             lowest = line.loc[line[y].idxmin()]
             axes.plot(lowest[x], lowest[y], marker="o", ms=9, mfc="none", color=color_of(name))
     for name, height in table.loc[level, [hue, y]].itertuples(index=False):
@@ -90,7 +92,7 @@ def plot_intervals(
     hue: str | None = None, levels: Mapping[str, Mapping[str, float]] | None = None, zero: bool = False,
     margin: float = 0.0, valued: bool = False, low: str = "low", high: str = "high",
 ) -> Figure:
-    """Points with intervals, one row a name, one panel a table, rows shared by the panels.
+    """Points with intervals, one row per name, one panel a table, rows shared by the panels.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ def plot_intervals(
     margin : float
         Half the width of a gray band around zero.
     valued : bool
-        Write each value behind its interval.
+        Write each value behind its interval, a difference in thousandths.
     """
     rows = list(dict.fromkeys(row for table in panels.values() for row in table[name]))
     groups = list(dict.fromkeys(g for table in panels.values() for g in table[hue])) if hue else [None]
@@ -125,9 +127,10 @@ def plot_intervals(
                 axes.plot(row[value], height_at, "o", ms=4.5, color=color)
                 same = zero and low in table and not any((row[value], *ends))
                 if valued or same:
-                    axes.annotate("the same" if same else f"{row[value]:{'+' if zero else ''}.3f}",
+                    axes.annotate("the same" if same else thousandths(row[value]) if zero else f"{row[value]:.3f}",
                                   (np.nanmax((row[value], *ends)), height_at), (5, 0), textcoords="offset points",
-                                  va="center", fontsize=6.5, color=color if same else BLACK)
+                                  va="center", fontsize=6.5, color=color if same else BLACK,
+                                  bbox={"fc": "white", "ec": "none", "pad": 0.5})
         for level_name, level in (levels or {}).get(title, {}).items():
             axes.axvline(level, ls="--", lw=1, color=color_of(level_name), zorder=0)
         if zero:
@@ -192,19 +195,18 @@ def plot_communities(table: pd.DataFrame) -> Figure:
     return plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
 
 
-def plot_shares(table: pd.DataFrame, most: int = 8) -> Figure:
-    """Which models each router asks, by benchmark: stacked bars, a panel a router.
+def plot_shares(table: pd.DataFrame) -> Figure:
+    """Which models each router asks, by benchmark: stacked bars, a panel per router; those asked most have a color.
 
     Parameters
     ----------
     table : DataFrame
         Columns ``policy``, ``benchmark``, ``model``, ``share`` (of the benchmark's questions).
-    most : int
-        Models with a color of their own, those asked most; the others are gray.
     """
     policies, benchmarks = table["policy"].unique(), table["benchmark"].unique()
-    top = table.groupby("model", sort=False)["share"].sum().nlargest(most).index
-    palette = dict(zip(top, sns.color_palette("colorblind", len(top)), strict=True)) | {"other models": GRAY}
+    asked = table.groupby("model", sort=False)["share"].mean()
+    top = asked[asked >= LEAST].nlargest(len(KINDS)).index
+    palette = dict(zip(top, KINDS, strict=False)) | {"other models": GRAY}
     table = table.assign(model=table["model"].where(table["model"].isin(top), "other models"))
     figure, grid = plt.subplots(1, len(policies), figsize=(WIDTH, 0.24 * len(benchmarks) + 1.6), sharey=True,
                                 squeeze=False)

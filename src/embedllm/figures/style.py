@@ -25,6 +25,7 @@ DIGITS = 6  # significant ones, in tables and in what is drawn from them
 # Okabe and Ito's color-blind safe set, for what is no method of the catalog.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GRAY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
+KINDS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)  # those that can be told apart; further kinds are gray
 LABELS = {
     "observed": BLACK, "drawn without specialization": GRAY,
     "train": SKY, "validation": BLUE,

@@ -50,9 +50,9 @@ class Trained(Forecaster):
     epochs : int
         At most so many passes over the training questions.
     batch_cells : int
-        (model, question) cells an update, rounded to whole questions: at 112 models 2,048 cells are
+        (model, question) cells per update, rounded to whole questions: at 112 models 2,048 cells are
         18 questions. Fewer on a small table, so that an epoch has at least 16 updates; with thousands of
-        models take more cells, some hundred questions an update.
+        models take more cells, some hundred questions per update.
     patience : int
         Stop after so many epochs without a better validation log-loss, and go back to the best.
         0 trains all epochs and keeps the last.

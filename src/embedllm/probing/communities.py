@@ -57,7 +57,7 @@ def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFr
     Returns
     -------
     DataFrame
-        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (blocks, or models),
+        One row per community, sorted: ``community``, ``n_models``, ``n_units`` (blocks, or models),
         ``n_pairs`` (of units within), ``intra``, ``inter``, ``difference`` = intra - inter (NaN where
         no such pair exists).
 
@@ -112,7 +112,7 @@ def community_test(
     Returns
     -------
     DataFrame
-        One row a community, sorted: ``community``, ``n_models``, ``n_units`` (base models),
+        One row per community, sorted: ``community``, ``n_models``, ``n_units`` (base models),
         ``difference`` and ``p_family``; ``p_attainable``, the smallest ``p_family`` possible;
         ``p_holm``, ``p_family`` adjusted over the testable communities; ``difference_free`` (over
         pairs of models, as in the paper) and ``p_free``; ``note``, why a p is NaN ("not testable: ..."),

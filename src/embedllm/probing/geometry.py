@@ -104,7 +104,7 @@ def tsne(coordinates: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
     Returns
     -------
     map : DataFrame
-        Columns ``x``, ``y``; one row a model.
+        Columns ``x``, ``y``; one row per model.
     trustworthiness : float
         In [0, 1]: penalty for neighbors in the map (5, or fewer where the pool is small) that are
         none in the coordinates; about 0.5 for a random map (Venna & Kaski 2001).

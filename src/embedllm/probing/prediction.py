@@ -68,7 +68,7 @@ def predict_benchmark(
     if coordinates.ndim != 2 or not len(coordinates) == len(accuracy) == len(families):
         raise ValueError(
             f"{benchmark}: coordinates {coordinates.shape}, accuracy {accuracy.shape} and "
-            f"{len(families)} families must share their first axis, one row a model"
+            f"{len(families)} families must share their first axis, one row per model"
         )
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{benchmark}: coordinates hold values that are not finite")
@@ -103,7 +103,7 @@ def predict_benchmark(
 
 
 def leave_one_out_table(rows: list[dict]) -> pd.DataFrame:
-    """One row a held-out benchmark, with p-values adjusted by Holm over the benchmarks.
+    """One row per held-out benchmark, with p-values adjusted by Holm over the benchmarks.
 
     Takes the results of `predict_benchmark`; adds ``p_holm`` and ``p_family_holm``.
     """
@@ -204,7 +204,7 @@ def _family_sign_flip(
 
 
 def _signs(n_families: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
-    """Signs of families, one row a flip, the identity first; one family stays, F ignores a global sign."""
+    """Signs of families, one row per flip, the identity first; one family stays, F ignores a global sign."""
     if n_families - 1 < 31 and 2 ** (n_families - 1) <= n_permutations + 1:
         flips = np.arange(2 ** (n_families - 1))[:, None] >> np.arange(n_families) & 1
     else:

@@ -77,6 +77,13 @@ def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.
     }) for name, rows in groups.items())
 
 
+MEASURES = {  # of `selections_per_second`, in words
+    "batch_size": "questions at once", "batch_per_second": "selections per second, all at once",
+    "single_per_second": "selections per second, one by one", "single_median_us": "microseconds for one, median",
+    "single_p95_us": "microseconds for one, 95th percentile",
+}
+
+
 def selections_per_second(
     decide: Callable[[np.ndarray], np.ndarray], prompt_vectors: np.ndarray, seconds: float = 1.0
 ) -> dict[str, float]:

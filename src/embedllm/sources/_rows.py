@@ -131,7 +131,7 @@ def read_facts(file: Path) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a model
+    DataFrame, one row per model
         ``model``, ``family``, ``base_model``, ``kind``, ``parameters_b``, ``active_parameters_b``; NaN where blank.
     """
     return pd.read_csv(file, keep_default_na=False, na_values=[""]).drop(columns="source")

@@ -116,11 +116,11 @@ def draw_models(n_models: int, rng: np.random.Generator) -> pd.DataFrame:
         size, with 20 % noise).
     """
     families = list(FAMILIES)[: max(2, n_models // 4)]
-    ladder = [
-        (family, FAMILIES[family][rung])
-        for rung in range(3) for family in families if rung < len(FAMILIES[family])
+    ordered = [
+        (family, FAMILIES[family][place])
+        for place in range(3) for family in families if place < len(FAMILIES[family])
     ]
-    bases = ladder[: max(len(families), round(0.4 * n_models))]
+    bases = ordered[: max(len(families), round(0.4 * n_models))]
     rows = [
         (name := f"{family}-{size:g}b", family, name, float(size), "base") for family, size in bases
     ]
@@ -156,13 +156,13 @@ def draw_traits(models: pd.DataFrame, setting: Planted, rng: np.random.Generator
 
 
 def draw_landscape(setting: Planted, rng: np.random.Generator) -> Landscape:
-    """Difficulty and topics; standardised, so that no seed gives an easy or a lopsided world."""
+    """Difficulty and topics; standardized, so that no seed gives an easy or a lopsided world."""
     skill = np.array([SKILLS.index(benchmark.skill) for benchmark in BENCHMARKS.values()])
-    difficulty = _standardised(rng.standard_normal(len(BENCHMARKS)), shares())
+    difficulty = _standardized(rng.standard_normal(len(BENCHMARKS)), shares())
     of_benchmark = 1.5 * np.eye(len(SKILLS))[skill] + 0.5 * rng.standard_normal((len(skill), len(SKILLS)))
     topic = of_benchmark[:, None] + 0.8 * rng.standard_normal((len(skill), N_SUBTOPICS, len(SKILLS)))
     every = topic.reshape(-1, len(SKILLS))
-    topic = _standardised(every, np.repeat(shares(), N_SUBTOPICS) / N_SUBTOPICS).reshape(topic.shape)
+    topic = _standardized(every, np.repeat(shares(), N_SUBTOPICS) / N_SUBTOPICS).reshape(topic.shape)
     guess = np.array([benchmark.guess for benchmark in BENCHMARKS.values()]) * setting.guessing
     return Landscape(setting.benchmark_sd * difficulty, topic, guess)
 
@@ -191,7 +191,7 @@ def _draw_ability_and_taste(
     return ability, taste / np.where(spread > 0, spread, 1)
 
 
-def _standardised(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _standardized(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Values with weighted mean 0 and variance 1 along the first axis."""
-    centred = values - weights @ values
-    return centred / np.sqrt(weights @ centred**2)
+    centered = values - weights @ values
+    return centered / np.sqrt(weights @ centered**2)

@@ -31,7 +31,7 @@ def facts() -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a model, by name
+    DataFrame, one row per model, by name
         Columns ``model``, ``family``, ``base_model``, ``kind`` (base or chat), ``parameters_b`` and
         ``active_parameters_b`` (float64, billions, NaN where unpublished). Two entries that are no language
         models, `NullModel` and `gpt4_gamed`, have a name only.

@@ -153,7 +153,7 @@ def _read(path: Path, files: dict[str, Path], stem: str) -> pd.DataFrame:
 
 
 def _long(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """One row an answer, from one row a question, where every column but the question id is a model."""
+    """One row per answer, from one row per question, where every column but the question id is a model."""
     columns = wide.columns.drop("question_id")
     questions = [name for name in ("prompt", *BENCHMARK, "part") if name in columns]
     if questions:

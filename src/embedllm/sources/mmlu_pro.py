@@ -35,7 +35,7 @@ def facts() -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a model
+    DataFrame, one row per model
         Columns ``model``, ``family``, ``base_model``, ``kind`` (base, chat, code or math),
         ``parameters_b`` and ``active_parameters_b`` (float64, billions, NaN where unpublished).
     """

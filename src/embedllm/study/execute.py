@@ -156,9 +156,19 @@ def clean(notebook: dict) -> dict:
         one["metadata"] = {"tags": tags} if tags else {}
         one["id"] = f"cell-{position:02}"
         if one["cell_type"] == "code":
-            one["outputs"] = [out for out in one["outputs"]
-                              if out.get("name") != "stderr" and "\r" not in "".join(out.get("text", ""))]
+            kept = [_without_progress(out) for out in one["outputs"] if out.get("name") != "stderr"]
+            one["outputs"] = [out for out in kept if out.get("text", True)]
     return notebook
+
+
+def _without_progress(output: dict) -> dict:
+    """An output without what a carriage return took back, or would have."""
+    text = "".join(output.get("text", ""))
+    if "\r" not in text:
+        return output
+    *lines, rest = text.split("\n")
+    kept = [line.rpartition("\r")[2] + "\n" for line in lines] + [rest] * ("\r" not in rest)
+    return output | {"text": [line for line in kept if line.strip()]}
 
 
 def summarize(run: Path, figures: Path) -> None:

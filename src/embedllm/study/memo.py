@@ -7,7 +7,6 @@ read back unless its own inputs or the code behind it changed.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.metadata
 import json
 import os

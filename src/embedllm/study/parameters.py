@@ -93,7 +93,7 @@ class Fitting(Parameters):
     LEARNING_RATE: float = Field(0.003, description="of Adam", gt=0)
     WEIGHT_DECAY: float = Field(1e-5, description="of Adam", ge=0)
     EPOCHS: Count = Field(60, description="passes over the training questions, at most")
-    BATCH_CELLS: Count = Field(16384, description="(model, question) cells an update")
+    BATCH_CELLS: Count = Field(16384, description="(model, question) cells per update")
     PATIENCE: int = Field(5, description="epochs without improvement before stopping, 0 for never", ge=0)
 
     @property

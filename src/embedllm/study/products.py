@@ -11,11 +11,12 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TextIO
 
-from embedllm.files import digest, shown, sync, write
+from embedllm.files import ROOT, digest, shown, sync, write
 
 PATIENCE = 5.0  # seconds: a kernel whose make was killed needs about one to notice and to end itself
 _held: dict[Path, TextIO] = {}
@@ -84,6 +85,13 @@ def declare(folder: Path, notebook: str, parameters: dict, inputs: dict[str, str
     else:
         write(manifest, text)
         former.unlink(missing_ok=True)
+
+
+def note_use(folder: Path, notebook: str, **facts) -> None:
+    """Write ``<notebook>.used`` for make: the source files of this package that the process has imported, and facts."""
+    modules = [str(Path(module.__file__).relative_to(ROOT)) for name, module in sys.modules.copy().items()
+               if name.split(".")[0] == "embedllm"]
+    write(folder / f"{notebook}.used", json.dumps({"modules": sorted(modules), **facts}))
 
 
 def damaged(folder: Path, notebook: str) -> Path | None:

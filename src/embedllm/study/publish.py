@@ -104,7 +104,7 @@ def publish(run: Path) -> None:
 
 
 def results_table(folder: Path) -> pd.DataFrame:
-    """What the default run of a dataset found, a row a method: forecasts of all questions, and routing.
+    """What the default run of a dataset found, a row per method: forecasts of all questions, and routing.
 
     Parameters
     ----------

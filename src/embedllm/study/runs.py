@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ import pandas as pd
 from embedllm import claims, presentation
 from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.encoders import cache
-from embedllm.files import ROOT, digest, shown, write
+from embedllm.files import digest, shown, write
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
@@ -84,7 +83,7 @@ class Run:
             If that notebook has not finished, or if a file it left is damaged (then all of them are deleted); the
             message is the command that runs it.
         """
-        told = _told(self.parameters.overrides)
+        options = _as_options(self.parameters.overrides)
         for folder in (self.folder, self.base):
             manifest = folder / f"{notebook}.products"
             if not manifest.exists():
@@ -93,12 +92,12 @@ class Run:
             if self.inputs.get(notebook) != found:  # not checked yet
                 if bad := products.damaged(folder, notebook):
                     products.discard(folder, notebook)
-                    command = f"make reproduce{told}" if folder == self.base else "run it again with the same values"
+                    command = f"make reproduce{options}" if folder == self.base else "run it again with the same values"
                     raise StudyError(f"{shown(bad)} was damaged, so all that notebook {notebook} left was deleted: "
                                      f"{command}")
                 self.inputs[notebook] = found
             return folder / notebook
-        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{told}"
+        raise StudyError(f"notebook {notebook} has not finished for this run yet: make reproduce{options}"
                          f"{data.minutes(self.parameters.label)}")
 
     def table(self) -> OutcomeMatrix:
@@ -150,9 +149,10 @@ class Run:
 
         from embedllm.figures import style
 
-        path = self.shelf.place(name, style.to_csv(table))
         source = SOURCES[self.parameters.DATASET]
         vector = not source.published or source is next(iter(SOURCES.values()))  # the repository keeps one set of SVGs
+        kinds = (".csv", ".png", ".svg") if vector else (".csv", ".png")
+        path = self.shelf.place(name, style.to_csv(table), kinds)
         plt.close(style.save_figure(path, table, caption, draw, vector))
         presentation.show_figure(path.with_suffix(".png"))
 
@@ -174,7 +174,7 @@ class Run:
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
             named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
-            presentation.show_text(f"*Not computed for this table yet: `make deep{_told(named)}` does.*")
+            presentation.show_text(f"*Not computed for this table yet: `make deep{_as_options(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
         presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
@@ -206,12 +206,11 @@ class Run:
         """
         if self.shelf.spare and self.shelf.drawn:
             file = self.shelf.deep("provenance.json")
-            self.shelf.drawn.append(file.stem)
+            self.shelf.kept.add(file.name)
             shelf.record(file, self.parameters.model_dump(), self.table_digest, self.memory.used)
         self.shelf.tidy()
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
-        used = {"modules": sorted(_module_files()), "read_back": self.memory.read_back, "drawn": self.shelf.drawn}
-        write(self.folder / f"{self.notebook}.used", json.dumps(used))
+        products.note_use(self.folder, self.notebook, read_back=self.memory.read_back, drawn=self.shelf.drawn)
         products.release(self.folder, self.notebook)
         root = paths.FIGURES if self.figures.is_relative_to(paths.FIGURES) else paths.ARTIFACTS
         print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
@@ -257,12 +256,6 @@ def start(notebook: str, namespace: dict) -> Run:
     return run
 
 
-def _told(values: Mapping) -> str:
+def _as_options(values: Mapping) -> str:
     """Parameters as make takes them."""
     return "".join(f" {name}={value}" for name, value in values.items() if value is not None)
-
-
-def _module_files() -> list[str]:
-    """Source files of this package that the process has imported, relative to the root."""
-    return [str(Path(module.__file__).relative_to(ROOT)) for name, module in sys.modules.copy().items()
-            if name.split(".")[0] == "embedllm"]

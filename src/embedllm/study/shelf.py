@@ -39,19 +39,23 @@ class Shelf:
     number: str
     spare: Path | None = None
     drawn: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)  # the files of `drawn`
 
-    def place(self, name: str, content: str) -> Path:
-        """Where to write a figure or table, without suffix, given the text of its CSV."""
+    def place(self, name: str, content: str, kinds: Iterable[str] = (".csv",)) -> Path:
+        """Where to write a figure or table, without suffix, given the text of its CSV and the kinds of its files."""
         timing = name.startswith("timing_")
         default = self.folder / (name if timing else self.number + name)
-        if self.spare is None:
-            self.drawn.append(default.name)
-            return default
         table = default.with_suffix(".csv")
+        if self.spare is None:
+            return self._keep(default.name, kinds)
         if timing or (table.exists() and table.read_text() == content):
             return self.spare / default.name
-        self.drawn.append(self.number + MARK + name)
-        return self.folder / self.drawn[-1]
+        return self._keep(self.number + MARK + name, kinds)
+
+    def _keep(self, stem: str, kinds: Iterable[str]) -> Path:
+        self.drawn.append(stem)
+        self.kept |= {stem + kind for kind in kinds}
+        return self.folder / stem
 
     def deep(self, name: str) -> Path:
         """Where a figure of `make deep` is, if there is one, without suffix."""
@@ -60,7 +64,7 @@ class Shelf:
     def tidy(self) -> None:
         """Remove what an earlier run of the same kind put here and this one did not."""
         for path in self.folder.glob(f"{self.number}*"):
-            if path.stem.startswith(self.number + MARK) == bool(self.spare) and path.stem not in self.drawn:
+            if path.stem.startswith(self.number + MARK) == bool(self.spare) and path.name not in self.kept:
                 path.unlink()
 
 
