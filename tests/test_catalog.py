@@ -171,7 +171,7 @@ import sys
 from embedllm import catalog
 from embedllm.figures import plots, style
 from embedllm.study import parameters, runs
-catalog.colors(), catalog.methods_table(catalog.to_compare()), parameters.cell("03_correctness_forecasting")
+catalog.colors(), catalog.to_compare(), parameters.cell("03_correctness_forecasting")
 paths = {entry.path.rpartition(".")[0] for entry in catalog.FORECASTERS.values()}
 print(sorted((paths | {"torch", "sklearn"}) & sys.modules.keys()))
 """

@@ -14,10 +14,10 @@ import yaml
 from conftest import write_directory
 from packaging.requirements import Requirement
 
+from embedllm.files import ROOT
 from embedllm.sources import directory
 from embedllm.splits import divide
 from embedllm.study.publish import readme_tables
-from embedllm.study.runs import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()

@@ -165,7 +165,7 @@ def test_hidden_cells_never_matter(shifted):
     compared = [*COMPARED, catalog.KNN]
     before, after = (sensitivity.observed_curve(parts, [0.3], 2, compared, catalog.ONE_ABILITY, **SETTINGS)
                      for parts in (shifted, replace_unchecked(shifted, turned)))
-    assert list(before) == ["unseen questions", "completing seen ones"]
+    assert list(before) == ["unseen questions", "completing seen questions"]
     for task in before:
         pd.testing.assert_frame_equal(*(values[task].xs(1, level="seed") for values in (before, after)))
 
@@ -174,7 +174,7 @@ def test_completion_is_scored_where_a_seen_question_hides_something(shifted):
     train = shifted["train"][0]
     kept = sensitivity.kept_cells(shifted, 0.1, 0)["train"]
     values = sensitivity.observed_curve(shifted, [0.1], 1, [catalog.MODEL_MEAN], catalog.ONE_ABILITY, **SETTINGS)
-    scored = values["completing seen ones"].loc[("model mean", 0.1, 0, "log_loss")]
+    scored = values["completing seen questions"].loc[("model mean", 0.1, 0, "log_loss")]
     seen = kept.any(axis=0)
     assert not seen.all() and list(scored.index) == list(train.questions.index)
     np.testing.assert_array_equal(scored.notna(), seen)

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import flipped, same, write_directory
 
-from embedllm.files import digest
+from embedllm.files import ROOT, digest
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.study import products
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS
-from embedllm.study.runs import ROOT
 
 SMOKE = ["PRESET=smoke", "ENCODER=hashing", "DATASET=simulated"]
 TARGET = ["reproduce", *SMOKE]

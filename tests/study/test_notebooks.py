@@ -11,11 +11,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from embedllm.files import ROOT
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.study.execute import clean
 from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
 from embedllm.study.presets import PRESETS, read_preset
-from embedllm.study.runs import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMOKE = ["--preset", "smoke", "--encoder", "hashing", "--dataset", "simulated"]

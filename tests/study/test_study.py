@@ -13,6 +13,7 @@ from conftest import make_table
 from PIL import Image
 
 from embedllm.figures import plots, style
+from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import replace_unchecked
 from embedllm.study import data, execute, paths, presets, runs
@@ -63,7 +64,7 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
     for name in ("mmlu_pro", "embedllm"):
         monkeypatch.setitem(sys.modules, f"embedllm.sources.{name}", source)
     values = {"DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
-    home = runs.ROOT / "data" / "embedllm"
+    home = ROOT / "data" / "embedllm"
     for dataset, folder, expected in (
         ("embedllm", "", [("download", home, "abc"), ("load", home, "mean", "acc")]),
         ("embedllm", str(tmp_path), [("load", tmp_path, "mean", "acc")]),

@@ -21,12 +21,12 @@ from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import Parameters, read
+from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder
 from embedllm.study.presets import with_preset
 from embedllm.study.products import StudyError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder
 
 TABLE = "01_data_preparation"  # the notebook that everything else starts from
 DOUBTS = "doubts.md"  # what it doubts about the table
@@ -236,8 +236,7 @@ def start(notebook: str, namespace: dict) -> Run:
     StudyError
         If another process runs this notebook of this run.
     """
-    values = {name: value for name, value in namespace.items() if name.isupper()}
-    values, preset = with_preset(notebook, values)
+    values, preset = with_preset(notebook, {name: value for name, value in namespace.items() if name.isupper()})
     p = read(notebook, values, preset)
     if notebook == TABLE:
         check_data_dir(p)
