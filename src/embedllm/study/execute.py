@@ -177,8 +177,9 @@ def summarize(run: Path, figures: Path) -> None:
     The times are kept only if every notebook computed everything: reading results back says nothing.
     """
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
-    drawn = [json.loads((run / f"{name}.used").read_text())["drawn"] for name in NOTEBOOKS]
-    write_gallery(figures, list(chain(*drawn)))
+    default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))  # whose order deep figures follow
+    used = [path for name in NOTEBOOKS if (path := default / f"{name}.used").exists()]
+    write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
     if not timing["read_back"].any():
         times = timing["seconds"].rename_axis("notebook").reset_index()
         mark = MARK if run.name.startswith(f"{DEEP}-") else ""

@@ -18,46 +18,49 @@ from embedllm.files import ROOT, write
 from embedllm.presentation import SHARPNESS, in_markdown, literal
 from embedllm.study.parameters import NOTEBOOKS, cell
 from embedllm.study.paths import FIGURES
+from embedllm.study.shelf import MARK
 
 HERO = "04_routing.png"  # of the default dataset, on the README's first screen
 HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, a single")
 
 
 def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
-    """Write README.md of a folder of figures: verdicts, contents, figures with their captions, tables without a figure.
+    """Write README.md of a folder of figures: contents with findings, results, verdicts, figures, tables without one.
 
     Captions are read from the PNG files, which carry them.
 
     Parameters
     ----------
     order : sequence of str
-        Names of figures, without suffix, in the order to show them in; others follow by name.
+        Names of figures, without suffix, in the order to show them in; others follow by name, deep ones behind the
+        default one of their name.
     """
     command = "make bench" if figures.name == "bench" else "make reproduce"
     lines = [f"# Figures: {literal(figures.name)}", "",
              f"Made by `{command}`; each with the table behind it. Not edited by hand.", ""]
-    if judged := sorted(figures.glob("*_verdicts.csv")):
-        verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
-        lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
-    if (figures / "03_cross_fitted.csv").exists():
-        lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
-                  in_markdown(results_table(figures)), ""]
     known = {name: place for place, name in enumerate(order)}
-    paths = sorted(figures.glob("*.png"), key=lambda path: (known.get(path.stem, len(known)), path.stem))
+    paths = sorted(figures.glob("*.png"), key=lambda path: (known.get(path.stem.replace(MARK, "", 1), len(known)),
+                                                           path.stem.replace(MARK, "", 1), path.stem))
     images = {path: Image.open(path) for path in paths}
     captions = {path: image.info["Description"] for path, image in images.items()}
     lines += ["## Contents", "", *(f"- [{path.stem}](#{path.stem}): {literal(first_sentence(caption))}"
                                    for path, caption in captions.items()), ""]
-    for path, image in images.items():
-        shown = f'<img src="{path.name}" alt="{escape(captions[path])}" width="{round(image.width / SHARPNESS)}">'
-        kinds = [kind for kind in ("svg", "csv") if path.with_suffix(f".{kind}").exists()]
-        files = ", ".join(f"[{kind}]({path.stem}.{kind})" for kind in kinds)
-        lines += [f"## {path.stem}", "", shown, "", f"{literal(captions[path])} {files}", ""]
     if (figures / "timing_speed.csv").exists():
         speed, machine = (pd.read_csv(figures / f"timing_{name}.csv", keep_default_na=False)
                           for name in ("speed", "machine"))
         facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
         lines += ["## Speed", "", in_markdown(speed), "", f"The machine: {literal(facts)}.", ""]
+    if (figures / "03_cross_fitted.csv").exists():
+        lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
+                  in_markdown(results_table(figures)), ""]
+    if judged := sorted(figures.glob("*_verdicts.csv")):
+        verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
+        lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
+    for path, image in images.items():
+        shown = f'<img src="{path.name}" alt="{escape(captions[path])}" width="{round(image.width / SHARPNESS)}">'
+        kinds = [kind for kind in ("svg", "csv") if path.with_suffix(f".{kind}").exists()]
+        files = ", ".join(f"[{kind}]({path.stem}.{kind})" for kind in kinds)
+        lines += [f"## {path.stem}", "", shown, "", f"{literal(captions[path])} {files}", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
     write(figures / "README.md", "\n".join(lines))
@@ -139,7 +142,9 @@ def claims_table(folders: Sequence[Path]) -> pd.DataFrame:
 
 def readme_tables() -> dict[str, str]:
     """The README's figure and tables in Markdown, from what is committed in figures/ alone."""
-    folders = [FIGURES / entry.name for entry in SOURCES.values() if entry.published]
+    published = [entry for entry in SOURCES.values() if entry.published]
+    folders = [FIGURES / entry.name for entry in published]
+    real = [folder for entry, folder in zip(published, folders, strict=True) if entry.origin != "made"]
     seconds = {f"{folder.name}, s": pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
                for folder in folders}
     times = pd.DataFrame(seconds).round().astype(int)
@@ -148,6 +153,6 @@ def readme_tables() -> dict[str, str]:
     image = folders[0] / HERO
     caption = Image.open(image).info["Description"]
     hero = f'<img src="figures/{folders[0].name}/{HERO}" alt="{escape(caption)}" width="700">\n\n*{literal(caption)}*'
-    tables = {"times": times.reset_index(), "claims": claims_table(folders[:-1]),
+    tables = {"times": times.reset_index(), "claims": claims_table(real),
               "speed": speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]}
     return {"hero": hero} | {mark: in_markdown(content) for mark, content in tables.items()}

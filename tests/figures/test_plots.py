@@ -1,0 +1,86 @@
+"""What the figures of several notebooks show: known tables, known marks."""
+
+from html import unescape
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.figures import plots, style
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    style.use_style()
+    yield
+    plt.close("all")
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_intervals_show_values_differences_in_thousandths_and_what_is_the_same():
+    table = pd.DataFrame({"name": ["kNN", "factorization", "oracle"], "gain": [0.0123, -0.002, 0.0],
+                          "low": [0.01, -0.003, 0.0], "high": [0.02, -0.001, 0.0]})
+    [axes] = plots.plot_intervals({"": table}, "name", "gain", "gain", zero=True, valued=True, margin=0.005).axes
+    assert texts(axes) == ["+12.3", "-2.0", "the same"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == table["name"].tolist()
+    [band] = axes.patches
+    assert (band.get_x(), band.get_width()) == (-0.005, 0.01)
+
+
+def test_scores_show_bounds_as_lines_and_leave_the_truth_out():
+    rows = [(name, metric, value, value - 0.01, value + 0.01) for name, value in (
+        ("kNN", 0.6), (TEXT, 0.7), (ADDITIVE, 0.65), (TRUTH, 0.9)) for metric in ("accuracy", "log_loss", "auc")]
+    table = pd.DataFrame(rows, columns=["forecaster", "metric", "value", "low", "high"])
+    for measures, titles in {("accuracy", "log_loss"): ["accuracy", "log-loss"],
+                             ("log_loss", "auc"): ["log-loss", "AUC"]}.items():
+        figure = plots.plot_scores(table, measures)
+        assert [axes.get_title(loc="left") for axes in figure.axes] == titles
+        assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["kNN"]
+        for axes in figure.axes:
+            dashed = sorted(line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--")
+            assert dashed == [0.65, 0.7]
+
+
+def test_curves_mark_the_lowest_point_of_one_line_and_name_the_ticks_of_the_data():
+    table = pd.DataFrame({"epoch": [1, 2, 4] * 2, "loss": [3.0, 1.0, 2.0, 0.5, 0.4, 0.3],
+                          "part": ["validation"] * 3 + ["train"] * 3})
+    [axes] = plots.plot_curves(table, "epoch", "loss", hue="part", labels=("epoch", "loss"), log=True,
+                               minimum="validation").axes
+    rings = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+    assert [(float(ring.get_xdata()[0]), float(ring.get_ydata()[0])) for ring in rings] == [(2, 1.0)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
+
+
+def test_shares_fill_each_bar_and_color_the_models_asked_most():
+    models = [f"m{n}" for n in range(9)]
+    share = np.array([0.3, 0.2, 0.15, 0.12, 0.1, 0.07, 0.05, 0.008, 0.002])
+    table = pd.concat(pd.DataFrame({"policy": "kNN", "benchmark": name, "model": models, "share": share})
+                      for name in ("law", "art"))
+    [axes] = plots.plot_shares(table).axes
+    ends = {round(bar.get_y(), 2): bar.get_x() + bar.get_width() for bar in axes.patches}
+    assert list(ends.values()) == pytest.approx([100, 100])
+    gray = style.GRAY.lower()
+    colored = [patch for patch in axes.patches if patch.get_width() and to_hex(patch.get_facecolor()) != gray]
+    assert len(colored) == 2 * len(style.KINDS)
+
+
+def test_communities_stand_in_order_of_size():
+    table = pd.DataFrame({"distance": "raw", "community": ["70B", "7B", "13B"], "intra": [1.0, 2.0, 3.0],
+                          "inter": [1.5, 2.5, 3.5]})
+    [axes] = plots.plot_communities(table).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["7B", "13B", "70B"]
+
+
+@pytest.mark.parametrize("name", ["$x$ and $y$", "a_b^c", "<b>"])
+def test_a_name_is_no_formula(name, tmp_path):
+    style.use_style()
+    table = pd.DataFrame({"name": [name], "value": [0.5]})
+    style.save_figure(tmp_path / "one", table, "A caption.", lambda written: plots.plot_intervals(
+        {"": written}, "name", "value", "label"))
+    assert f">{name}<" in unescape((tmp_path / "one.svg").read_text())
