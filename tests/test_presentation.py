@@ -139,6 +139,17 @@ def test_one_benchmark_is_no_benchmarks():
         "0 benchmarks", "1 benchmark", "1,200 benchmarks"]
 
 
+def test_a_notebook_shows_an_error_of_the_study_as_one_sentence():
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors="nocolor")
+result = shell.run_cell("from embedllm.study.products import StudyError\\nraise StudyError('notebook 01 first: make')")
+print("failed:", not result.success)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["StudyError: notebook 01 first: make", "failed: True"], done.stderr
+
+
 def test_a_notebook_shows_tables_and_figures_this_way(tmp_path):
     """In a shell as notebooks have it: the figure with its caption as alternative text and beneath it."""
     code = f"""

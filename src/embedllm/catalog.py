@@ -138,6 +138,8 @@ class Source(Entry):
         The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
     published : bool
         Its figures are part of the repository.
+    credit : str
+        Whose data these are and under which license, for the gallery.
     """
 
     origin: str = "folder"
@@ -145,6 +147,7 @@ class Source(Entry):
     left_out: tuple[str, ...] = ()
     headline: str = "accuracy"
     published: bool = False
+    credit: str = shown(default="")
 
     def code(self) -> ModuleType:
         """The module, imported now."""
@@ -318,11 +321,16 @@ ENCODERS = {entry.name: entry for entry in (
 )}
 
 SOURCES = {entry.name: entry for entry in (
-    Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True),
+    Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True,
+           credit="MMLU-Pro by TIGER-AI-Lab: results from github.com/TIGER-AI-Lab/MMLU-Pro at commit 964a136 "
+                  "(Apache-2.0), questions MIT."),
     Source("alpaca-eval", "embedllm.sources.alpaca_eval", headline="log_loss", published=True,
+           credit="AlpacaEval 2 by its authors, github.com/tatsu-lab/alpaca_eval, CC BY-NC 4.0: for research, not for "
+                  "commercial use, which holds for these figures as well.",
            # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
            left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
-    Source("simulated", "embedllm.sources.simulated", origin="made", published=True),
+    Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
+           credit="Made here; these models do not exist."),
     Source("embedllm", "embedllm.sources.embedllm", origin="public"),
     Source("directory", "embedllm.sources.directory", own=True),
     Source("lm-eval", "embedllm.sources.lm_eval", own=True),

@@ -34,6 +34,13 @@ _MARKUP = str.maketrans({character: f"&#{ord(character)};" for character in "\\`
                         | {"$": "<span>&#36;</span>", "\n": " "})  # in an element of its own it begins no formula
 
 
+class OneSentenceError(Exception):
+    """An error whose message is all that a reader needs: a notebook shows it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's own name
+        return [f"{type(self).__name__}: {self}"]
+
+
 def literal(text: object) -> str:
     """A text that Markdown and HTML show as it is: no markup, no element, no formula."""
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", "&#95;", html.escape(str(text)).translate(_MARKUP))

@@ -11,8 +11,16 @@ from scipy.special import expit
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from embedllm import conclusions
-from embedllm.evaluation.inference import compare, equivalence, holm, no_worse, one_family, paired_test
+from embedllm.conclusions import _words
+from embedllm.evaluation.inference import (
+    compare,
+    equivalence,
+    holm,
+    no_worse,
+    one_family,
+    paired_test,
+    paired_tests,
+)
 from embedllm.evaluation.intervals import bootstrap_weights, interval, summarize
 from embedllm.evaluation.metrics import auc, question_scores
 from embedllm.splits import Design
@@ -282,8 +290,8 @@ def test_pooled_families_are_corrected_as_one(rng):
 
 
 @pytest.mark.parametrize(("shift", "expected"), [
-    (0.3, "b has a higher score than a: +0.3"),
-    (-0.3, "b has a lower score than a: -0.3"),
+    (0.3, "b has a higher score than a: +300.0"),
+    (-0.3, "b has a lower score than a: -300.0"),
     (None, "No difference in score is shown between b and a"),
     (0.0, "b and a have the same score"),
 ])
@@ -293,4 +301,17 @@ def test_sentences_say_what_the_test_says(rng, shift, expected):
     noise = (noise - noise.mean()) / 10
     second = first + (noise if shift is None else shift + noise * (shift != 0))
     table = compare({"a": first, "b": second}, "a", Design(np.zeros(400)))
-    assert conclusions._compared(table, "b", "score").startswith(expected)
+    assert _words.compared(table, "b", "score", article="").startswith(expected)
+
+
+def test_many_pairs_at_once_are_tested_as_each_alone(rng):
+    """Shared resamples and signs change nothing, whatever is missing or equal."""
+    design = Design(rng.choice(list("abc"), 400), rng.integers(0, 380, 400))
+    values = {f"m{n}": rng.normal(0.05 * n, 1, 400) for n in range(4)}
+    values |= {"gap": np.where(np.arange(400) < 9, np.nan, values["m1"]), "equal": values["m0"],
+               "half": np.where(np.arange(400) < 200, values["m0"], values["m2"])}
+    pairs = [(values[name], values["m0"]) for name in values if name != "m0"]
+    for together, (a, b) in zip(paired_tests(pairs, design), pairs, strict=True):
+        alone = paired_test(a, b, design)
+        assert together["p"] == alone["p"]
+        assert together == pytest.approx(alone, abs=1e-12)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import make_table
 
-from embedllm import conclusions
+from embedllm.conclusions import probing as said
 from embedllm.experiments import comparisons, probes
 from embedllm.outcomes import model_facts
 from embedllm.probing.geometry import distances_without_level, raw_distances
@@ -38,7 +38,7 @@ def test_a_left_out_benchmark_is_predicted_from_ability_alone():
     assert (level["p_family_holm"] < 0.05).all()
     assert (found["reliability"] > 0.9).all()
     assert (found["note"] == "").all()
-    assert "3 left-out benchmarks" in conclusions._predictions(found)
+    assert "3 benchmarks" in said._predictions(found)
 
 
 def test_a_left_out_benchmark_is_not_seen_in_training():
@@ -63,7 +63,7 @@ def test_too_small_is_a_note(n_models, benchmarks):
     untested = found[found["r2_cv"].isna()]
     assert len(untested)
     assert untested.loc[untested["p"].isna(), "note"].str.startswith("not testable: ").all()
-    assert conclusions._predictions(found)
+    assert said._predictions(found)
 
 
 def test_the_accuracy_on_a_single_question_has_no_reliability():
@@ -106,7 +106,7 @@ def test_sizes_unknown_are_said_to_be_unknown():
     distances = {"without level": np.ones((9, 9)) - np.eye(9)}
     found = probes.size_communities(distances, model_facts(pool()[0]), n_permutations=99)
     assert found.empty
-    assert "no model" in conclusions._communities(found)
+    assert "no model" in said._communities(found)
 
 
 def test_fine_tunes_of_another_size_or_family_than_their_base_are_no_error():
@@ -120,7 +120,7 @@ def test_fine_tunes_of_another_size_or_family_than_their_base_are_no_error():
     found = probes.size_communities(distances, facts, n_permutations=99)
     assert set(found["community"]) == {"7B", "13B", "70B"}
     assert found["note"].notna().all()
-    assert "13B" in conclusions._communities(found)
+    assert "13B" in said._communities(found)
 
 
 def test_two_trainings_agree_on_distances_without_level_better_than_on_raw_ones(planted):

@@ -7,13 +7,14 @@ these models, these benchmarks and these fits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA, N_RESAMPLES, bootstrap_weights, interval
+from embedllm.evaluation.permutation import sign_flip_p
 from embedllm.splits import Design
 
 POWER = 0.8
@@ -50,19 +51,29 @@ def paired_test(
     ValueError
         If shapes differ or no question has both values.
     """
-    difference, design = _paired(a, b, design)
-    rng = np.random.default_rng(seed)
-    low, high = interval(difference, bootstrap_weights(design, N_RESAMPLES, rng))
-    se = _standard_error(difference, design)
-    return {
-        "difference": float(difference.mean()),
-        "low": low,
-        "high": high,
-        "se": se,
-        "p": _sign_flip_p(difference, design.groups, n_permutations, rng),
-        "mde": _detectable(se),
-        "n_questions": len(difference),
-    }
+    [found] = paired_tests([(a, b)], design, seed, n_permutations)
+    return found
+
+
+def paired_tests(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], design: Design, seed: int = 0, n_permutations: int = 10_000
+) -> list[dict[str, float]]:
+    """`paired_test` of many pairs: the same numbers, sooner, since pairs of the same questions share their draws."""
+    found: list[dict] = [{} for _ in pairs]
+    together: dict[bytes, list[int]] = {}
+    differences, designs = zip(*(_paired(a, b, design) for a, b in pairs), strict=True)
+    for at, (a, b) in enumerate(pairs):
+        together.setdefault(np.isnan(np.subtract(a, b, dtype=np.float64)).tobytes(), []).append(at)
+    for members in together.values():
+        own, values = designs[members[0]], np.column_stack([differences[at] for at in members])
+        rng = np.random.default_rng(seed)
+        weights = bootstrap_weights(own, N_RESAMPLES, rng).astype(np.float64)
+        ps = sign_flip_p(values, own.groups, n_permutations, rng)
+        for at, p in zip(members, ps, strict=True):
+            (low, high), se = interval(differences[at], weights), _standard_error(differences[at], own)
+            found[at] = {"difference": float(differences[at].mean()), "low": low, "high": high, "se": se, "p": p,
+                         "mde": _detectable(se), "n_questions": len(values)}
+    return found
 
 
 def compare(values: Mapping[str, np.ndarray], reference: str, design: Design) -> pd.DataFrame:
@@ -91,13 +102,21 @@ def compare(values: Mapping[str, np.ndarray], reference: str, design: Design) ->
     others = [name for name in values if name != reference]
     if reference not in values or not others:
         raise ValueError(f"reference {reference!r} and at least one other are needed; found {list(values)}")
-    rows = [
-        {"method": name, "reference": reference, **paired_test(values[name], values[reference], design)}
-        for name in others
-    ]
-    table = pd.DataFrame(rows)
+    return compare_pairs(values, [(name, reference) for name in others], design)
+
+
+def compare_pairs(values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], design: Design) -> pd.DataFrame:
+    """Test methods each against a reference of its own, as one family: see `compare`.
+
+    Parameters
+    ----------
+    pairs : sequence of (str, str)
+        Method and reference.
+    """
+    tests = paired_tests([(values[name], values[reference]) for name, reference in pairs], design)
+    table = pd.concat([pd.DataFrame(pairs, columns=["method", "reference"]), pd.DataFrame(tests)], axis=1)
     table["p_holm"] = holm(table["p"])
-    table["mde"] = _detectable(table["se"], len(others))
+    table["mde"] = _detectable(table["se"], len(pairs))
     return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
 
 
@@ -218,24 +237,6 @@ def _standard_error(values: np.ndarray, design: Design) -> float:
     if (size == 1).all():
         return float("nan")
     return float(np.sqrt((squares * size / np.maximum(size - 1, 1)).sum()) / len(values))
-
-
-def _sign_flip_p(values: np.ndarray, groups: np.ndarray, n_permutations: int, rng: np.random.Generator) -> float:
-    """Two-sided p of the studentized mean under random signs, one sign a group.
-
-    Flips leave the sum of squares as it is, so the studentized mean is a monotone function of |sum|:
-    comparing |sum| is the same test.
-    """
-    totals = np.bincount(pd.factorize(groups)[0], weights=values)
-    totals = totals[np.abs(totals) > 1e-10 * np.abs(totals).max()]  # a zero that rounding missed draws no sign
-    observed = abs(totals.sum()) - 1e-10 * np.abs(totals).sum()  # equal sums must tie despite rounding
-    extreme = 0
-    for start in range(0, n_permutations, 256):
-        rows = min(256, n_permutations - start)
-        bits = np.unpackbits(rng.integers(0, 256, (rows, -(-len(totals) // 8)), dtype=np.uint8), axis=1)
-        sums = 2 * (bits[:, : len(totals)].astype(np.float64) @ totals) - totals.sum()
-        extreme += int((np.abs(sums) >= observed).sum())
-    return (1 + extreme) / (1 + n_permutations)
 
 
 def _detectable(se, n_tests: int = 1):

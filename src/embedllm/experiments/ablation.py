@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import compare, one_family
+from embedllm.evaluation.inference import compare_pairs
 from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.evaluation.rasch import fit_one_dimensional
 from embedllm.forecasters.registry import Job, forecasts
@@ -31,9 +31,7 @@ def stepwise(values: Mapping[str, np.ndarray], design: Design) -> pd.DataFrame:
     DataFrame
         As from `inference.compare`, a row for each method but the first.
     """
-    steps = {name: compare({name: values[name], before: values[before]}, before, design)
-             for before, name in pairwise(values)}
-    return one_family(steps, "step").drop(columns="step")
+    return compare_pairs(values, [(name, before) for before, name in pairwise(values)], design)
 
 
 def without_specialization(

@@ -18,10 +18,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embedllm.catalog import ENCODERS, SOURCES, to_compare
 from embedllm.outcomes import DUPLICATES as RULES
+from embedllm.presentation import OneSentenceError
 from embedllm.sources import embedllm as embedllm_files
 
 
-class ParameterError(ValueError):
+class ParameterError(OneSentenceError, ValueError):
     """A parameter that does not exist or has a value it cannot have."""
 
 

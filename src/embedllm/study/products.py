@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TextIO
 
 from embedllm.files import ROOT, digest, shown, sync, write
+from embedllm.presentation import OneSentenceError
 
 PATIENCE = 5.0  # seconds: a kernel whose make was killed needs about one to notice and to end itself
 _held: dict[Path, TextIO] = {}
 
 
-class StudyError(RuntimeError):
+class StudyError(OneSentenceError, RuntimeError):
     """What an earlier notebook should have left is missing or damaged, or another process is at work on it."""
 
 

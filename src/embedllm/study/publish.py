@@ -38,6 +38,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     command = "make bench" if figures.name == "bench" else "make reproduce"
     lines = [f"# Figures: {literal(figures.name)}", "",
              f"Made by `{command}`; each with the table behind it. Not edited by hand.", ""]
+    if (source := SOURCES.get(figures.name)) and source.credit:
+        lines += [f"Data: {source.credit}", ""]
     known = {name: place for place, name in enumerate(order)}
     paths = sorted(figures.glob("*.png"), key=lambda path: (known.get(path.stem.replace(MARK, "", 1), len(known)),
                                                            path.stem.replace(MARK, "", 1), path.stem))
