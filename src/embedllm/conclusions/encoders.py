@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from embedllm.conclusions._words import LEVEL, bullets, compared, sorted_by_test
+from embedllm.conclusions._words import LEVEL, sorted_by_test
 from embedllm.presentation import listed, unsigned
 
 
@@ -46,9 +46,7 @@ def conclusion(tests: pd.DataFrame, reference: str, margin: float) -> str:
     return f"""
 ## What the ablation shows
 
-In thousandths of accuracy, intervals uncorrected:
-
-{bullets(compared(tests, name, "accuracy", article="") for name in tests["method"])}
+{differences(tests)}
 
 Shown to be within {unsigned(margin)} thousandths of {reference} (the margin{meaning}): {alike}.
 {earns} Equivalence says that two encoders are alike, not that nothing

@@ -172,7 +172,7 @@ def _beyond_worlds(worlds: pd.DataFrame) -> str:
 
 def _pair(differences: pd.DataFrame, name: str) -> str:
     said = compared(differences, name, "log-loss")
-    return said[0].lower() + said[1:] if said.startswith("No ") else said
+    return said[0].lower() + said[1:]
 
 
 def _against_neighbors(by_size: pd.DataFrame) -> str:

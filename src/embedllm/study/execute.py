@@ -53,6 +53,8 @@ def write_inputs(p: Parameters, run: Path) -> None:
         _write_if_changed(ARTIFACTS / "inputs" / f"{path.relative_to(ROOT)}.sha", digest(text, *named))
     measured = sorted((ROOT / "figures" / "bench").glob("*.csv"))
     _write_if_changed(ARTIFACTS / "inputs" / "bench.sha", "".join(path.read_text() for path in measured))
+    kept = sorted(figure_folder(p).glob(f"*_{MARK}*")) if p.PRESET == "default" else []  # default notebooks show them
+    _write_if_changed(run / "inputs" / "deep.sha", digest("", *(path.read_bytes() for path in kept)))
     preset = PRESETS / f"{p.PRESET}.yaml"
     folder = data_dir(p)
     files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
