@@ -172,7 +172,7 @@ def test_all_notebooks_run_on_a_pool_with_every_flaw(copy):
     smoke = (copy / "notebooks" / "presets" / "smoke.yaml").read_text()
     flawed = smoke.replace("PRESET: smoke", "PRESET: flawed") + "GRADED: true\nMISSING: 0.4\nREPEATED: 0.2\n"
     (copy / "notebooks" / "presets" / "flawed.yaml").write_text(flawed)
-    assert ran(copy, "-j2", "reproduce", "PRESET=flawed", "ENCODER=hashing") == list(NOTEBOOKS)
+    assert ran(copy, "-j2", "reproduce", "PRESET=flawed", "ENCODER=hashing", "DATASET=simulated") == list(NOTEBOOKS)
     table = OutcomeMatrix.load(
         copy / "artifacts" / "simulated" / "flawed-hashing-s0" / "01_data_preparation" / "table.zip"
     )

@@ -161,7 +161,7 @@ def test_a_failing_notebook_leaves_nothing_that_is_trusted(folder, tmp_path):
     data.mkdir()
     (data / "outcomes.csv").write_text("model,question_id,score\na,1,1\na,2,7\n")
     (data / "questions.csv").write_text("question_id,prompt,benchmark\n1,one?,x\n2,two?,x\n")
-    own = ["--dataset", "directory", "--data-dir", str(data), "--name", "broken", *SMOKE]
+    own = [*SMOKE, "--dataset", "directory", "--data-dir", str(data), "--name", "broken"]
     first = execute(folder, "run", "01_data_preparation", *own)
     assert first.returncode == 1
     assert "outcomes.csv: score that is no number in [0, 1]: row 3 (model 'a', question_id '2'" in first.stderr

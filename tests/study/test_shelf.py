@@ -20,15 +20,23 @@ def left(folder) -> set[str]:
 
 
 def test_the_default_run_touches_nothing_deep(folder):
-    kept = shelf.Shelf(folder, "03_")
+    kept = shelf.Shelf(folder, "03_", folder / "run")
     assert kept.place("kept", "x\n1\n") == folder / "03_kept"
     kept.tidy()
     assert left(folder) == {"03_kept", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"}
 
 
+def test_times_that_are_there_stay(folder):
+    """They differ each time, and a clone should stay as it was."""
+    kept = shelf.Shelf(folder, "03_", folder / "run")
+    assert kept.place("timing_all", "x\n1\n") == folder / "timing_all"
+    (folder / "timing_all.csv").write_text("x\n1\n")
+    assert kept.place("timing_all", "x\n2\n") == folder / "run" / "timing_all"
+
+
 def test_a_table_that_was_a_figure_leaves_no_picture(folder):
     (folder / "03_kept.png").write_bytes(b"")
-    kept = shelf.Shelf(folder, "03_")
+    kept = shelf.Shelf(folder, "03_", folder / "run")
     kept.place("kept", "x\n1\n")
     kept.place("old", "x\n1\n", (".csv", ".png"))
     kept.tidy()
@@ -37,7 +45,7 @@ def test_a_table_that_was_a_figure_leaves_no_picture(folder):
 
 
 def test_a_deep_run_writes_only_what_differs_and_touches_nothing_else(folder):
-    deep = shelf.Shelf(folder, "03_", folder / "run")
+    deep = shelf.Shelf(folder, "03_", folder / "run", is_deep=True)
     assert deep.place("kept", "x\n2\n") == folder / "03_deep_kept"
     assert deep.place("old", "x\n1\n") == folder / "run" / "03_old", "the default run shows the same"
     assert deep.place("timing_all", "") == folder / "run" / "timing_all", "times are the default run's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -27,6 +28,11 @@ def benchmark(name: str) -> pd.DataFrame:
     if not path.exists():
         raise StudyError(f"{shown(path)} is not there: make bench")
     return pd.read_csv(path)
+
+
+def as_options(values: Mapping) -> str:
+    """Parameters as make takes them."""
+    return "".join(f" {name}={value}" for name, value in values.items() if value is not None)
 
 
 def minutes(label: str) -> str:

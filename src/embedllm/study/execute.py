@@ -176,7 +176,8 @@ def _without_progress(output: dict) -> dict:
 def summarize(run: Path, figures: Path) -> None:
     """Write the gallery of a finished run and print what each notebook took.
 
-    The times are kept only if every notebook computed everything: reading results back says nothing.
+    The times are kept only if every notebook computed everything, since reading results back says nothing, and if none
+    are there: they differ each time, and a clone should stay as it was.
     """
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
     default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))  # whose order deep figures follow
@@ -184,8 +185,8 @@ def summarize(run: Path, figures: Path) -> None:
     write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
     if not timing["read_back"].any():
         times = timing["seconds"].rename_axis("notebook").reset_index()
-        mark = MARK if run.name.startswith(f"{DEEP}-") else ""
-        write(figures / f"timing_{mark}notebooks.csv", times.to_csv(index=False))
+        kept = figures / f"timing_{MARK if run.name.startswith(f'{DEEP}-') else ''}notebooks.csv"
+        write(run / "figures" / kept.name if kept.exists() else kept, times.to_csv(index=False))
     seconds = timing["seconds"]
     for name, value in seconds.items():
         print(f"  {name:<28}{value:6.0f} s")

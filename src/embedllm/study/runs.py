@@ -60,9 +60,13 @@ class Run:
     memory: Memory = field(default_factory=lambda: Memory(paths.ARTIFACTS / "memo"))
 
     def __post_init__(self):
-        kept = self.figures.is_relative_to(paths.FIGURES)
-        spare = self.folder / "figures" if kept and self.parameters.PRESET == shelf.DEEP else None
-        self.shelf = shelf.Shelf(self.figures, f"{self.notebook[:2]}_", spare)
+        is_deep = self._kept and self.parameters.PRESET == shelf.DEEP
+        self.shelf = shelf.Shelf(self.figures, f"{self.notebook[:2]}_", self.folder / "figures", is_deep)
+
+    @property
+    def _kept(self) -> bool:
+        """Whether the figures are those that stay, not the run's own."""
+        return self.figures.is_relative_to(paths.FIGURES)
 
     @property
     def products(self) -> Path:
@@ -83,7 +87,7 @@ class Run:
             If that notebook has not finished, or if a file it left is damaged (then all of them are deleted); the
             message is the command that runs it.
         """
-        options = _as_options(self.parameters.overrides)
+        options = data.as_options(self.parameters.overrides)
         for folder in (self.folder, self.base):
             manifest = folder / f"{notebook}.products"
             if not manifest.exists():
@@ -150,7 +154,8 @@ class Run:
         from embedllm.figures import style
 
         source = SOURCES[self.parameters.DATASET]
-        vector = not source.published or source is next(iter(SOURCES.values()))  # the repository keeps one set of SVGs
+        first = source is next(iter(SOURCES.values()))
+        vector = first or not (source.published and self._kept)  # the repository keeps one set of SVGs
         kinds = (".csv", ".png", ".svg") if vector else (".csv", ".png")
         path = self.shelf.place(name, style.to_csv(table), kinds)
         plt.close(style.save_figure(path, table, caption, draw, vector))
@@ -174,7 +179,7 @@ class Run:
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
             named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
-            presentation.show_text(f"*Not computed for this table yet: `make deep{_as_options(named)}` does.*")
+            presentation.show_text(f"*Not computed for this table yet: `make deep{data.as_options(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
         presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
@@ -204,7 +209,7 @@ class Run:
         Also removes figures that an earlier run of this notebook drew and this one did not, lists the modules that
         were really used, for make, and lets other processes run the notebook.
         """
-        if self.shelf.spare and self.shelf.drawn:
+        if self.shelf.is_deep and self.shelf.drawn:
             file = self.shelf.deep("provenance.json")
             self.shelf.kept.add(file.name)
             shelf.record(file, self.parameters.model_dump(), self.table_digest, self.memory.used)
@@ -212,7 +217,7 @@ class Run:
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
         products.note_use(self.folder, self.notebook, read_back=self.memory.read_back, drawn=self.shelf.drawn)
         products.release(self.folder, self.notebook)
-        root = paths.FIGURES if self.figures.is_relative_to(paths.FIGURES) else paths.ARTIFACTS
+        root = paths.FIGURES if self._kept else paths.ARTIFACTS
         print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
         if self.folder != self.base and self.products.exists():
             print("Its products stand alone: other notebooks read them only if the changed values come from a "
@@ -253,8 +258,3 @@ def start(notebook: str, namespace: dict) -> Run:
     style.use_style()
     presentation.use_tables()
     return run
-
-
-def _as_options(values: Mapping) -> str:
-    """Parameters as make takes them."""
-    return "".join(f" {name}={value}" for name, value in values.items() if value is not None)

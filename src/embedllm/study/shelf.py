@@ -29,15 +29,18 @@ class Shelf:
         Of the figures.
     number : str
         Of the notebook, as it begins their names: "03_".
-    spare : Path, optional
-        Of a deep run: where to put what the default run shows as well, or what nobody keeps.
+    spare : Path
+        Where to put what is not kept here: times that are here already, and what a deep run finds as the default did.
+    is_deep : bool
+        Whether this is a run of `make deep`.
     drawn : list of str
         What this run has put here, without suffix.
     """
 
     folder: Path
     number: str
-    spare: Path | None = None
+    spare: Path
+    is_deep: bool = False
     drawn: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # the files of `drawn`
 
@@ -46,10 +49,11 @@ class Shelf:
         timing = name.startswith("timing_")
         default = self.folder / (name if timing else self.number + name)
         table = default.with_suffix(".csv")
-        if self.spare is None:
-            return self._keep(default.name, kinds)
-        if timing or (table.exists() and table.read_text() == content):
+        known = table.exists() if timing else self.is_deep and _holds(table, content)
+        if known or (timing and self.is_deep):
             return self.spare / default.name
+        if not self.is_deep:
+            return self._keep(default.name, kinds)
         return self._keep(self.number + MARK + name, kinds)
 
     def _keep(self, stem: str, kinds: Iterable[str]) -> Path:
@@ -64,8 +68,13 @@ class Shelf:
     def tidy(self) -> None:
         """Remove what an earlier run of the same kind put here and this one did not."""
         for path in self.folder.glob(f"{self.number}*"):
-            if path.stem.startswith(self.number + MARK) == bool(self.spare) and path.name not in self.kept:
+            if path.stem.startswith(self.number + MARK) == self.is_deep and path.name not in self.kept:
                 path.unlink()
+
+
+def _holds(file: Path, content: str) -> bool:
+    """Whether a file is there and holds just this text."""
+    return file.exists() and file.read_text() == content
 
 
 def record(file: Path, parameters: dict, table: str, used: Iterable[tuple[frozenset, str]]) -> None:
