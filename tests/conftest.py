@@ -8,10 +8,14 @@ import pandas as pd
 import pytest
 from hypothesis import event
 from hypothesis import strategies as st
+from scipy.special import expit
 
+from embedllm.evaluation.calibration import scaled
+from embedllm.evaluation.intervals import bootstrap_weights
 from embedllm.files import ROOT
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
-from embedllm.splits import PARTS, cut
+from embedllm.sources.simulated import simulate
+from embedllm.splits import PARTS, Design, cut
 
 SHARED = Path(os.environ.get("EMBEDLLM_TEST_DATA", ROOT.parent / "shared" / "data"))  # real results
 
@@ -151,3 +155,28 @@ def cells(rng):
     scores[rng.random((7, 40)) < 0.25] = np.nan
     scores[0] = np.nan_to_num(scores[0])  # no question without any cell
     return probabilities, scores
+
+
+CEILINGS = ["text ceiling", "additive text ceiling"]
+
+
+def resamples(n_questions, n=300, seed=0, strata=None):
+    design = Design(np.zeros(n_questions) if strata is None else strata)
+    return bootstrap_weights(design, n, np.random.default_rng(seed))
+
+
+def world(n_models=12, n_questions=400, seed=0):
+    """True probabilities in which a question's cells share its difficulty, and one draw of binary scores."""
+    rng = np.random.default_rng(seed)
+    difficulty, own = rng.standard_normal(n_questions), rng.standard_normal((n_models, n_questions))
+    truth = expit(rng.standard_normal((n_models, 1)) + 1.5 * difficulty + 0.5 * own)
+    return truth, (rng.random(truth.shape) < truth).astype(float)
+
+
+@pytest.fixture(scope="session")
+def pool_with_ceilings():
+    """A simulated table with gaps, forecasters between its ceilings and beyond, and weights."""
+    table = simulate(n_models=20, n_questions=500, kappa=1.5, missing=0.1)
+    text, additive = (table.references[name] for name in CEILINGS)
+    forecasts = {"far": scaled(additive, 0.5), "between": (text + additive) / 2}
+    return table, forecasts, resamples(500, strata=table.questions["benchmark"])
