@@ -346,13 +346,6 @@ POLICIES = {entry.name: entry for entry in (
     Policy(ORACLE, "embedllm.routing.policies.oracle", "#222222", chooses=False),
 )}
 
-
-
-def routers() -> list[str]:
-    """The policies that choose by what they know of a question."""
-    return [entry.name for entry in POLICIES.values() if entry.chooses and entry.name != BEST_SINGLE]
-
-
 TRUTH, TEXT, ADDITIVE = "true probability", "text ceiling", "additive text ceiling"
 COMPLETION = "completion"  # what the answers to a question add to its text
 DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, known where the pool is simulated
@@ -377,3 +370,8 @@ def to_compare(skip=()) -> list[Forecaster]:
     """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
     return [entry for entry in FORECASTERS.values()
             if entry.role != "step" and entry.name not in skip and not ("slow" in skip and entry.slow)]
+
+
+def routers() -> list[str]:
+    """The policies that choose by what they know of a question."""
+    return [entry.name for entry in POLICIES.values() if entry.chooses and entry.name != BEST_SINGLE]

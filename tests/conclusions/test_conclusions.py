@@ -94,8 +94,8 @@ def test_the_best_forecaster_is_none_of_the_bounds():
     heads = pd.concat([scores, scores[scores["metric"] == "accuracy"].assign(metric="auc")])
     heads = pd.concat([heads, scores[:1].assign(forecaster="model mean", value=0.55)])
     assert forecasting.best(heads, "log_loss") == (
-        "Of 2 forecasters the factorization has the lowest log-loss, 0.500, the kNN the highest AUC, 0.700. Its "
-        "accuracy is 0.600, where the mean of each model alone reaches 0.550.")
+        "Of 2 forecasters the factorization has the lowest log-loss, 0.500, the kNN the highest AUC, 0.700. The "
+        "accuracy of the factorization is 0.600, where the mean of each model alone reaches 0.550.")
     assert forecasting.calibrated(scores, ["kNN", "text ceiling"]).endswith("here is 0.300 (kNN).")
 
 
@@ -297,6 +297,8 @@ def test_a_size_class_that_no_test_could_show_is_not_testable():
                          "p_family": 0.028, "p_attainable": [0.001, 0.028]})
     said = probing._communities(rows)
     assert "for none of 7B; not testable, since no p-value could fall below 5 %: 70B." in said
+    nothing = probing._communities(rows.assign(p_attainable=0.1))
+    assert nothing == "Not testable on this table: no p-value could fall below 5 % (7B and 70B)."
 
 
 def test_no_conclusion_gives_a_verdict():

@@ -24,8 +24,8 @@ def doubts(fit: pd.DataFrame, among: int = 3) -> str:
              for name, row in top[~top["finding"].isin(["", "middling"])].iterrows()]
     if not named:
         return ""
-    usual = fit["correlation"].median()
-    return (f"**Before you read on:** of the {among} highest means of this table, {listed(named)} follows the "
+    usual, verb = fit["correlation"].median(), "follows" if len(named) == 1 else "follow"
+    return (f"**Before you read on:** of the {among} highest means of this table, {listed(named)} {verb} the "
             f"difficulty that the other models find much less than is usual here (median correlation {usual:.2f}). An "
             "attack on the scoring looks like that, and so does a judge who is won by style. A ranking, a best single "
             "model or a router that goes there says little; `EXCLUDE` leaves models out.")

@@ -44,7 +44,7 @@ def best(scores: pd.DataFrame, headline: str = "accuracy") -> str:
     if headline == "accuracy":
         return said
     accuracy = ends["accuracy"]
-    return (f"{said} Its accuracy is {accuracy[first]:.3f}, where the mean of each model alone reaches "
+    return (f"{said} The accuracy of the {first} is {accuracy[first]:.3f}, where the mean of each model alone reaches "
             f"{accuracy[catalog.MODEL_MEAN.name]:.3f}.")
 
 

@@ -85,8 +85,10 @@ def _communities(communities: pd.DataFrame) -> str:
     shown = rows.index[(rows["difference"] < 0) & (rows["p_holm"] < LEVEL)]
     testable = rows["p_family"].notna() & (rows["p_attainable"] * rows["p_family"].notna().sum() < LEVEL)
     tested, untested = rows.index[testable], rows.index[~testable]
+    if tested.empty:
+        return f"Not testable on this table: no p-value could fall below 5 % ({listed(untested)})."
     return (
         f"Without the overall level and with families respected, models are shown to lie closer to their own size "
-        f"class than to the other classes for {listed(shown)} of {listed(tested, 'no class')}"
+        f"class than to the other classes for {listed(shown)} of {listed(tested)}"
         + (f"; not testable, since no p-value could fall below 5 %: {listed(untested)}" if len(untested) else "") + "."
     )

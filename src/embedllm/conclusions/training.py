@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from embedllm.claims import all_claims
-from embedllm.presentation import counted as number_of
-from embedllm.presentation import thousandths, unsigned
+from embedllm.presentation import counted, thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
 SPEED_AND_COST = """
@@ -43,7 +42,7 @@ def shortest(shorter: pd.DataFrame, longest: int, margin: float) -> str:
     """Down to which length a vector is shown to be as good as the longest, from `comparisons.shorter_vectors`."""
     as_good, within = shorter["dim"][shorter["as_good"]], f"{unsigned(margin)} thousandths of a nat"
     if len(as_good):
-        shortest_one = number_of(int(as_good.min()), "number")
+        shortest_one = counted(int(as_good.min()), "number")
         return f"Down to {shortest_one} per model the loss is shown to be less than {within} above that of {longest}."
     return f"No shorter vector is shown to come within {within} of {longest} numbers; more questions might show one."
 
@@ -74,7 +73,7 @@ def conclusion(
     return f"""
 ## What training shows
 
-{lowest(history)} Of the lengths tried, {number_of(int(by_dim.idxmin()), "number")} per model gave the lowest loss on
+{lowest(history)} Of the lengths tried, {counted(int(by_dim.idxmin()), "number")} per model gave the lowest loss on
 validation questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this
 training. With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each
 model.
@@ -90,7 +89,7 @@ def speed(tables: Mapping[str, pd.DataFrame]) -> str:
         `MEASURED`: the tables timing_* of figures/bench.
     """
     machine = tables["machine"].set_index("what")["value"]
-    counted, plain, batched, mmlu, labels, _ = tables["cost"]["flop"]
+    published_way, plain, batched, mmlu, labels, _ = tables["cost"]["flop"]
     by_cells, by_question = (tables["cost"].iloc[row] for row in (1, 2))
     powers = tables["exponents"].set_index("measure")
     grows, fills = (", ".join(f"{of.axis} {of.exponent:.2f} ({of.last:.2f})" for of in powers.loc[measure].itertuples())
@@ -122,12 +121,12 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
 - The fastest way to encode is {fastest} ({encoders['prompts_per_second'][fastest]:.0f} prompts a second, float32
   {encoders['prompts_per_second']['float32']:.0f}); its vectors have a cosine of at least
   {encoders['lowest_cosine'][fastest]:.3f} with those of float32, which the study uses.
-- By its convention the paper's training takes {counted / 1e12:.1f} TFLOP (published: {published / 1e12:.2f}).
+- By its convention the paper's training takes {published_way / 1e12:.1f} TFLOP (published: {published / 1e12:.2f}).
   Counted by operation, training cell by cell takes {plain / 1e12:.1f} TFLOP (prompt vectors need no gradient) and by
   question {batched / 1e12:.2f}, {plain / batched:.0f} times less. In time that is {by_cells['seconds'] / 60:.0f}
   minutes and {by_question['seconds']:.0f} seconds, {by_cells['seconds'] / by_question['seconds']:.0f} times less; in
   memory {by_cells['megabytes']:.0f} and {by_question['megabytes']:.0f} MB.
-- Benchmarking on MMLU costs {mmlu / counted:,.0f} times a training as the paper counts it (published: at least
+- Benchmarking on MMLU costs {mmlu / published_way:,.0f} times a training as the paper counts it (published: at least
   {ratio:,}) and {mmlu / batched / 1e6:.1f} million times training by question. This leaves out the labels. Training
   asks more questions than MMLU has, so that collecting its labels costs {labels / mmlu:.1f} times as much as that
   benchmark: vectors save where the labels exist already or serve many benchmarks.
