@@ -16,6 +16,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from embedllm.catalog import ENCODERS
 from embedllm.encoders import cache, encoding, weights
 from embedllm.encoders.cache import EncoderError, adopt, encode
+from embedllm.encoders.encoding import unit
 
 
 class Letters:
@@ -264,12 +265,32 @@ def test_adopt_takes_them_in(use, tmp_path):
 
     vectors = encode("minilm", prompts, tmp_path)
     assert len(model.seen) == 6 + 5, "everything is cached now"
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
-    np.testing.assert_allclose(vectors, [model.vector(text) for text in prompts], atol=1e-3)
+    np.testing.assert_array_equal(vectors, unit(offered.astype(np.float32)), "also where some were encoded here")
 
     before = shards(tmp_path)
-    adopt("minilm", prompts, offered, tmp_path, sample=5)
-    assert (len(model.seen), shards(tmp_path)) == (11, before), "cached prompts are not added again"
+    adopt("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path, sample=5)
+    assert (len(model.seen), shards(tmp_path)) == (11, before), "what was taken in once stays"
+
+
+@pytest.mark.parametrize("first", ["encoded", "offered"])
+def test_what_is_taken_in_stands_before_what_is_encoded(use, tmp_path, first):
+    """Whichever came first, and in whole numbers too."""
+    model = use(StandIn())
+    prompts = texts(40)
+    offered = np.rint(460 * np.stack([model.vector(text) for text in prompts])).astype(np.int8)
+    if first == "encoded":
+        encode("minilm", prompts, tmp_path)
+    adopt("minilm", prompts, offered, tmp_path)
+    np.testing.assert_array_equal(encode("minilm", prompts, tmp_path), unit(offered.astype(np.float32)))
+
+
+def test_nobody_can_foresee_the_sample(use, tmp_path):
+    prompts, samples = texts(40), []
+    for run in range(3):
+        model = use(StandIn())
+        adopt("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path / str(run), sample=5)
+        samples.append(frozenset(model.seen))
+    assert len(set(samples)) > 1, "the same 5 of 40 by chance: one in 400 billion"
 
 
 def test_adopt_refuses_vectors_of_another_encoder(use, tmp_path):

@@ -418,6 +418,23 @@ def test_vectors_of_the_wrong_form(table, tmp_path, arrays, message):
         directory.vectors_of(tmp_path, "minilm", table)
 
 
+def test_vectors_in_pieces(table, tmp_path):
+    """Whole numbers too; an encoder whose name begins alike is another."""
+    (tmp_path / "vectors").mkdir()
+    ids, vectors = np.array([2, 3, 1, 10]), np.arange(8, dtype=np.int8).reshape(4, 2)
+    for name, rows in (("minilm.1", [3, 1]), ("minilm.2", [0, 2]), ("minilm-large", [0, 1, 2, 3])):
+        np.savez(tmp_path / "vectors" / f"{name}.npz", question_id=ids[rows], vectors=vectors[rows])
+    found = directory.vectors_of(tmp_path, "minilm", table)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, vectors[[3, 2, 0]])
+    np.savez(tmp_path / "vectors" / "minilm.2.npz", question_id=ids[:1], vectors=np.ones((1, 3)))
+    with pytest.raises(OutcomeError, match=r"vectors of different lengths, \[2, 3\]"):
+        directory.vectors_of(tmp_path, "minilm", table)
+    np.savez(tmp_path / "vectors" / "minilm.2.npz", question_id=ids[3:], vectors=vectors[3:])
+    with pytest.raises(OutcomeError, match=r"minilm: question id\(s\) that occur twice: \['10'\]"):
+        directory.vectors_of(tmp_path, "minilm", table)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 200, -30])
 def test_vectors_cut_short(table, tmp_path, keep):
     save_vectors(tmp_path, question_id=np.arange(99), vectors=np.ones((99, 5)))

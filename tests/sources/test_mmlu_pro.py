@@ -365,7 +365,7 @@ def test_the_package_carries_the_published_table():
     assert table.questions["benchmark"].nunique() == 14
     assert {"LICENSE-questions.txt", "LICENSE-outcomes.txt", "README.md"} <= {
         path.name for path in mmlu_pro.EMBEDDED.iterdir()}
-    assert all(path.stat().st_size < 2_500_000 for path in mmlu_pro.EMBEDDED.iterdir())
+    assert all(path.stat().st_size < 2_500_000 for path in mmlu_pro.EMBEDDED.rglob("*"))
     for name in ("questions.parquet", "outcomes.parquet"):
         assert b"Answer" not in (mmlu_pro.EMBEDDED / name).read_bytes(), "prompts are never plain text"
 
@@ -377,6 +377,8 @@ def test_it_is_the_prepared_one_and_agrees_with_the_published_files(tmp_path):
     assert mmlu_pro.load(DATA).fingerprint == carried.fingerprint
     mmlu_pro.embed(DATA, tmp_path)
     assert mmlu_pro.load(tmp_path).fingerprint == carried.fingerprint
+    anew, shipped = (directory.vectors_of(folder, "minilm", carried) for folder in (tmp_path, mmlu_pro.EMBEDDED))
+    np.testing.assert_array_equal(anew, shipped)
     raw = mmlu_pro.load(DATA / "raw")
     rows = carried.models.index.get_indexer(raw.models.index)
     columns = carried.questions.index.get_indexer(raw.questions.index)
@@ -387,16 +389,25 @@ def test_it_is_the_prepared_one_and_agrees_with_the_published_files(tmp_path):
     assert same.mean() > 0.999, "the first file is followed where texts differ, and there the first is another one"
 
 
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real results beside the repository")
+def test_its_vectors_are_those_of_the_encoder():
+    carried = mmlu_pro.load()
+    shipped, exact = (directory.vectors_of(folder, "minilm", carried) for folder in (mmlu_pro.EMBEDDED, DATA))
+    cosines = (shipped * exact).sum(axis=1) / np.linalg.norm(shipped, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosines.min() > 0.9999
+
+
+@pytest.mark.parametrize("file", ["outcomes.parquet", "vectors/minilm.2.npz"])
 @pytest.mark.parametrize(("fault", "message"), [
-    ("changed", "outcomes.parquet of MMLU-Pro, which the package carries, was changed"),
-    ("missing", "outcomes.parquet of MMLU-Pro, which the package carries, is missing")])
-def test_a_changed_or_missing_embedded_file_is_refused(tmp_path, monkeypatch, fault, message):
+    ("changed", "{} of MMLU-Pro, which the package carries, was changed"),
+    ("missing", "{} of MMLU-Pro, which the package carries, is missing")])
+def test_a_changed_or_missing_embedded_file_is_refused(tmp_path, monkeypatch, file, fault, message):
     shutil.copytree(mmlu_pro.EMBEDDED, tmp_path / "data")
     monkeypatch.setattr(mmlu_pro, "EMBEDDED", tmp_path / "data")
-    file = tmp_path / "data" / "outcomes.parquet"
+    path = tmp_path / "data" / file
     if fault == "changed":
-        file.write_bytes(file.read_bytes()[:-1] + b"0")
+        path.write_bytes(path.read_bytes()[:-1] + b"0")
     else:
-        file.unlink()
-    with pytest.raises(OutcomeError, match=message):
+        path.unlink()
+    with pytest.raises(OutcomeError, match=message.format(file)):
         mmlu_pro.load()

@@ -2,7 +2,8 @@
 
 The cache is a folder an encoder, ``<cache>/<name>-<first 12 of the weights' sha256>/``, to which shards
 are only ever added. A shard is named after the hash of its bytes: processes that write at the same time
-cannot clash, and a damaged shard is known by its name, deleted and encoded again.
+cannot clash, and a damaged shard is known by its name, deleted and encoded again. Vectors that were taken in
+(shards named ``ready-``) come before those encoded here, so that results do not depend on which came first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from embedllm.encoders.weights import EncoderError
 from embedllm.files import write
 
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
+READY = "ready-"  # begins the name of a shard that was taken in
 
 
 def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
@@ -62,15 +64,17 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
 def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, sample: int = 32) -> float:
     """Take vectors that somebody else computed into the cache, if they are this encoder's.
 
-    A random sample of the prompts that the cache lacks is encoded here; these and all cached prompts are
-    compared with the vectors offered. The others are then added, scaled to norm 1.
+    A sample of the prompts that the cache lacks, which nobody can foresee, is encoded here; these and all cached
+    prompts are compared with the vectors offered. All that were not taken in before are then added, scaled to norm 1,
+    and stand before what was encoded here.
 
     Parameters
     ----------
     name : str
         An encoder with weights.
     prompts : iterable of str, length n_prompts
-    vectors : ndarray, shape (n_prompts, dim), any float dtype
+    vectors : ndarray, shape (n_prompts, dim), any real dtype
+        Of any scale, as whole numbers too.
     cache : Path
     sample : int
         How many prompts to encode for the comparison.
@@ -106,10 +110,11 @@ def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, s
     offered = unit(offered)
 
     folder = _folder(name, cache)
-    stored = _read(folder)
+    taken, stored = _read(folder, READY), _read(folder)
     keys = [key(text) for text in texts]
-    rows = list({key: row for row, key in enumerate(keys) if key not in stored}.values())  # one row per text
-    drawn = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:sample]]
+    rows = list({key: row for row, key in enumerate(keys) if key not in taken}.values())  # one row per text
+    unseen = [row for row in rows if keys[row] not in stored]
+    drawn = [unseen[i] for i in np.random.default_rng().permutation(len(unseen))[:sample]]
     own = encode(name, [texts[row] for row in drawn], cache)
     stored.update(zip((keys[row] for row in drawn), own, strict=True))
 
@@ -124,10 +129,9 @@ def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, s
             f"({texts[known[lowest]][:40]!r}) the cosine is {cosines[lowest]:.4f}, needed above {SAME}; "
             f"delete or recompute them"
         )
-    rest = [row for row in rows if keys[row] not in stored]
-    for start in range(0, len(rest), SHARD):
-        part = rest[start : start + SHARD]
-        _write(folder, [keys[row] for row in part], offered[part])
+    for start in range(0, len(rows), SHARD):
+        part = rows[start : start + SHARD]
+        _write(folder, [keys[row] for row in part], offered[part], READY)
     return float(cosines[lowest])
 
 
@@ -172,15 +176,18 @@ def _folder(name: str, cache: Path) -> Path:
     return Path(cache) / f"{name}-{ENCODERS[name].weights.sha256[:12]}"
 
 
-def _read(folder: Path) -> dict[bytes, np.ndarray]:
-    """All vectors in a folder of shards, by key; a shard whose bytes do not match its name is deleted."""
+def _read(folder: Path, prefix: str = "") -> dict[bytes, np.ndarray]:
+    """All vectors in a folder of shards, by key, what was taken in before what was encoded here.
+
+    A shard whose bytes do not match its name is deleted.
+    """
     found: dict[bytes, np.ndarray] = {}
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(folder.glob(f"{prefix}*.npz"), key=lambda path: (path.name.startswith(READY), path.name)):
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # damaged, and another process was quicker to delete it
             continue
-        if _key_of_bytes(content) != path.stem:
+        if _key_of_bytes(content) != path.stem.removeprefix(READY):
             path.unlink(missing_ok=True)
             continue
         with np.load(io.BytesIO(content)) as shard:
@@ -188,13 +195,13 @@ def _read(folder: Path) -> dict[bytes, np.ndarray]:
     return found
 
 
-def _write(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
+def _write(folder: Path, keys: list[bytes], vectors: np.ndarray, prefix: str = "") -> None:
     """Add a shard: complete under its name, or not there."""
     buffer = io.BytesIO()
     key_bytes = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1)
     np.savez(buffer, keys=key_bytes, vectors=vectors)
     content = buffer.getvalue()
-    write(folder / f"{_key_of_bytes(content)}.npz", content)
+    write(folder / f"{prefix}{_key_of_bytes(content)}.npz", content)
 
 
 def _key_of_bytes(content: bytes) -> str:

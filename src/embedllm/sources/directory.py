@@ -94,7 +94,7 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
     ----------
     path : Path
         The folder; vectors are sought in ``vectors/<encoder>.npz``, arrays ``question_id`` (n,) and
-        ``vectors`` (n, d), of any float dtype.
+        ``vectors`` (n, d), of any real dtype, or in pieces of it, ``vectors/<encoder>.<digit>.npz``.
     encoder : str
         Name of the encoder.
     table : OutcomeMatrix
@@ -110,9 +110,21 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
     OutcomeError
         If the file cannot be read or does not hold these arrays.
     """
-    file = Path(path) / "vectors" / f"{encoder}.npz"
-    if not file.exists():
+    folder = Path(path) / "vectors"
+    pieces = [_vectors(file) for file in (*folder.glob(f"{encoder}.npz"), *sorted(folder.glob(f"{encoder}.[0-9].npz")))]
+    if not pieces:
         return None
+    if len(sizes := {vectors.shape[1] for _, vectors in pieces}) > 1:
+        raise OutcomeError(f"{folder / encoder}: pieces with vectors of different lengths, {sorted(sizes)}")
+    ids = pd.concat([ids for ids, _ in pieces])
+    if ids.duplicated().any():
+        raise OutcomeError(f"{folder / encoder}: question id(s) that occur twice: {list(ids[ids.duplicated()])[:5]}")
+    rows = pd.Index(ids).get_indexer(text(table.questions.index.to_series()))
+    return None if (rows < 0).any() else np.concatenate([vectors for _, vectors in pieces])[rows].astype(np.float32)
+
+
+def _vectors(file: Path) -> tuple[pd.Series, np.ndarray]:
+    """Question ids as text, and their vectors, from one file."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             ids, vectors = arrays["question_id"], arrays["vectors"]
@@ -124,11 +136,7 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
         raise OutcomeError(
             f"{file}: expected question_id (n,) and vectors (n, d), found {ids.shape} and {vectors.shape}"
         )
-    held = pd.Index(text(pd.Series(ids)))
-    if held.has_duplicates:
-        raise OutcomeError(f"{file}: question id(s) that occur twice: {list(held[held.duplicated()])[:5]}")
-    rows = held.get_indexer(text(table.questions.index.to_series()))
-    return None if (rows < 0).any() else vectors[rows].astype(np.float32)
+    return text(pd.Series(ids)), vectors
 
 
 def _file(path: Path, stem: str) -> Path | None:

@@ -1,6 +1,6 @@
 """MMLU-Pro: 29 LLMs on 12,032 questions of 14 subjects, and what is publicly known about these LLMs.
 
-The package carries the table (``mmlu_pro_data/``, see README.md there). It came from the files
+The package carries the table and its MiniLM vectors (``mmlu_pro_data/``, see README.md there). It came from the files
 ``eval_results/model_outputs_<model>_5shots.zip`` of github.com/TIGER-AI-Lab/MMLU-Pro (repository Apache-2.0, data set
 MIT), each one JSON list of records, which are read as well, as are two tables prepared from them (`directory.load`).
 """
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 
+import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
@@ -26,8 +27,11 @@ EMBEDDED = Path(__file__).with_name("mmlu_pro_data")
 SHA256 = {  # of what the package carries
     "outcomes.parquet": "5a23644d4835eec9e3a479036f9e338cddf95e0a393062934e3f14f955b1bffa",
     "questions.parquet": "4b566ea9e87b571eeab1f3e5bdec9bf7fff7912df504e6d888adf42f50cdadd6",
+    "vectors/minilm.1.npz": "918ee2672b92a99890c5c6658df31eedc6558f3632ee3ba892735b8db5c6cd8b",
+    "vectors/minilm.2.npz": "69ad0a85f6bd3742174965d6f325d70e8e2ace4305a4c546cf4c4893e5d4716c",
 }
 FACTS = EMBEDDED / "models.csv"
+ENCODER, STEPS, PIECES = "minilm", 460, 2  # of the vectors: parts of 1 that they are rounded to, files
 
 
 def facts() -> pd.DataFrame:
@@ -72,9 +76,9 @@ def load(path: Path | None = None, *, duplicates: str = "first") -> OutcomeMatri
         above 256 MiB unpacked, or if a record lacks a field, has one of the wrong type or a key that is no letter of
         its options; the message names the file and the entry, counted from 1.
     """
-    if path is None:
-        _check_embedded()
     path = Path(path or EMBEDDED)
+    if path == EMBEDDED:
+        _check_embedded()
     if directory.holds_outcomes(path):
         table = directory.load(path, facts(), duplicates=duplicates)
         return replace(table, provenance={**table.provenance, "source": "mmlu-pro"})
@@ -101,11 +105,14 @@ def load(path: Path | None = None, *, duplicates: str = "first") -> OutcomeMatri
 
 
 def embed(source: Path, folder: Path) -> None:
-    """Write the tables that the package carries, from a folder that `load` reads: wide outcomes, and the prompts.
+    """Write what the package carries: wide outcomes, the prompts and, where the source has them, vectors.
 
     Parameters
     ----------
-    source, folder : Path
+    source : Path
+        A folder that `load` reads; its vectors as `directory.vectors_of` reads them. Scaled to norm 1 their largest
+        entry must stay below 127 / `STEPS`, so that they fit a byte.
+    folder : Path
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -120,6 +127,17 @@ def embed(source: Path, folder: Path) -> None:
         parquet.write_table(
             pa.Table.from_pandas(content, preserve_index=False), folder / f"{name}.parquet", compression="zstd",
             compression_level=19, use_dictionary=["category", "src"], row_group_size=len(content))
+    vectors = directory.vectors_of(source, ENCODER, table)
+    if vectors is None:
+        return
+    (folder / "vectors").mkdir(exist_ok=True)
+    rounded = np.rint(STEPS * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    if np.abs(rounded).max() > 127:
+        raise OutcomeError(f"{source}: an entry of a vector is {np.abs(rounded).max() / STEPS:.2f}, too large for a "
+                           f"byte in steps of 1/{STEPS}")
+    for piece, rows in enumerate(np.array_split(np.arange(len(number)), PIECES), start=1):
+        np.savez_compressed(folder / "vectors" / f"{ENCODER}.{piece}.npz", question_id=number.to_numpy()[rows],
+                            vectors=rounded[rows].astype(np.int8))
 
 
 def _check_embedded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -54,10 +55,15 @@ def load_outcomes(p) -> OutcomeMatrix:
     entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
     if entry.origin == "public" and not p.DATA_DIR:
         source.download(data_dir(p), **_options(source.download, p))
-    folder = None if entry.origin == "embedded" and not p.DATA_DIR else data_dir(p)
-    table = source.load(folder, **_options(source.load, p))
+    table = source.load(source_folder(p), **_options(source.load, p))
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
     return sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
+
+
+def source_folder(p: Parameters) -> Path:
+    """The folder that the dataset is read from: the package's own where it carries the data and DATA_DIR is blank."""
+    entry = SOURCES[p.DATASET]
+    return entry.code().EMBEDDED if entry.origin == "embedded" and not p.DATA_DIR else data_dir(p)
 
 
 def _options(function, p: Parameters) -> dict:

@@ -21,7 +21,7 @@ from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import Parameters, read
-from embedllm.study.paths import base_folder, check_data_dir, data_dir, figure_folder
+from embedllm.study.paths import base_folder, check_data_dir, figure_folder
 from embedllm.study.presets import with_preset
 from embedllm.study.products import StudyError
 
@@ -119,7 +119,7 @@ class Run:
         return cache.encode(encoder or self.parameters.ENCODER, list(prompts), paths.ARTIFACTS / "vectors")
 
     def adopt_vectors(self, table: OutcomeMatrix) -> None:
-        """Take ready-made prompt vectors of the data directory into the cache, after a check.
+        """Take ready-made prompt vectors that lie beside the data into the cache, after a check.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Run:
             If a sample of them, encoded here, comes out differently.
         """
         p = self.parameters
-        ready = directory.vectors_of(data_dir(p), p.ENCODER, table)
+        ready = directory.vectors_of(data.source_folder(p), p.ENCODER, table)
         if ready is not None and ENCODERS[p.ENCODER].weights:
             cache.adopt(p.ENCODER, list(table.questions["prompt"]), ready, paths.ARTIFACTS / "vectors")
 
