@@ -6,8 +6,7 @@ of the factorization. Notebooks call these through ``run.remember``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import numpy as np
@@ -19,7 +18,6 @@ from embedllm.evaluation.intervals import bootstrap_weights, interval
 from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.registry import forecasts
-from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.progress import Counted
 from embedllm.splits import Design, Parts, cut, stratified_share
@@ -49,11 +47,11 @@ def scored(table: OutcomeMatrix, forecast: np.ndarray, **method) -> pd.DataFrame
     """
     rows = [per_question(table, forecast, metric) for metric in METRICS]
     index = pd.MultiIndex.from_tuples([(*method.values(), metric) for metric in METRICS], names=[*method, "metric"])
-    return pd.DataFrame(rows, index, table.questions.index.astype(str))
+    return pd.DataFrame(np.stack(rows), index, table.questions.index.astype(str))
 
 
-def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFrame]:
-    """The factorization trained anew for each length of its vectors.
+def dim_curve(parts: Parts, trained: Iterable[Factorization]) -> dict[str, pd.DataFrame]:
+    """Scores of factorizations that differ in the length of their vectors.
 
     Returns
     -------
@@ -61,11 +59,9 @@ def dim_curve(parts: Parts, dims: list[int], **settings) -> dict[str, pd.DataFra
         {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
     """
     tables = {"train": [], "val": []}
-    trainings = side_by_side([partial(train, parts, **settings | {"dim": dim}) for dim in dims])
-    for dim, fitted in zip(dims, trainings, strict=True):
-        for part, found in tables.items():
-            table, vectors = parts[part]
-            found.append(scored(table, fitted.predict_proba(vectors), dim=dim, seed=settings["seed"]))
+    for fitted, (part, found) in product(trained, tables.items()):
+        table, vectors = parts[part]
+        found.append(scored(table, fitted.predict_proba(vectors), dim=fitted.dim, seed=fitted.seed))
     return {part: pd.concat(found) for part, found in tables.items()}
 
 

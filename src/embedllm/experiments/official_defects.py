@@ -6,8 +6,9 @@ validation, no noise in forecasts, missing cells left out, nothing chosen on tes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from embedllm.evaluation.inference import holm, paired_test
 from embedllm.evaluation.metrics import per_question, targets
 from embedllm.experiments.comparisons import train
+from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
 from embedllm.machine import side_by_side
@@ -31,6 +33,15 @@ REPEATED = 0.13  # share of training questions to run twice where none was: that
 ON_LABELS = "chosen and scored on the same test labels, so not tested"
 
 Values = dict[str, np.ndarray]  # measure to one value a test question
+
+
+class Plan(NamedTuple):
+    """The trainings of one seed by name, not run yet, and what else of a defect the seed draws."""
+
+    trainings: dict[str, partial]
+    noise: np.ndarray  # on the test vectors, of unit SD
+    gaps: str  # where missing cells come from, and repeated rows
+    repeats: str
 
 
 class Case(NamedTuple):
@@ -69,7 +80,10 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     design = Design.of(parts["test"][0])
     default = Factorization(**settings)
     settings = settings | {"patience": default.patience or default.epochs}
-    seeds = side_by_side([partial(_of_seed, parts, settings | {"seed": default.seed + n}) for n in range(n_seeds)])
+    plans = [_plan(parts, settings | {"seed": default.seed + n}) for n in range(n_seeds)]
+    fitted = iter(side_by_side([training for plan in plans for training in plan.trainings.values()]))
+    seeds = [list(_cases(parts, plan, dict(zip(plan.trainings, islice(fitted, len(plan.trainings)), strict=True))))
+             for plan in plans]
     rows = []
     for cases in zip(*seeds, strict=True):
         case = cases[0]
@@ -90,64 +104,66 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     return result.assign(p_holm=holm(result["p"]))[COLUMNS]
 
 
-def _of_seed(parts: Parts, settings: dict) -> list[Case]:
-    return list(_cases(parts, settings))
-
-
-def _cases(parts: Parts, settings: dict) -> Iterator[Case]:
-    """Every defect with the trainings of one seed; which there are, and in which order, depends on the table only."""
+def _plan(parts: Parts, settings: dict) -> Plan:
+    """What to train with one seed; which trainings there are depends on the table only."""
     rng = np.random.default_rng(settings["seed"])
-    (table, vectors), (test, test_vectors) = parts["train"], parts["test"]
-    labeled = replace_unchecked(test, references={})  # scored by the labels, which are all that the official code has
+    (table, vectors), (_, test_vectors) = parts["train"], parts["test"]
+    noise = rng.standard_normal(test_vectors.shape, dtype=np.float32)
 
-    def trained(change: Parts | None = None, **other) -> Values:
-        return _measured(train(parts | (change or {}), **settings | other).predict_proba(test_vectors), test)
+    def training(change: Parts | None = None, **other) -> partial:
+        return partial(train, parts | (change or {}), **settings | other)
 
-    plain = train(parts, **settings)
-    forecast = plain.predict_proba(test_vectors)
-    honest = _measured(forecast, test)
-
-    noise = plain.noise * rng.standard_normal(test_vectors.shape, dtype=np.float32)
-    yield Case("training noise stays on in forecasts", f"SD {plain.noise:g}, one draw a question",
-               honest, _measured(plain.predict_proba(test_vectors + noise), test))
-
-    on_test = train(parts | {"val": parts["test"]}, **settings).predict_proba(test_vectors)
-    yield Case("epoch chosen on test", f"lowest test log-loss, not lowest validation log-loss; {ON_LABELS}",
-               _measured(forecast, labeled), _measured(on_test, labeled), tested=False)
-    yield Case("no epoch chosen", f"the last of {plain.epochs}", honest, trained(patience=0))
-
-    singles = [{"score of the best single model": _best_single(part, test)} for part in (table, test)]
-    yield Case("best single model picked on test", ON_LABELS, *singles, tested=False)
-
-    gappy, note = _with_gaps(parts, rng)
+    order = np.argsort(pd.factorize(table.questions["benchmark"])[0], kind="stable")
+    trainings = {
+        "honest": training(),
+        "chosen on test": training({"val": parts["test"]}),
+        "last epoch": training(patience=0),
+        "sorted": training({"train": (table.at(order), vectors[order])}, shuffle=False),
+    }
+    if (np.diff(order) != 1).any():
+        trainings["order of the file"] = training(shuffle=False)
+    gappy, gaps = _with_gaps(parts, rng)
     if gappy:
         filled = {part: (replace_unchecked(gaps, scores=np.nan_to_num(gaps.scores)), at)
                   for part, (gaps, at) in gappy.items()}
-        yield Case("missing labels count as wrong", note, trained(gappy), trained(filled))
-    else:
-        yield Case("missing labels count as wrong", note)
+        trainings |= {"gaps": training(gappy), "gaps as wrong": training(filled)}
+    rows, repeats = _repeats(table, rng)
+    if rows is not None:
+        raw, at = _all_rows(table, rows)
+        cells = Factorization(**settings).batch_cells
+        batch = round(cells * len(at) / len(vectors))  # as many updates an epoch as without
+        trainings |= {"all rows": training({"train": (raw, vectors[at])}, batch_cells=batch)}
+        trainings |= {name: partial(KNearestNeighbors().fit, some, vectors, *parts["val"])
+                      for name, some in (("kNN", table), ("kNN on maxima", _maxima(table, rows)))}
+    return Plan(trainings, noise, gaps, repeats)
 
-    order = np.argsort(pd.factorize(table.questions["benchmark"])[0], kind="stable")
-    by_benchmark = {"train": (table.at(order), vectors[order])}
-    yield Case("no shuffling, sorted by benchmark", "the order of the paper's files",
-               honest, trained(by_benchmark, shuffle=False))
-    if (np.diff(order) == 1).all():
+
+def _cases(parts: Parts, plan: Plan, fitted: Mapping[str, Forecaster]) -> Iterator[Case]:
+    """Every defect with the trainings of one seed."""
+    (table, _), (test, test_vectors) = parts["train"], parts["test"]
+    labeled = replace_unchecked(test, references={})  # scored by the labels, which are all that the official code has
+    forecasts = {name: one.predict_proba(test_vectors) for name, one in fitted.items()}
+    found, plain = {name: _measured(forecast, test) for name, forecast in forecasts.items()}, fitted["honest"]
+    honest = found["honest"]
+
+    noisy = plain.predict_proba(test_vectors + plain.noise * plan.noise)
+    yield Case("training noise stays on in forecasts", f"SD {plain.noise:g}, one draw a question",
+               honest, _measured(noisy, test))
+    on_labels = [_measured(forecasts[name], labeled) for name in ("honest", "chosen on test")]
+    yield Case("epoch chosen on test", f"lowest test log-loss, not lowest validation log-loss; {ON_LABELS}",
+               *on_labels, tested=False)
+    yield Case("no epoch chosen", f"the last of {plain.epochs}", honest, found["last epoch"])
+    singles = [{"score of the best single model": _best_single(part, test)} for part in (table, test)]
+    yield Case("best single model picked on test", ON_LABELS, *singles, tested=False)
+    yield Case("missing labels count as wrong", plan.gaps, found.get("gaps"), found.get("gaps as wrong"))
+    yield Case("no shuffling, sorted by benchmark", "the order of the paper's files", honest, found["sorted"])
+    if "order of the file" in found:
+        yield Case("no shuffling, order of the file", "", honest, found["order of the file"])
+    else:
         yield Case("no shuffling, order of the file", "this file is sorted by benchmark: as above")
-    else:
-        yield Case("no shuffling, order of the file", "", honest, trained(shuffle=False))
-
-    repeats, note = _repeats(table, rng)
-    names = ("repeated rows: kNN takes the maximum", "repeated rows: the factorization trains on all")
-    if repeats is None:
-        yield from (Case(name, note) for name in names)
-    else:
-        knn = [_measured(KNearestNeighbors().fit(some, vectors, *parts["val"]).predict_proba(test_vectors), test)
-               for some in (table, _maxima(table, repeats))]
-        yield Case(names[0], note, *knn)
-        raw, at = _all_rows(table, repeats)
-        batch = round(plain.batch_cells * len(at) / len(vectors))  # as many updates an epoch as without
-        yield Case(names[1], note, honest, trained({"train": (raw, vectors[at])}, batch_cells=batch))
-
+    yield Case("repeated rows: kNN takes the maximum", plan.repeats, found.get("kNN"), found.get("kNN on maxima"))
+    yield Case("repeated rows: the factorization trains on all", plan.repeats,
+               honest if "all rows" in found else None, found.get("all rows"))
     yield Case("revisions of data and encoder not pinned", "cannot be measured in one table")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.training import Trained
 
-TRIAL, LONGEST_TRIAL = 600, 12  # updates that every candidate of Tuned gets, but no more than so many epochs
+TRIAL, LONGEST_TRIAL = 600, 8  # updates that every candidate of Tuned gets, but no more than so many epochs
 CUT = 3  # of so many candidates one goes on, for so many times as long
 
 

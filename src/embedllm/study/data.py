@@ -15,6 +15,7 @@ from embedllm.splits import sample
 from embedllm.study.parameters import Parameters
 from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
+from embedllm.study.shelf import MARK
 
 
 def benchmark(name: str) -> pd.DataFrame:
@@ -36,9 +37,9 @@ def as_options(values: Mapping) -> str:
     return "".join(f" {name}={value}" for name, value in values.items() if value is not None)
 
 
-def minutes(label: str) -> str:
+def minutes(label: str, deep: bool = False) -> str:
     """How long all notebooks took when a dataset's figures were made, in brackets; blank where that is not known."""
-    path = FIGURES / label / "timing_notebooks.csv"
+    path = FIGURES / label / f"timing_{MARK if deep else ''}notebooks.csv"
     return f" (about {pd.read_csv(path)['seconds'].sum() / 60:.0f} minutes)" if path.exists() else ""
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from embedllm.files import ROOT, digest, shown, write
 from embedllm.study import products
+from embedllm.study.data import minutes
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
 from embedllm.study.paths import (
     ARTIFACTS,
@@ -95,6 +96,7 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     SystemExit
         If a cell fails; the failed notebook stays beside as ``<name>.failed.ipynb``.
     """
+    sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema builds its grammar in a second, and nobody needs it
     import papermill
 
     handler, log = _ProgressShown(name), papermill.log.logger
@@ -177,15 +179,16 @@ def summarize(run: Path, figures: Path) -> None:
     """Write the gallery of a finished run and print what each notebook took.
 
     The times are kept only if every notebook computed everything, since reading results back says nothing, and if none
-    are there: they differ each time, and a clone should stay as it was.
+    are there: they differ each time, and a clone should stay as it was. A deep run reads what the default one left.
     """
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
     default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))  # whose order deep figures follow
     used = [path for name in NOTEBOOKS if (path := default / f"{name}.used").exists()]
     write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
-    if not timing["read_back"].any():
+    deep = run.name.startswith(f"{DEEP}-")
+    if deep or not timing["read_back"].any():
         times = timing["seconds"].rename_axis("notebook").reset_index()
-        kept = figures / f"timing_{MARK if run.name.startswith(f'{DEEP}-') else ''}notebooks.csv"
+        kept = figures / f"timing_{MARK if deep else ''}notebooks.csv"
         write(run / "figures" / kept.name if kept.exists() else kept, times.to_csv(index=False))
     seconds = timing["seconds"]
     for name, value in seconds.items():
@@ -229,6 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
     run = base_folder(p)
     if action == "inputs":
         write_inputs(p, run)
+        if p.PRESET == DEEP:
+            print(f"make deep runs all that is too heavy for make reproduce{minutes(p.label, deep=True)}; interrupted, "
+                  "it goes on where it was", flush=True)
         try:
             distrust_damaged(run, figure_folder(p))
         except StudyError as error:

@@ -160,7 +160,7 @@ class CorrectnessForecasting(Fitting):
 
 class ModelRouting(Parameters):
     N_DRAWS: int = Field(200, description="pools drawn without specialization", ge=20)
-    SECONDS: float = Field(1.0, description="time for each speed measurement", gt=0)
+    SECONDS: float = Field(0.5, description="time for each speed measurement", gt=0)
 
 
 class Probing(Fitting):
