@@ -267,6 +267,9 @@ def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
     memory = Memory(tmp_path)
     memory.remember(counted, table, 2, settings={"k": [1]})
     assert memory.read_back == 1
+    for _ in range(2):
+        memory.remember(counted, table, 4, settings={"k": [1]})
+    assert (CALLS[-1], memory.read_back) == (4, 1), "what it computed itself is not read back"
 
 
 def test_a_trained_factorization_is_remembered(tmp_path, planted):

@@ -36,13 +36,14 @@ class Memory:
     ----------
     folder : Path
     read_back : int
-        How many results were not computed but found.
+        How many results were found that this memory had not computed itself.
     used : set of (frozenset of (str, str), str)
         For each result, computed or found, the definitions behind it and the digest of all code that they use.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.read_back = folder, 0
+        self._computed: set[str] = set()
         self.used: set[tuple[frozenset, str]] = set()
 
     def remember(self, function, *args, **settings):
@@ -80,17 +81,19 @@ class Memory:
                 if results[at] is None:
                     asked[at] = one
                     yield call
+                else:
+                    self.read_back += one.stem not in self._computed
 
         left = Counted(missing(), lambda: length_hint(calls) - len(results) + len(asked))
         for number, result in as_completed(left):
             at, one = list(asked.items())[number]
             results[at] = result
+            self._computed.add(one.stem)
             if one.stands():
                 self._keep(one.stem, result)
             else:
                 print(f"{one.stem.rsplit('-', 1)[0]}: code it uses has changed since this process began, so its "
                       "result is not kept; restart the kernel")
-        self.read_back += len(results) - len(asked)
         return [results[at] for at in range(len(results))]
 
     def recall(self, stem: str):
