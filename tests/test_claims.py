@@ -9,14 +9,14 @@ from embedllm import claims
 from embedllm.study.parameters import NOTEBOOKS
 
 OWNERS = {  # of issue and plan: which notebook answers for which row
-    "02": "C5 C6 C12 Q12", "03": "C1 C2 C13 Q2 Q4 Q10", "04": "C4 C10 Q5", "05": "C7 C8 C9 C11 Q1 Q3 Q7 Q8",
+    "02": "C5 C6 C12 Q12", "03": "C1 C2 C13 Q2 Q4 Q10 S1", "04": "C4 C10 Q5", "05": "C7 C8 C9 C11 Q1 Q3 Q7 Q8",
     "06": "C3 Q6", "07": "Q11", "09": "Q9",
 }
 
 
 def test_every_claim_and_question_has_one_owner():
     found = claims.all_claims()
-    assert set(found) == {f"C{n}" for n in range(1, 14)} | {f"Q{n}" for n in range(1, 13)}
+    assert set(found) == {f"C{n}" for n in range(1, 14)} | {f"Q{n}" for n in range(1, 13)} | {"S1"}
     for number, ids in OWNERS.items():
         assert {name for name, one in found.items() if one.notebook.startswith(number)} == set(ids.split())
     assert {one.notebook for one in found.values()} - set(NOTEBOOKS) == {"09_new_models"}
@@ -77,6 +77,19 @@ def test_a_verdict_by_a_rule_is_kept_and_the_planted_pool_gives_none(ruled, data
 def test_a_verdict_needs_a_rule_an_owner_and_data_that_can_give_it(ruled, dataset, given, message):
     with pytest.raises(ValueError, match=message):
         claims.verdicts("04_model_routing", dataset, dataset, given)
+
+
+def test_a_row_for_some_data_sets_is_judged_there_only():
+    """At a level that its tests share; elsewhere it says where."""
+    own = claims.all_claims()["S1"]
+    assert own.level == 0.025 and own.is_judged_on("metabench") and not own.is_judged_on("mmlu-pro")
+    elsewhere = claims.verdicts(own.notebook, "mmlu-pro", "mmlu-pro", {}).set_index("id").loc["S1"]
+    assert (elsewhere["verdict"], elsewhere["reason"]) == ("", "judged on open-llm-leaderboard and metabench")
+    with pytest.raises(ValueError, match=r"S1: has a rule in claims\.toml, but"):
+        claims.verdicts(own.notebook, "metabench", "metabench", {})
+    given = {"S1": {"ours": -0.01, "low": -0.02, "high": 0.0, "p": 1e-4, "verdict": "holds here", "reason": "lower"}}
+    table = claims.verdicts(own.notebook, "metabench", "metabench", given).set_index("id")
+    assert table["verdict"]["S1"] == "holds here"
 
 
 def test_readers_see_claims_in_words():

@@ -101,7 +101,7 @@ print(embedllm.__file__, mmlu_pro.load().shape, len(all_claims()), len(alpaca_ev
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
                           env=os.environ | {"PYTHONPATH": str(tmp_path / "other")})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(tmp_path / "other")) and "(29, 12032) 25 " in done.stdout
+    assert done.stdout.startswith(str(tmp_path / "other")) and "(29, 12032) 26 " in done.stdout
 
 
 def test_no_private_name_crosses_files():

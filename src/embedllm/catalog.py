@@ -7,7 +7,9 @@ methods have related ones.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -78,6 +80,15 @@ class Forecaster(Entry):
     grid: Mapping[str, tuple] = field(default_factory=dict)
     members: tuple[Forecaster, ...] = ()
     prompts: str = ""
+
+    @property
+    def definition(self) -> str:
+        """A SHA-256 of all that its forecasts follow from besides code: members, settings, grids, combining rule."""
+        def told(entry: Forecaster) -> list:
+            return [entry.path, entry.prompts, list(entry.takes), sorted(entry.settings.items()),
+                    sorted(entry.grid.items()), [told(member) for member in entry.members]]
+
+        return hashlib.sha256(json.dumps(told(self)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from embedllm.presentation import literal
+from embedllm.presentation import listed, literal
 
 COLUMNS = ("id", "dataset", "measure", "published", "ours", "low", "high", "p", "verdict", "reason", "figure")
 UNDER_REVIEW = "under review"
+LEVEL = 0.05  # of a claim, over all data sets it is judged on
 METHOD_CHECK = "method check"  # the planted pool judges procedures, not claims
 ON_THE_PAPERS_DATA = ("reproduced", "not reproduced", "inconclusive", "not testable here")
 ELSEWHERE = ("holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
@@ -25,10 +26,12 @@ ANSWERED = "answered"  # a question without a test
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim (id C...) or a question (Q...), see the head of `claims.toml`.
+    """A claim of the paper (id C...), a question of its reviewers (Q...) or a claim of this study's own (S...).
 
-    Attributes
+    Attributes (see the head of `claims.toml`)
     ----------
+    datasets : list of str
+        The sources that it is judged on, blank for all.
     rule : str
         Which outcome gives which verdict; blank while the row is under review.
     """
@@ -40,6 +43,7 @@ class Claim:
     published: str
     source: str
     values: Mapping = field(default_factory=dict)
+    datasets: list[str] = field(default_factory=list)
     estimand: str = ""
     null: str = ""
     margin: str = ""
@@ -47,6 +51,15 @@ class Claim:
     unit: str = ""
     family: str = ""
     rule: str = ""
+
+    def is_judged_on(self, dataset: str) -> bool:
+        """Whether a run on this source of outcomes gives a verdict."""
+        return bool(self.rule) and dataset in (self.datasets or [dataset])
+
+    @property
+    def level(self) -> float:
+        """Of the one test on each data set that the rules name, so that each run gives its verdict alone."""
+        return LEVEL / max(1, len(self.datasets))
 
 
 def all_claims() -> dict[str, Claim]:
@@ -67,7 +80,9 @@ def in_words(notebook: str) -> str:
     for one in of_notebook(notebook).values():
         published = f" Published: {literal(one.published)} ({literal(one.source)})." if one.published else ""
         lines.append(f"- **{one.id}** {literal(one.says)}{published}")
-    return "\n".join(["What the paper claims (C) and what its reviewers asked (Q):\n", *lines])
+    own = any(name.startswith("S") for name in of_notebook(notebook))
+    heading = f"What the paper claims (C) and what its reviewers asked (Q){', and what this study claims (S)' * own}:\n"
+    return "\n".join([heading, *lines])
 
 
 def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -81,7 +96,7 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
     label : str
         What the data is called.
     found : mapping of str to mapping
-        Id to the columns from ``ours`` on; each row that has a rule, and no other.
+        Id to the columns from ``ours`` on; each row that is judged on this data set, and no other.
 
     Returns
     -------
@@ -95,7 +110,7 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
         verdict that this data cannot give.
     """
     owned = of_notebook(notebook)
-    settled = {name for name, one in owned.items() if one.rule}
+    settled = {name for name, one in owned.items() if one.is_judged_on(dataset)}
     if unruled := found.keys() - settled:
         raise ValueError(f"{', '.join(sorted(unruled))}: claims.toml has no rule for it that notebook {notebook} could "
                          "judge by; write and commit the rule before the run")
@@ -104,7 +119,8 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
                          "verdict")
     rows = []
     for name, one in owned.items():
-        row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": UNDER_REVIEW} | dict(found.get(name, {}))
+        reason = f"judged on {listed(one.datasets)}" if one.rule and name not in settled else UNDER_REVIEW
+        row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": reason} | dict(found.get(name, {}))
         if dataset == "simulated":
             row["verdict"] = METHOD_CHECK
         elif name in found:

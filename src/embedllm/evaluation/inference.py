@@ -61,7 +61,7 @@ def paired_tests(
     """`paired_test` of many pairs: the same numbers, sooner, since pairs of the same questions share their draws."""
     found: list[dict] = [{} for _ in pairs]
     together: dict[bytes, list[int]] = {}
-    differences, designs = zip(*(_paired(a, b, design) for a, b in pairs), strict=True)
+    differences, designs = zip(*(paired(a, b, design) for a, b in pairs), strict=True)
     for at, (a, b) in enumerate(pairs):
         together.setdefault(np.isnan(np.subtract(a, b, dtype=np.float64)).tobytes(), []).append(at)
     for members in together.values():
@@ -70,7 +70,7 @@ def paired_tests(
         weights = bootstrap_weights(own, N_RESAMPLES, rng).astype(np.float64)
         ps = sign_flip_p(values, own.groups, n_permutations, rng)
         for at, p in zip(members, ps, strict=True):
-            (low, high), se = interval(differences[at], weights), _standard_error(differences[at], own)
+            (low, high), se = interval(differences[at], weights), standard_error(differences[at], own)
             found[at] = {"difference": float(differences[at].mean()), "low": low, "high": high, "se": se, "p": p,
                          "mde": _detectable(se), "n_questions": len(values)}
     return found
@@ -147,8 +147,8 @@ def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> 
     """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, found {margin}")
-    difference, design = _paired(a, b, design)
-    mean, se = float(difference.mean()), _standard_error(difference, design)
+    difference, design = paired(a, b, design)
+    mean, se = float(difference.mean()), standard_error(difference, design)
     law = norm(loc=0, scale=max(se, np.finfo(float).tiny))  # identical methods have no spread
     p_lower, p_upper = float(law.sf(mean + margin)), float(law.cdf(mean - margin))
     reach = float(norm.ppf(0.95)) * se
@@ -210,7 +210,7 @@ def holm(p: pd.Series) -> np.ndarray:
     return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(range(len(p))).to_numpy()
 
 
-def _paired(a: np.ndarray, b: np.ndarray, design: Design) -> tuple[np.ndarray, Design]:
+def paired(a: np.ndarray, b: np.ndarray, design: Design) -> tuple[np.ndarray, Design]:
     """Differences and design of the questions where both methods have a value."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if not a.shape == b.shape == design.strata.shape:
@@ -224,7 +224,7 @@ def _paired(a: np.ndarray, b: np.ndarray, design: Design) -> tuple[np.ndarray, D
     return (a - b)[known], design.at(known)
 
 
-def _standard_error(values: np.ndarray, design: Design) -> float:
+def standard_error(values: np.ndarray, design: Design) -> float:
     """SE of the mean under stratified sampling of units, linearized where units differ in size.
 
     Cochran, Sampling Techniques, section 6.10 (combined ratio estimate). NaN if no stratum has two units.

@@ -1,0 +1,97 @@
+"""The confirmation: does the stacked ensemble, frozen before it met a table, beat every comparator there?
+
+Row S1 of `claims.toml` holds the rule, and what stands here follows it: comparators, folds and fits are its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from embedllm import catalog
+from embedllm.audit.near_copies import representatives
+from embedllm.claims import Claim
+from embedllm.evaluation.fits import over_fits
+from embedllm.evaluation.metrics import per_question
+from embedllm.forecasters.registry import cross_fit
+from embedllm.machine import side_by_side
+from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.splits import Design
+
+ALL = "all"  # the judged questions together
+DEVELOPED_ON = "mmlu_pro"  # the suite whose questions are those of the pool that the ensemble was developed on
+
+
+def judged(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, np.ndarray]:
+    """The models and questions that are judged, with their prompt vectors.
+
+    One of each group of near-copies; no question of MMLU-Pro.
+    """
+    kept = without(table, list(table.models.index[~representatives(table)]))
+    kept = kept.at((_suites(kept) != DEVELOPED_ON).to_numpy())
+    return kept, vectors[table.questions.index.get_indexer(kept.questions.index)]
+
+
+def confirm(
+    table: OutcomeMatrix, vectors: np.ndarray, claim: Claim, compute: Callable = side_by_side, **settings
+) -> pd.DataFrame:
+    """The ensemble against each comparator, over all judged questions and in each suite.
+
+    Parameters
+    ----------
+    table, vectors
+        As `judged` leaves them.
+    claim : Claim
+        Row S1.
+    compute : callable
+        As `registry.forecast` takes it.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``suite`` ("all" first), ``method``, ``reference`` (the comparator), ``loss`` (of the ensemble, nats
+        per cell) and those of `fits.over_fits`, at the claim's level.
+    """
+    ensemble, *others = (catalog.FORECASTERS[name]
+                         for name in (claim.values["forecaster"], *claim.values["comparators"]))
+    losses: dict[str, list[np.ndarray]] = {}
+    for fit in range(claim.values["fits"]):
+        found = cross_fit(table, vectors, [ensemble, *others], claim.values["folds"], fit, compute,
+                          **settings | {"seed": fit})["raw"]
+        for name, forecast in found.items():
+            losses.setdefault(name, []).append(per_question(table, forecast, claim.values["metric"]))
+    values, suites, design = {name: np.stack(own) for name, own in losses.items()}, _suites(table), Design.of(table)
+    parts = {ALL: np.full(len(suites), True)} | {suite: (suites == suite).to_numpy() for suite in suites.unique()}
+    rows = []
+    for suite, at in parts.items():
+        own = values[ensemble.name][:, at]
+        rows += [{"suite": suite, "method": ensemble.name, "reference": other.name, "loss": float(np.nanmean(own)),
+                  **over_fits(own, values[other.name][:, at], design.at(at), claim.level)} for other in others]
+    return pd.DataFrame(rows)
+
+
+def verdict(rows: pd.DataFrame, claim: Claim) -> Mapping:
+    """What the rule of row S1 gives: the comparator that comes nearest, and the verdict.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `confirm`.
+    """
+    tests = rows[rows["suite"] == ALL].set_index("reference")
+    shown, sign = tests["p"] < claim.level, np.sign(tests["difference"])
+    nearest = tests["p"].where(sign < 0, 2 - tests["p"]).idxmax()  # the largest one-sided p
+    if (shown & (sign > 0)).any():
+        outcome = "opposite here"
+    else:
+        outcome = "holds here" if (shown & (sign < 0)).all() else "inconclusive"
+    row = tests.loc[nearest]
+    return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": outcome,
+            "reason": f"against the {nearest}, the comparator that comes nearest", "figure": "03_confirmation"}
+
+
+def _suites(table: OutcomeMatrix) -> pd.Series:
+    """The suite of each question; where none is given, its benchmark."""
+    return table.questions.get("suite", table.questions["benchmark"])

@@ -1,0 +1,120 @@
+"""The frozen ensemble and the rule it is judged by, on tables made so that the answer is known."""
+
+import hashlib
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table
+from scipy.special import expit
+
+from embedllm import catalog
+from embedllm.audit.near_copies import near_copies, representatives
+from embedllm.claims import all_claims
+from embedllm.experiments.confirmation import ALL, confirm, judged, verdict
+from embedllm.files import ROOT
+from embedllm.study import closure
+
+CLAIM = all_claims()["S1"]
+FROZEN = "7a054cd621143ed574e741258efbf2075b2f0806d82e5bd53f4053ec70bd1d77"
+
+
+def test_the_ensemble_is_the_frozen_one():
+    """To develop it further give the new one a name of its own: this one is what was, or will be, confirmed."""
+    assert catalog.FORECASTERS[CLAIM.values["forecaster"]].definition == CLAIM.values["definition"]
+
+
+def test_its_code_is_the_frozen_one():
+    """Until both pools have been run: what came out is kept then."""
+    if all((ROOT / "figures" / name / "03_confirmation.csv").exists() for name in CLAIM.datasets):
+        pytest.skip("both pools have been run")
+    roots = {tuple(path.rsplit(".", 1)) for path in ("embedllm.forecasters.registry.cross_fit", catalog.OURS.path,
+                                                     *(member.path for member in catalog.OURS.members))}
+    assert closure.code(roots).digest == CLAIM.values["code"]
+
+
+def test_the_rule_is_the_one_that_stood_before_the_run():
+    assert hashlib.sha256(repr(sorted(asdict(CLAIM).items())).encode()).hexdigest() == FROZEN
+
+
+def test_comparators_are_all_single_forecasters_that_are_compared():
+    names = {entry.name for entry in catalog.to_compare()
+             if entry.role not in ("ours", "control") and entry.name not in ("model mean", "factorization, published")}
+    assert set(CLAIM.values["comparators"]) == names
+
+
+@pytest.mark.parametrize("change", [
+    {"members": catalog.TEXT_ONLY.members}, {"path": "embedllm.forecasters.linear.TextLogistic"},
+    {"members": (replace(catalog.SHAPED, settings={"width": 2.0}), *catalog.OURS.members[1:])},
+    {"members": (replace(catalog.SHAPED, grid={"width": (1, 2)}), *catalog.OURS.members[1:])}])
+def test_what_changes_forecasts_changes_the_definition(change):
+    assert replace(catalog.OURS, **change).definition != catalog.OURS.definition
+    shown = replace(catalog.OURS, name="other", color="#000000", knows="else")
+    assert shown.definition == catalog.OURS.definition
+
+
+def copies_and_others(rng) -> np.ndarray:
+    """Models a, b (19 of 20 answers as a), c (as b but for one more in 20), d (nothing to do with them)."""
+    a = rng.random(400) < 0.5
+    b = a ^ (np.arange(400) % 20 == 0)
+    return np.float32([a, b, b ^ (np.arange(400) % 20 == 7), rng.random(400) < 0.5])
+
+
+def test_near_copies_are_linked_and_one_stands_for_them(rng):
+    scores = copies_and_others(rng)
+    scores[0, :5] = np.nan
+    table = make_table(scores)
+    assert near_copies(table).tolist() == [0, 0, 0, 1]
+    assert representatives(table).tolist() == [False, True, False, True], "most answers, then the first by name"
+    few = make_table(np.float32([[1] * 50, [1] * 50]))
+    assert near_copies(few).nunique() == 2, "on fifty questions nobody can tell"
+
+
+def test_judged_are_representatives_and_no_question_of_the_development_pool(rng):
+    table = make_table(copies_and_others(rng))
+    table.questions["suite"] = np.repeat(["bbh", "mmlu_pro"], 200)
+    vectors = rng.standard_normal((400, 3))
+    kept, own = judged(table, vectors)
+    assert kept.shape == (2, 200) and list(kept.models.index) == [table.models.index[0], table.models.index[3]]
+    np.testing.assert_array_equal(own, vectors[:200])
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Difficulty that the text tells in one suite, and nothing in the other: the ensemble beats the benchmark mean."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((400, 4)).astype(np.float32)
+    logits = rng.standard_normal((8, 1)) + 2 * vectors[:, 0] * (np.arange(400) < 200)
+    table = make_table(np.float32(rng.random((8, 400)) < expit(logits)), ["a", "b"] * 200)
+    table.questions["suite"] = np.repeat(["told", "untold"], 200)
+    values = dict(CLAIM.values) | {"comparators": ["benchmark mean", "1PL with text"], "fits": 2, "folds": 2}
+    claim = replace(CLAIM, values=values)
+    return confirm(table, vectors, claim, noise=0.0, seed=9), claim
+
+
+def test_confirmation_finds_what_was_planted(rows):
+    found, claim = rows
+    assert found["suite"].unique().tolist() == [ALL, "told", "untold"] and len(found) == 6
+    tests = found.set_index(["suite", "reference"])
+    assert tests.loc[(ALL, "benchmark mean"), "high"] < 0 < tests.loc[("untold", "benchmark mean"), "high"]
+    assert tests.loc[("told", "benchmark mean"), "difference"] < tests.loc[(ALL, "benchmark mean"), "difference"]
+    by_suite = found.pivot_table(index="reference", columns="suite", values="difference")
+    np.testing.assert_allclose(by_suite["told"] + by_suite["untold"], 2 * by_suite[ALL])
+    assert verdict(found, claim)["verdict"] == "inconclusive", "1PL is all there is here"
+    assert verdict(found, claim)["reason"] == "against the 1PL with text, the comparator that comes nearest"
+
+
+@pytest.mark.parametrize(("differences", "p", "expected", "nearest"), [
+    ([-0.02, -0.01], [1e-9, 0.02], "holds here", "kNN"),
+    ([-0.02, -0.01], [1e-9, 0.03], "inconclusive", "kNN"),
+    ([-0.02, 0.01], [1e-9, 0.03], "inconclusive", "kNN"),
+    ([-0.02, 0.01], [1e-9, 0.02], "opposite here", "kNN"),
+    ([0.02, -0.01], [0.5, 0.9], "inconclusive", "benchmark mean"),
+])
+def test_the_rule_gives_its_verdicts(differences, p, expected, nearest):
+    rows = pd.DataFrame({"suite": ALL, "reference": ["benchmark mean", "kNN"], "difference": differences, "p": p,
+                         "low": -1.0, "high": 1.0})
+    suite = rows.assign(suite="one", difference=5.0, p=0.0)
+    found = verdict(pd.concat([rows, suite]), CLAIM)
+    assert found["verdict"] == expected and nearest in found["reason"]
