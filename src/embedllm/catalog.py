@@ -147,6 +147,8 @@ class Source(Entry):
         Entries that are no models, left out unless the parameter EXCLUDE says otherwise.
     headline : {"accuracy", "log_loss"}
         The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
+    pools : mapping of preset to str
+        Which of its tables is read, under "default" and under the presets that say so; blank where there is one.
     published : bool
         Its figures are part of the repository.
     credit : str
@@ -157,6 +159,7 @@ class Source(Entry):
     own: bool = False
     left_out: tuple[str, ...] = ()
     headline: str = "accuracy"
+    pools: Mapping[str, str] = field(default_factory=dict)
     published: bool = False
     credit: str = shown(default="")
 
@@ -342,6 +345,16 @@ SOURCES = {entry.name: entry for entry in (
            left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
     Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
            credit="Made here; these models do not exist."),
+    Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public",
+           pools={"default": "core"},
+           credit="Open LLM Leaderboard v2 by Hugging Face, as github.com/Kinds-of-Intelligence-CFI/PredictaBoard "
+                  "publishes it at commit e358446 (GPL-3.0); rows put into their own order here.",
+           # Their order is told here and was not in the table that others measured, which these results compare with.
+           left_out=("LenguajeNaturalAI/leniachat-gemma-2b-v0", "awnr/Mistral-7B-v0.1-signtensors-1-over-4",
+                     "awnr/Mistral-7B-v0.1-signtensors-3-over-8", "awnr/Mistral-7B-v0.1-signtensors-5-over-16",
+                     "awnr/Mistral-7B-v0.1-signtensors-7-over-16",
+                     "jaredjoss/pythia-410m-roberta-lr_8e7-kl_01-steps_12000-rlhf-model", "lmsys/vicuna-13b-v1.3",
+                     "lmsys/vicuna-7b-v1.3", "lmsys/vicuna-7b-v1.5")),
     Source("embedllm", "embedllm.sources.embedllm", origin="public"),
     Source("directory", "embedllm.sources.directory", own=True),
     Source("lm-eval", "embedllm.sources.lm_eval", own=True),

@@ -48,3 +48,34 @@ def snapshot(
         repository, repo_type=kind, revision=commit, allow_patterns=list(files), local_dir=folder
     )
     return Path(found), commit
+
+
+def fetch(registry: Path, url: str, folder: Path) -> Path:
+    """Files from an address, each whole and of its hash, or not there; nothing is fetched twice.
+
+    Parameters
+    ----------
+    registry : Path
+        A line for each file: its path below `url` and `folder`, and its SHA-256.
+    url : str
+        Ends with a slash.
+    folder : Path
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    Exception
+        Those of pooch and its HTTP client: no network, another file than expected.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    files = pooch.create(path=folder, base_url=url)
+    files.load_registry(registry)
+    for name in files.registry_files:
+        files.fetch(name, downloader=pooch.HTTPDownloader(timeout=10))
+    return folder

@@ -10,10 +10,10 @@ from conftest import make_table
 from scipy.special import expit
 
 from embedllm import catalog
-from embedllm.audit.near_copies import near_copies, representatives
 from embedllm.claims import all_claims
 from embedllm.experiments.confirmation import ALL, confirm, judged, verdict
 from embedllm.files import ROOT
+from embedllm.lineages import near_copies, representatives
 from embedllm.study import closure
 
 CLAIM = all_claims()["S1"]

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.audit.near_copies import representatives
 from embedllm.claims import Claim
 from embedllm.evaluation.fits import over_fits
 from embedllm.evaluation.metrics import per_question
 from embedllm.forecasters.registry import cross_fit
+from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.splits import Design

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT, shown
+from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.splits import sample
-from embedllm.study.parameters import Parameters
+from embedllm.study.parameters import ParameterError, Parameters
 from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
 from embedllm.study.shelf import MARK
@@ -56,9 +58,15 @@ def load_outcomes(p) -> OutcomeMatrix:
     entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
     if entry.origin == "public" and not p.DATA_DIR:
         source.download(data_dir(p), **_options(source.download, p))
-    table = source.load(source_folder(p), **_options(source.load, p))
+    options = _options(source.load, p)
+    if "pool" in options:
+        options["pool"] = p.POOL or entry.pools.get(p.PRESET, entry.pools["default"])
+    elif p.POOL:
+        raise ParameterError(f"POOL = {p.POOL!r}: {p.DATASET} has one table only")
+    table = source.load(source_folder(p), **options)
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
-    return sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
+    kept = sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
+    return replace(kept, models=kept.models.assign(lineage=lineages(kept)))
 
 
 def source_folder(p: Parameters) -> Path:

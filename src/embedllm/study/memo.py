@@ -42,14 +42,12 @@ class Memory:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.read_back = folder, 0
-        self._computed: set[str] = set()
+        self.folder, self.read_back, self._computed = folder, 0, set()
         self.used: set[tuple[frozenset, str]] = set()
 
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, computed once; see `remember_all`."""
-        [result] = self.remember_all([partial(function, *args, **settings)])
-        return result
+        return self.remember_all([partial(function, *args, **settings)])[0]
 
     def remember_all(self, calls: Iterable[partial]) -> list:
         """What many calls return, each computed once; what is missing is computed side by side, a thread each.
@@ -78,11 +76,10 @@ class Memory:
                 one = _Asked.of(call)
                 self.used.add((frozenset(one.roots), one.code.digest))
                 results[at] = self.recall(one.stem)
+                self.read_back += results[at] is not None and one.stem not in self._computed
                 if results[at] is None:
                     asked[at] = one
                     yield call
-                else:
-                    self.read_back += one.stem not in self._computed
 
         left = Counted(missing(), lambda: length_hint(calls) - len(results) + len(asked))
         for number, result in as_completed(left):

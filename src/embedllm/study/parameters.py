@@ -110,6 +110,7 @@ class DataPreparation(Parameters):
         "published", description="the split of the questions (published: where there is one)"
     )
     SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
+    POOL: str = Field("", description="which of a source's tables, where it has several; blank: its default")
     DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
         "first", description="score of a (model, question) pair that has several"
     )

@@ -1,0 +1,72 @@
+"""The sealed part of a pool: questions and models that no notebook gets, for one later look.
+
+``sealed.csv`` names them, drawn once before any forecaster met the pool: 20 % of the prompts of each suite, and all
+models of 20 % of the lineages. Only `experiments.open_seal` reads them, once and on record.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from embedllm.lineages import lineages
+from embedllm.outcomes import OutcomeMatrix, prompt_groups, without
+
+SHARE = 0.2  # of a suite's prompts, and of the lineages
+SEED = 16
+OPEN = "mmlu_pro"  # a suite whose questions were seen long before
+FILE = Path(__file__).with_name("sealed.csv")
+
+
+def sealed(source: str) -> pd.DataFrame:
+    """What is sealed of a source: columns ``kind`` ("question" or "model") and ``name``."""
+    known = pd.read_csv(FILE)
+    return known.loc[known["source"] == source, ["kind", "name"]].reset_index(drop=True)
+
+
+def closed(table: OutcomeMatrix, source: str) -> OutcomeMatrix:
+    """The table without sealed questions and models; ``repairs`` counts them."""
+    names = sealed(source).groupby("kind")["name"].apply(set)
+    models = [name for name in table.models.index if name in names.get("model", ())]
+    questions = table.questions.index.isin(list(names.get("question", ())))
+    kept = without(table.at(~questions), models)
+    return replace(kept, repairs={**kept.repairs, "questions sealed": int(questions.sum()), "models sealed": models})
+
+
+def draw(table: OutcomeMatrix) -> pd.DataFrame:
+    """Draw what is to be sealed of a table: columns ``kind`` and ``name``.
+
+    Questions with one prompt go together; the draw does not depend on the order of the table.
+    """
+    rng = np.random.default_rng(SEED)
+    suites = table.questions.get("suite", table.questions["benchmark"])
+    first = table.questions.index.to_series().groupby(prompt_groups(table)).transform("min")
+    rows = []
+    for _, own in first[suites != OPEN].groupby(suites, sort=True):
+        prompts = np.sort(own.unique())
+        chosen = rng.choice(prompts, round(SHARE * len(prompts)), replace=False)
+        rows += [("question", name) for name in own.index[own.isin(chosen)]]
+    lineage = lineages(table)
+    names = np.sort(lineage.unique())
+    chosen = rng.choice(names, round(SHARE * len(names)), replace=False)
+    rows += [("model", name) for name in lineage.index[lineage.isin(chosen)]]
+    return pd.DataFrame(rows, columns=["kind", "name"]).sort_values(["kind", "name"], ignore_index=True)
+
+
+def main(source: str, folder: str, pool: str) -> None:
+    """Draw the seal of a source and add it to `FILE`; refused where it is sealed already."""
+    known = pd.read_csv(FILE) if FILE.exists() else pd.DataFrame(columns=["source", "kind", "name"])
+    if (known["source"] == source).any():
+        raise SystemExit(f"{source} is sealed already")
+    module = importlib.import_module(f"embedllm.sources.{source.replace('-', '_')}")
+    drawn = draw(module.read(Path(folder), pool))
+    pd.concat([known, drawn.assign(source=source)]).to_csv(FILE, index=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
