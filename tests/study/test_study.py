@@ -30,7 +30,7 @@ from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
     ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
-    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of mmlu-pro, alpaca-eval, simulated, embedllm, directory, lm-eval"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of mmlu-pro, alpaca-eval, .*, embedllm, directory, lm-eval"),
 ])
 def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
     with pytest.raises(ParameterError, match=message):
@@ -60,7 +60,7 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
         calls.append(("download", folder, revision))
 
     source = ModuleType("source")
-    source.load, source.download = load, download
+    source.load, source.download, source.EMBEDDED = load, download, tmp_path / "embedded"
     for name in ("mmlu_pro", "embedllm"):
         monkeypatch.setitem(sys.modules, f"embedllm.sources.{name}", source)
     values = {"DUPLICATES": "mean", "METRIC": "acc", "REVISION": "abc"}
@@ -68,7 +68,7 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
     for dataset, folder, expected in (
         ("embedllm", "", [("download", home, "abc"), ("load", home, "mean", "acc")]),
         ("embedllm", str(tmp_path), [("load", tmp_path, "mean", "acc")]),
-        ("mmlu-pro", "", [("load", None, "mean", "acc")]),
+        ("mmlu-pro", "", [("load", source.EMBEDDED, "mean", "acc")]),
         ("mmlu-pro", str(tmp_path), [("load", tmp_path, "mean", "acc")]),
     ):
         calls.clear()
