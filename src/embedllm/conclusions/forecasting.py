@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from embedllm import catalog
+from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
 from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
 
@@ -155,6 +156,27 @@ questions within a benchmark.{gains}
 
 **The best forecaster.** {_best(against, margin)} {"" if excess.empty else lost(excess)}
 """
+
+
+def confirmed(rows: pd.DataFrame, claim: Claim) -> str:
+    """The finding of `confirmation.confirm`, over all judged questions."""
+    tests = rows[rows["suite"] == "all"]
+    better = tests["reference"][(tests["difference"] < 0) & (tests["p"] < claim.level)]
+    worse = tests["reference"][(tests["difference"] > 0) & (tests["p"] < claim.level)]
+    said = f"The frozen ensemble is shown to be better than {len(better)} of {counted(len(tests), 'comparator')}"
+    rest = tests["reference"][~tests["reference"].isin([*better, *worse])]
+    return said + (f", worse than {listed(worse)}" if len(worse) else "") + (
+        f"; no difference is shown to {listed(rest)}" if len(rest) else "") + "."
+
+
+def confirmation(found: Mapping[str, Mapping], claim: Claim) -> str:
+    """The verdict on the frozen ensemble, or where it is given."""
+    if claim.id not in found:
+        return f"*The frozen ensemble is judged on {listed(claim.datasets)}, not on this table.*"
+    row = found[claim.id]
+    return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
+            f"({1 - claim.level:.1%} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
+            f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.")
 
 
 def _compared() -> list[str]:

@@ -17,7 +17,7 @@ from embedllm.evaluation.metrics import per_question
 from embedllm.forecasters.registry import cross_fit
 from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
 from embedllm.splits import Design
 
 ALL = "all"  # the judged questions together
@@ -35,7 +35,8 @@ def judged(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, np
 
 
 def confirm(
-    table: OutcomeMatrix, vectors: np.ndarray, claim: Claim, compute: Callable = side_by_side, **settings
+    table: OutcomeMatrix, vectors: np.ndarray, claim: Claim, compute: Callable = side_by_side,
+    cells: np.ndarray | None = None, **settings,
 ) -> pd.DataFrame:
     """The ensemble against each comparator, over all judged questions and in each suite.
 
@@ -47,6 +48,8 @@ def confirm(
         Row S1.
     compute : callable
         As `registry.forecast` takes it.
+    cells : ndarray of bool, shape (n_models, n_questions), optional
+        Which cells are judged, of those that are trained on and forecast; default all.
 
     Returns
     -------
@@ -57,11 +60,14 @@ def confirm(
     ensemble, *others = (catalog.FORECASTERS[name]
                          for name in (claim.values["forecaster"], *claim.values["comparators"]))
     losses: dict[str, list[np.ndarray]] = {}
+    seen = table
+    if cells is not None:
+        seen = replace_unchecked(table, scores=np.where(cells, table.scores, np.float32(np.nan)))
     for fit in range(claim.values["fits"]):
         found = cross_fit(table, vectors, [ensemble, *others], claim.values["folds"], fit, compute,
                           **settings | {"seed": fit})["raw"]
         for name, forecast in found.items():
-            losses.setdefault(name, []).append(per_question(table, forecast, claim.values["metric"]))
+            losses.setdefault(name, []).append(per_question(seen, forecast, claim.values["metric"]))
     values, suites, design = {name: np.stack(own) for name, own in losses.items()}, _suites(table), Design.of(table)
     parts = {ALL: np.full(len(suites), True)} | {suite: (suites == suite).to_numpy() for suite in suites.unique()}
     rows = []
