@@ -61,6 +61,11 @@ class Claim:
         """Of the one test on each data set that the rules name, so that each run gives its verdict alone."""
         return LEVEL / max(1, len(self.datasets))
 
+    @property
+    def confidence(self) -> str:
+        """Of intervals at that level, as "97.5 %"."""
+        return f"{100 * (1 - self.level):g} %"
+
 
 def all_claims() -> dict[str, Claim]:
     """Every claim and question by its id; `source` is spelled out."""

@@ -175,7 +175,7 @@ def confirmation(found: Mapping[str, Mapping], claim: Claim) -> str:
         return f"*The frozen ensemble is judged on {listed(claim.datasets)}, not on this table.*"
     row = found[claim.id]
     return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
-            f"({1 - claim.level:.1%} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
+            f"({claim.confidence} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
             f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.")
 
 
