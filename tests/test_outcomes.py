@@ -10,7 +10,7 @@ from conftest import make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix, model_facts, without
+from embedllm.outcomes import OutcomeError, OutcomeMatrix, grouped, model_facts, suites, without
 from embedllm.splits import PARTS, Design, check_size, cut, divide, split
 
 
@@ -128,3 +128,14 @@ def test_unknown_facts_stand_for_themselves():
     facts = model_facts(make_table(np.ones((2, 2))))
     assert facts["family"].to_list() == ["m0", "m1"]
     assert facts["parameters_b"].isna().all()
+
+
+def test_many_benchmarks_give_way_to_their_suites():
+    table = make_table(np.ones((2, 42)), [f"b{n % 21}" for n in range(42)])
+    table = replace(table, questions=table.questions.assign(suite=[f"s{n % 2}" for n in range(42)]))
+    assert set(grouped(table).questions["benchmark"]) == {"s0", "s1"}
+    few = table.at(np.arange(42) % 21 < 20)
+    assert set(grouped(few).questions["benchmark"]) == {f"b{n}" for n in range(20)}
+    bare = replace(table, questions=table.questions.drop(columns="suite"))
+    assert grouped(bare).questions["benchmark"].nunique() == 21
+    assert list(suites(bare)) == list(bare.questions["benchmark"])

@@ -21,6 +21,7 @@ import pandas as pd
 from embedllm.files import write
 
 REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
+MANY = 20  # benchmarks, more than a reader can tell apart in a figure
 DUPLICATES = ("first", "mean", "max", "majority")  # rules for several scores of one (model, question) pair
 
 
@@ -37,9 +38,11 @@ class OutcomeMatrix:
     scores : ndarray, shape (n_models, n_questions), float32
         Values in [0, 1]; NaN where the model was never asked. Binary correctness is {0, 1}.
     models : DataFrame, indexed by model name
-        Optional columns: ``family``, ``base_model``, ``parameters_b`` (billions), ``kind``, ``cost``.
+        Optional columns: ``family``, ``base_model``, ``lineage`` (see `lineages.lineages`), ``parameters_b``
+        (billions), ``kind``, ``cost``.
     questions : DataFrame, indexed by question id
-        Columns ``prompt`` (text) and ``benchmark`` (the group a question belongs to).
+        Columns ``prompt`` (text) and ``benchmark`` (the group a question belongs to); optional: ``suite`` (the group
+        of benchmarks), ``part``.
     references : mapping of str to ndarray, shape (n_models, n_questions), float32
         Known probabilities to compare with (the ceilings of simulated data); empty for real data.
     repeats : DataFrame
@@ -274,6 +277,18 @@ def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.D
     values = table.scores if values is None else values
     frame = pd.DataFrame(values.T, index=table.questions["benchmark"].to_numpy(), columns=table.models.index)
     return frame.groupby(level=0, observed=True).mean().T.rename_axis(columns="benchmark")
+
+
+def suites(table: OutcomeMatrix) -> pd.Series:
+    """The group of benchmarks that each question belongs to: its column ``suite``, or its benchmark where none is."""
+    return table.questions.get("suite", table.questions["benchmark"])
+
+
+def grouped(table: OutcomeMatrix) -> OutcomeMatrix:
+    """The table for breakdowns and leave-one-out: of more than `MANY` benchmarks each gives way to its suite."""
+    if table.questions["benchmark"].nunique() <= MANY:
+        return table
+    return replace_unchecked(table, questions=table.questions.assign(benchmark=suites(table)))
 
 
 def model_facts(table: OutcomeMatrix) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from embedllm.forecasters.registry import cross_fit
 from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
+from embedllm.outcomes import suites as suites_of
 from embedllm.splits import Design
 
 ALL = "all"  # the judged questions together
@@ -30,7 +31,7 @@ def judged(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, np
     One of each group of near-copies; no question of MMLU-Pro.
     """
     kept = without(table, list(table.models.index[~representatives(table)]))
-    kept = kept.at((_suites(kept) != DEVELOPED_ON).to_numpy())
+    kept = kept.at((suites_of(kept) != DEVELOPED_ON).to_numpy())
     return kept, vectors[table.questions.index.get_indexer(kept.questions.index)]
 
 
@@ -68,7 +69,7 @@ def confirm(
                           **settings | {"seed": fit})["raw"]
         for name, forecast in found.items():
             losses.setdefault(name, []).append(per_question(seen, forecast, claim.values["metric"]))
-    values, suites, design = {name: np.stack(own) for name, own in losses.items()}, _suites(table), Design.of(table)
+    values, suites, design = {name: np.stack(own) for name, own in losses.items()}, suites_of(table), Design.of(table)
     parts = {ALL: np.full(len(suites), True)} | {suite: (suites == suite).to_numpy() for suite in suites.unique()}
     rows = []
     for suite, at in parts.items():
@@ -96,8 +97,3 @@ def verdict(rows: pd.DataFrame, claim: Claim) -> Mapping:
     row = tests.loc[nearest]
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": outcome,
             "reason": f"against the {nearest}, the comparator that comes nearest", "figure": "03_confirmation"}
-
-
-def _suites(table: OutcomeMatrix) -> pd.Series:
-    """The suite of each question; where none is given, its benchmark."""
-    return table.questions.get("suite", table.questions["benchmark"])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.lineages import lineages
-from embedllm.outcomes import OutcomeMatrix, prompt_groups, without
+from embedllm.outcomes import OutcomeMatrix, prompt_groups, suites, without
 
 SHARE = 0.2  # of a suite's prompts, and of the lineages
 SEED = 16
@@ -44,10 +44,10 @@ def draw(table: OutcomeMatrix) -> pd.DataFrame:
     Questions with one prompt go together; the draw does not depend on the order of the table.
     """
     rng = np.random.default_rng(SEED)
-    suites = table.questions.get("suite", table.questions["benchmark"])
+    suite = suites(table)
     first = table.questions.index.to_series().groupby(prompt_groups(table)).transform("min")
     rows = []
-    for _, own in first[suites != OPEN].groupby(suites, sort=True):
+    for _, own in first[suite != OPEN].groupby(suite, sort=True):
         prompts = np.sort(own.unique())
         chosen = rng.choice(prompts, round(SHARE * len(prompts)), replace=False)
         rows += [("question", name) for name in own.index[own.isin(chosen)]]
