@@ -19,7 +19,9 @@ OPTIONS := --dataset "$(DATASET)" --data-dir "$(DATA_DIR)" --name "$(NAME)" \
 EXECUTE := $(BIN)/python -m embedllm.study.execute
 TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r requirements-torch.txt)
+EXTRAS ?=
 SETUP := $(VENV)/.embedllm-$(TORCH)
+EXTRA_SETUP := $(EXTRAS:%=$(VENV)/.embedllm-extra-%)
 
 NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
              06_embedder_ablation 07_sensitivity
@@ -34,7 +36,12 @@ help:  ## this list
 	@echo "one notebook and those it reads: make 05_probing"
 	@echo "variables: DATASET=$(DATASET) DATA_DIR=$(DATA_DIR) NAME=$(NAME) ENCODER=$(ENCODER) SEED=$(SEED) PRESET=$(PRESET) TORCH=$(TORCH)"
 
-setup: $(SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU)
+setup: $(SETUP) $(EXTRA_SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU, EXTRAS=data)
+
+$(VENV)/.embedllm-extra-%: requirements-%.lock $(SETUP)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
+	$(BIN)/python -m pip check
+	@touch $@
 
 $(SETUP): requirements.lock requirements-torch.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with PYTHON=...")'
@@ -104,6 +111,9 @@ lock:  ## pin every package anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-package torch --no-annotate --no-emit-index-url --upgrade \
 	  --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["data"], sep="\n")' \
+	  | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-index-url --upgrade --custom-compile-command "make lock" -o requirements-data.lock
 
 lab: $(SETUP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir . notebooks

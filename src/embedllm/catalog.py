@@ -343,6 +343,10 @@ SOURCES = {entry.name: entry for entry in (
                   "commercial use, which holds for these figures as well.",
            # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
            left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
+    Source("metabench", "embedllm.sources.metabench", pools={"default": "sample", "full": "complete"},
+           credit="metabench by its authors, github.com/adkipnis/metabench at commit fe74e29, CC BY-NC-SA 4.0: for "
+                  "research, not for commercial use, and under the same license, which holds for these figures as "
+                  "well."),
     Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
            credit="Made here; these models do not exist."),
     Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public",
