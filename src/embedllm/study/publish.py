@@ -106,6 +106,8 @@ def publish(run: Path) -> None:
             sys.exit(f"publish: README.md has no place for the table {mark}")
         text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
     write(readme, text)
+    published = [FIGURES / entry.name for entry in SOURCES.values() if entry.published and entry.origin != "made"]
+    write(FIGURES / "CLAIMS.md", claims_page(verdicts_of(published)))
 
 
 def results_table(folder: Path) -> pd.DataFrame:
@@ -127,19 +129,41 @@ def results_table(folder: Path) -> pd.DataFrame:
         index="method", columns="measure", values="cell", aggfunc="first", sort=False).reset_index().fillna("")
 
 
-def claims_table(folders: Sequence[Path]) -> pd.DataFrame:
-    """Every claim and question with its verdict on each dataset; the reason where there is none."""
-    columns = {}
-    for folder in folders:
-        rows = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False)
-                         for path in sorted(folder.glob("[0-9]*_verdicts.csv"))).set_index("id")
-        columns[folder.name] = rows["verdict"].where(rows["verdict"] != "", rows["reason"])
-    table = pd.DataFrame(columns).reset_index().sort_values("id", key=_by_number, ignore_index=True)
-    known = all_claims()
-    table.insert(1, "claim or question", [known[name].says for name in table["id"]])
-    table.insert(2, "published", [known[name].published for name in table["id"]])
-    table.insert(3, "notebook", [known[name].notebook[:2] for name in table["id"]])
-    return table
+def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
+    """All rows of ``NN_verdicts.csv`` in folders of figures, as text, by claim; ``folder`` says where from."""
+    rows = [pd.read_csv(path, dtype=str, keep_default_na=False).assign(folder=folder.name)
+            for folder in folders for path in sorted(folder.glob("[0-9]*_verdicts.csv"))]
+    return pd.concat(rows).sort_values("id", key=_by_number, kind="stable", ignore_index=True)
+
+
+def settled_claims(rows: pd.DataFrame) -> str:
+    """Markdown: the claims that have a verdict on some data set, and how many have none yet."""
+    known, settled = all_claims(), rows[rows["verdict"] != ""]
+    rest = rows["id"].nunique() - settled["id"].nunique()
+    said = (f"{rest} of {rows['id'].nunique()} claims and questions are under review on every data set: "
+            "[all of them](figures/CLAIMS.md).")
+    if settled.empty:
+        return said
+    table = settled.assign(claim=[known[name].says for name in settled["id"]])
+    table = table[["id", "claim", "folder", "published", "verdict", "reason"]].rename(columns={"folder": "data set"})
+    return f"{in_markdown(table)}\n\n{said}"
+
+
+def claims_page(rows: pd.DataFrame) -> str:
+    """Markdown: every claim and question with its verdict on each data set and the figure that shows it."""
+    lines = ["# Claims and verdicts", "", "Written by `make publish` from the tables of verdicts. A row is under "
+             "review until the rule of its verdict has been committed before the run that judges it.", ""]
+    for name, own in rows.groupby("id", sort=False):
+        claim = all_claims()[name]
+        published = f" Published: {literal(claim.published)} ({literal(claim.source)})." if claim.published else ""
+        lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.", ""]
+        for row in own.itertuples():
+            ours = "" if not row.ours else f" {float(row.ours):.4g} ({float(row.low):.4g} to {float(row.high):.4g})."
+            shown = f" [Figure]({row.folder}/{row.figure}.png)." if row.figure else ""
+            verdict = f"**{row.verdict or 'no verdict'}**, {literal(row.reason)}"
+            lines.append(f"- {literal(row.folder)}: {verdict}.{ours}{shown}")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def readme_tables() -> dict[str, str]:
@@ -155,6 +179,6 @@ def readme_tables() -> dict[str, str]:
     image = folders[0] / HERO
     caption = Image.open(image).info["Description"]
     hero = f'<img src="figures/{folders[0].name}/{HERO}" alt="{escape(caption)}" width="700">\n\n*{literal(caption)}*'
-    tables = {"times": times.reset_index(), "claims": claims_table(real),
-              "speed": speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]}
-    return {"hero": hero} | {mark: in_markdown(content) for mark, content in tables.items()}
+    speed = speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]
+    return {"hero": hero, "claims": settled_claims(verdicts_of(real)), "times": in_markdown(times.reset_index()),
+            "speed": in_markdown(speed)}
