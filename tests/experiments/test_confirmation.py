@@ -11,12 +11,16 @@ from scipy.special import expit
 
 from embedllm import catalog
 from embedllm.claims import all_claims
+from embedllm.experiments import open_seal
 from embedllm.experiments.confirmation import ALL, confirm, judged, verdict
 from embedllm.files import ROOT
 from embedllm.lineages import near_copies, representatives
+from embedllm.outcomes import OutcomeError
+from embedllm.sources import open_llm_leaderboard, seal
 from embedllm.study import closure
 
 CLAIM = all_claims()["S1"]
+SEALED = "0d8248e56dd62fa60cdddd2920f0063b3cee9b031332d3979102a877e3e0f50b"
 FROZEN = "7a054cd621143ed574e741258efbf2075b2f0806d82e5bd53f4053ec70bd1d77"
 
 
@@ -36,6 +40,11 @@ def test_its_code_is_the_frozen_one():
 
 def test_the_rule_is_the_one_that_stood_before_the_run():
     assert hashlib.sha256(repr(sorted(asdict(CLAIM).items())).encode()).hexdigest() == FROZEN
+
+
+def test_the_seal_is_the_one_that_was_drawn():
+    assert hashlib.sha256(seal.FILE.read_bytes()).hexdigest() == SEALED
+    assert set(pd.read_csv(seal.FILE)["source"]) == set(CLAIM.datasets)
 
 
 def test_comparators_are_all_single_forecasters_that_are_compared():
@@ -118,3 +127,27 @@ def test_the_rule_gives_its_verdicts(differences, p, expected, nearest):
     suite = rows.assign(suite="one", difference=5.0, p=0.0)
     found = verdict(pd.concat([rows, suite]), CLAIM)
     assert found["verdict"] == expected and nearest in found["reason"]
+
+
+def test_the_seal_opens_once_and_judges_sealed_cells_alone(rng, monkeypatch, tmp_path):
+    """Sealed questions and a sealed model; the record says what came out, and closes the way back."""
+    table = make_table(np.float32(rng.random((6, 120)) < 0.5), ["a", "b"] * 60)
+    names = pd.DataFrame({"kind": "question", "name": table.questions.index[:30]})
+    names.loc[len(names)] = ["model", table.models.index[0]]
+    judged_cells = []
+
+    def confirmed(table, vectors, claim, cells, **settings):
+        judged_cells.append(cells)
+        return pd.DataFrame({"suite": [ALL], "reference": ["kNN"], "difference": -1.0, "p": 0.0, "low": -2, "high": 0})
+
+    monkeypatch.setattr(open_seal, "sealed", lambda source: names)
+    monkeypatch.setattr(open_seal, "confirm", confirmed)
+    monkeypatch.setattr(open_seal, "encode", lambda name, prompts, cache: np.zeros((120, 2), np.float32))
+    monkeypatch.setattr(open_llm_leaderboard, "read", lambda folder, pool: table)
+    record = tmp_path / "seal_opened.json"
+    found = open_seal.open_seal("open-llm-leaderboard", tmp_path, "stacked ensemble", record)
+    assert found["verdict"] == "holds here" and found["definition"] == catalog.OURS.definition and record.exists()
+    [cells] = judged_cells
+    assert cells[0].all() and cells[1:, :30].all() and not cells[1:, 30:].any()
+    with pytest.raises(OutcomeError, match="another look confirms nothing"):
+        open_seal.open_seal("open-llm-leaderboard", tmp_path, "stacked ensemble", record)

@@ -11,9 +11,9 @@ import pandas as pd
 from embedllm.audit.anomalies import FEWEST, model_fit, model_pairs, names_alike, repeated_cells, repeated_rows
 from embedllm.audit.missingness import describe_gaps
 from embedllm.audit.near_duplicates import near_duplicates
+from embedllm.audit.related import describe_related
 from embedllm.audit.row_order import describe_row_orders
 from embedllm.audit.variance import label_entropy, variance_components
-from embedllm.lineages import COPY, lineages, near_copies
 from embedllm.outcomes import OutcomeMatrix, abbreviate, by_benchmark, prompt_groups
 from embedllm.splits import PARTS
 
@@ -174,7 +174,7 @@ def _models(table):
         *(("most alike among the others", f"correlation {p.correlation:.2f}",
            f"{p.a} and {p.b}, on {p.shared:,} questions, relative to the question's mean" +
            ("; nearly one and the same model" if p.correlation >= 0.95 else "")) for p in alike.itertuples()),
-        *_related(table),
+        *describe_related(table),
         ("names that differ in case, blanks or Unicode form only", len(twice), abbreviate(twice)),
         ("models unlike the rest", len(odd) if judged else "not judged",
          f"by the correlation of their scores with the other models' mean (median {middle:.2f})" if judged
@@ -186,21 +186,6 @@ def _models(table):
         if found:
             rows.append((f"unlike the rest, {kind}", len(found), f"{text}: {abbreviate(found)}"))
     return rows + describe_row_orders(table)
-
-
-def _related(table):
-    """Near-copies, and how many lineages the models are."""
-    copies = near_copies(table)
-    groups = [list(own.index) for _, own in copies.groupby(copies) if len(own) > 1]
-    lineage = (table.models["lineage"] if "lineage" in table.models else lineages(table)).value_counts()
-    named = abbreviate((f"{' = '.join(map(str, own[:3]))}{f' and {len(own) - 3} more' * (len(own) > 3)}"
-                        for own in sorted(groups, key=len, reverse=True)), limit=3)
-    return [
-        (f"groups of near-copies, {COPY:.0%} and more answered alike", len(groups),
-         f"{sum(map(len, groups))} models, of which {len(groups)} stand for all: {named}" if groups else ""),
-        ("lineages", len(lineage), f"the largest, {lineage.index[0]}, has {lineage.iloc[0]} models; the number of "
-                                   "models is not that of independent ones"),
-    ]
 
 
 def _leaks(table):
