@@ -338,18 +338,7 @@ SOURCES = {entry.name: entry for entry in (
     Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True,
            credit="MMLU-Pro by TIGER-AI-Lab: results from github.com/TIGER-AI-Lab/MMLU-Pro at commit 964a136 "
                   "(Apache-2.0), questions MIT."),
-    Source("alpaca-eval", "embedllm.sources.alpaca_eval", headline="log_loss", published=True,
-           credit="AlpacaEval 2 by its authors, github.com/tatsu-lab/alpaca_eval, CC BY-NC 4.0: for research, not for "
-                  "commercial use, which holds for these figures as well.",
-           # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
-           left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
-    Source("metabench", "embedllm.sources.metabench", pools={"default": "sample", "full": "complete"},
-           credit="metabench by its authors, github.com/adkipnis/metabench at commit fe74e29, CC BY-NC-SA 4.0: for "
-                  "research, not for commercial use, and under the same license, which holds for these figures as "
-                  "well."),
-    Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
-           credit="Made here; these models do not exist."),
-    Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public",
+    Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public", published=True,
            pools={"default": "core"},
            credit="Open LLM Leaderboard v2 by Hugging Face, as github.com/Kinds-of-Intelligence-CFI/PredictaBoard "
                   "publishes it at commit e358446 (GPL-3.0); rows put into their own order here.",
@@ -359,6 +348,17 @@ SOURCES = {entry.name: entry for entry in (
                      "awnr/Mistral-7B-v0.1-signtensors-7-over-16",
                      "jaredjoss/pythia-410m-roberta-lr_8e7-kl_01-steps_12000-rlhf-model", "lmsys/vicuna-13b-v1.3",
                      "lmsys/vicuna-7b-v1.3", "lmsys/vicuna-7b-v1.5")),
+    Source("metabench", "embedllm.sources.metabench", published=True, pools={"default": "sample", "full": "complete"},
+           credit="metabench by its authors, github.com/adkipnis/metabench at commit fe74e29, CC BY-NC-SA 4.0: for "
+                  "research, not for commercial use, and under the same license, which holds for these figures as "
+                  "well."),
+    Source("alpaca-eval", "embedllm.sources.alpaca_eval", headline="log_loss", published=True,
+           credit="AlpacaEval 2 by its authors, github.com/tatsu-lab/alpaca_eval, CC BY-NC 4.0: for research, not for "
+                  "commercial use, which holds for these figures as well.",
+           # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
+           left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
+    Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
+           credit="Made here; these models do not exist."),
     Source("embedllm", "embedllm.sources.embedllm", origin="public"),
     Source("directory", "embedllm.sources.directory", own=True),
     Source("lm-eval", "embedllm.sources.lm_eval", own=True),

@@ -30,7 +30,7 @@ from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
     ({"NOISE": float("inf")}, "NOISE = inf .*finite"),
     ({"ENCODER": "bert"}, "ENCODER = 'bert' .*must be one of minilm, mpnet, hashing, random"),
-    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of mmlu-pro, alpaca-eval, .*, embedllm, directory, lm-eval"),
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' .*one of mmlu-pro, .*alpaca-eval, .*embedllm, directory, lm-eval"),
 ])
 def test_a_wrong_parameter_is_named_with_what_it_could_be(values, message):
     with pytest.raises(ParameterError, match=message):

@@ -1,7 +1,4 @@
-"""What is wrong with a table of outcomes, in words and in numbers to draw: to be read before any result.
-
-Nothing here changes the outcomes, and nothing is dropped: the reader decides.
-"""
+"""What is wrong with a table of outcomes, in words and in numbers to draw; nothing is changed, the reader decides."""
 
 from __future__ import annotations
 
@@ -174,7 +171,6 @@ def _models(table):
         *(("most alike among the others", f"correlation {p.correlation:.2f}",
            f"{p.a} and {p.b}, on {p.shared:,} questions, relative to the question's mean" +
            ("; nearly one and the same model" if p.correlation >= 0.95 else "")) for p in alike.itertuples()),
-        *describe_related(table),
         ("names that differ in case, blanks or Unicode form only", len(twice), abbreviate(twice)),
         ("models unlike the rest", len(odd) if judged else "not judged",
          f"by the correlation of their scores with the other models' mean (median {middle:.2f})" if judged
@@ -185,7 +181,7 @@ def _models(table):
                  for row in odd[odd["finding"] == kind].itertuples()]
         if found:
             rows.append((f"unlike the rest, {kind}", len(found), f"{text}: {abbreviate(found)}"))
-    return rows + describe_row_orders(table)
+    return rows + describe_related(table) + describe_row_orders(table)
 
 
 def _leaks(table):

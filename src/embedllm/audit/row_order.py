@@ -90,9 +90,9 @@ def row_orders(table: OutcomeMatrix) -> pd.DataFrame:
     orders (Bonferroni), so that a table without a fault has any finding with a chance of at most about .05.
 
     **Why relative to neighbors.** Questions often stand in groups, by topic say, in which both difficulty and a model's
-    talents are alike. There are few such groups, so that in some order they agree by chance, and no z that counts
-    questions knows. What is left beside the neighbors is particular to the question. The price: in a benchmark that is
-    sorted by difficulty exactly, hardly anything is left by which to recognize an order.
+    talents are alike. There are few such groups, so that in some order they agree by chance, which a z that counts
+    questions does not know. What is left beside the neighbors is particular to the question. The price: in a benchmark
+    that is sorted by difficulty exactly, hardly anything is left by which to recognize an order.
 
     **Many rows.** Rows that correlate most in another order are left out of the difficulty (but not unjudged), until
     they stay the same: otherwise many rows in one other order would look half right to each other. What is right is
