@@ -9,11 +9,13 @@ import sys
 import tomllib
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
-from conftest import write_directory
+from conftest import SHARED, write_directory
 from packaging.requirements import Requirement
 
+from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
 from embedllm.sources import directory
 from embedllm.splits import divide
@@ -230,3 +232,28 @@ def test_the_readmes_tables_are_those_of_the_figures(mark):
             pytest.skip("the times in figures/ are not those committed; `make publish` renews the tables")
     found = re.search(rf"<!-- {mark}:begin -->\n(.*?)\n<!-- {mark}:end -->", README, re.S)
     assert found and found[1] == readme_tables()[mark], f"README table {mark} is stale: make publish"
+
+
+SPAN, FREE = 80, ("mmlu-pro", "simulated")  # letters of a prompt that may be shown; whose prompts are shown in full
+
+
+def excerpts(text: str) -> set[int]:
+    """Hashes of every stretch of prose that is one letter too long."""
+    lines = (line for line in text.splitlines() if len(line) > SPAN)
+    parts = (line[at : at + SPAN + 1] for line in lines for at in range(len(line) - SPAN))
+    return {hash(part) for part in parts if part.count(" ") > 6}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, entry in SOURCES.items() if entry.published} - set(FREE)))
+def test_no_more_of_a_prompt_is_shown_than_its_license_allows(name):
+    """In galleries, tables, and the committed notebooks: of a longer excerpt some aligned piece would be found."""
+    if not (SHARED / name / "questions.parquet").exists():
+        pytest.skip(f"no real data in {SHARED / name} (set EMBEDLLM_TEST_DATA)")
+    pages = [path for path in (ROOT / "figures" / name).rglob("*") if path.suffix in (".md", ".csv", ".json", ".svg")]
+    pages += [*(ROOT / "notebooks").glob("*.ipynb"), ROOT / "README.md", ROOT / "figures" / "CLAIMS.md"]
+    shown = set().union(*(excerpts(page.read_text()) for page in pages if page.exists()))
+    questions = pd.read_parquet(SHARED / name / "questions.parquet")
+    own = questions[~questions["question_id"].astype(str).str.startswith("mmlu_pro/")]
+    found = [prompt[at : at + SPAN + 1] for prompt in own["prompt"] for at in range(0, max(len(prompt) - SPAN, 0), SPAN)
+             if hash(prompt[at : at + SPAN + 1]) in shown]
+    assert len(own) > 500 and not found

@@ -51,6 +51,7 @@ def _distinct(values: list) -> list:
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
 SPLITS = ("published", "drawn")
+WIDEST = 120  # letters in a line of a cell
 Encoder = Annotated[str, _one_of(ENCODERS)]
 
 
@@ -208,7 +209,8 @@ def cell(notebook: str) -> str:
         choices = [names for check in info.metadata if isinstance(getattr(check, "func", None), OneOf)
                    for names in [list(check.func.known())]]
         listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
-        lines.append(f"{name} = {literal}  # {info.description}{listed}")
+        line = f"{name} = {literal}  # {info.description}"
+        lines += [line + listed] if len(line + listed) <= WIDEST else [f"# {name}{listed}", line]
     return "\n".join(lines)
 
 
