@@ -80,7 +80,7 @@ def confirm(
 
 
 def verdict(rows: pd.DataFrame, claim: Claim) -> Mapping:
-    """What the rule of row S1 gives: the comparator that comes nearest, and the verdict.
+    """What the rule of row S1 gives: the verdict, and the comparator on which it hangs, that with the largest p.
 
     Parameters
     ----------
@@ -89,11 +89,13 @@ def verdict(rows: pd.DataFrame, claim: Claim) -> Mapping:
     """
     tests = rows[rows["suite"] == ALL].set_index("reference")
     shown, sign = tests["p"] < claim.level, np.sign(tests["difference"])
-    nearest = tests["p"].where(sign < 0, 2 - tests["p"]).idxmax()  # the largest one-sided p
+    hardest, closest = tests["p"].where(sign < 0, 2 - tests["p"]).idxmax(), tests["difference"].idxmax()  # one-sided p
     if (shown & (sign > 0)).any():
         outcome = "opposite here"
     else:
         outcome = "holds here" if (shown & (sign < 0)).all() else "inconclusive"
-    row = tests.loc[nearest]
+    row = tests.loc[hardest]
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": outcome,
-            "reason": f"against the {nearest}, the comparator that comes nearest", "figure": "03_confirmation"}
+            "reason": f"against the {hardest}, whose p is the largest of {len(tests)}; the smallest lead is that over "
+                      f"the {closest}, {1000 * tests['difference'][closest]:+.1f} thousandths",
+            "figure": "03_confirmation"}

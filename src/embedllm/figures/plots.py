@@ -148,6 +148,19 @@ def plot_intervals(
     return figure
 
 
+def plot_confirmation(rows: pd.DataFrame) -> Figure:
+    """Differences of a frozen forecaster to its comparators, a panel a suite, in thousandths.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `confirmation.confirm`.
+    """
+    shown = rows.assign(**{name: 1000 * rows[name] for name in ("difference", "low", "high")})
+    panels = dict(iter(shown.groupby("suite", sort=False)))
+    return plot_intervals(panels, "reference", "difference", "nats / 1,000", zero=True)
+
+
 def _arrange(axes, rows: list[str], n_panels: int, differences: bool) -> None:
     """Rows from top to bottom, few ticks, and no magnified axis where all values are all but equal."""
     axes.set_yticks(range(len(rows)), rows)
