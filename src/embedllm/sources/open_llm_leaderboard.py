@@ -95,24 +95,29 @@ def read(path: Path, pool: str = "") -> OutcomeMatrix:
     tasks, seen, differing = _tasks(root)
     order = row_order(tasks)
     usable = order[order["certain"] & order["whole"]].set_index(["part", "model"])["processes"]
-    rows, questions = zip(*(_long(task, usable[task.part]) for task in tasks), strict=True)
+    rows, questions = zip(*(_long(task, usable) for task in tasks), strict=True)
     models, unknown = known_models(order["model"].unique(), facts())
     own = [f"{row.model} ({row.part}, {row.processes} processes)" for row in order.itertuples()
            if row.certain and row.whole and row.processes != HEADER]
-    table = from_rows(
-        pd.concat(rows), pd.concat(questions), models[models["model"].isin(usable.index.unique("model"))],
-        provenance={"source": "open-llm-leaderboard", "commit": COMMIT, "license": "GPL-3.0, of the repository",
-                    "files": f"{len(tasks)} tables, sha256 {seen}"},
-        repairs={
-            "rows put into another order than their header": own,
-            "rows whose order cannot be told, left out": _named(order[~order["certain"]]),
-            "rows that lack tasks of their part, left out": _named(order[~order["whole"]]),
-            "models whose evaluations differ, the fullest followed": differing,
-            "models without a row of facts": unknown,
-        },
-    )
+    try:
+        table = from_rows(
+            pd.concat(rows), pd.concat(questions), models[models["model"].isin(usable.index.unique("model"))],
+            provenance={"source": "open-llm-leaderboard", "commit": COMMIT, "license": "GPL-3.0, of the repository",
+                        "files": f"{len(tasks)} tables, sha256 {seen}"},
+            repairs={
+                "rows put into another order than their header": own,
+                "rows whose order cannot be told, left out": _named(order[~order["certain"]]),
+                "rows that lack tasks of their part, left out": _named(order[~order["whole"]]),
+                "models whose evaluations differ, the fullest followed": differing,
+                "models without a row of facts": unknown,
+            },
+        )
+    except OutcomeError as error:
+        raise OutcomeError(f"{path}: {error}") from None
     wanted = {"core": ["core"], "all-suites": ["core", MMLU_PRO]}.get(pool, [])
     lacking = [name for name in table.models.index if any((part, name) not in usable.index for part in wanted)]
+    if len(lacking) == len(table.models):
+        raise OutcomeError(f"{path}: no model has every task of the pool {pool} in an order that can be told")
     if pool == "core":
         table = table.at((table.questions["suite"] != MMLU_PRO).to_numpy())
     return without(table, lacking)
@@ -154,7 +159,10 @@ def _scores(file: Path) -> tuple[pd.DataFrame, set[str]]:
     if wrong.any():
         row = values.index[wrong.any(axis=1).argmax()]
         raise OutcomeError(f"{file}, row {row}: a score that is no number in [0, 1]")
-    values = pd.DataFrame(scores, table["model"].str.replace("__", "/", n=1))
+    names = table["model"].astype(object).fillna("").str.strip().str.normalize("NFC")
+    if (names == "").any():
+        raise OutcomeError(f"{file}, row {(names == '').idxmax()}: a model without a name")
+    values = pd.DataFrame(scores, names.str.replace("__", "/", n=1))
     values = values.iloc[values.notna().sum(axis=1).argsort(kind="stable")[::-1]]  # the fullest first
     first = values[~values.index.duplicated()]
     other = first.loc[values.index].to_numpy()
@@ -172,8 +180,8 @@ def _prompts(root: Path, name: str, suite: str) -> pd.DataFrame:
     table = table.assign(id=pd.to_numeric(table["id"], errors="coerce")).sort_values("id")
     if list(table["id"]) != list(range(len(table))):
         raise OutcomeError(f"{file}: the column id must number its prompts from 0 on, each once")
-    return pd.DataFrame({"question_id": [f"{name}/{number}" for number in table["id"]],
-                         "prompt": table["prompt"].to_numpy(), "benchmark": name, "suite": suite})
+    return pd.DataFrame({"question_id": [f"{name}/{number}" for number in range(len(table))],
+                         "prompt": table["prompt"], "benchmark": name, "suite": suite}, table.index)
 
 
 def _mmlu_pro() -> tuple[pd.DataFrame, np.ndarray]:
@@ -189,10 +197,12 @@ def _mmlu_pro() -> tuple[pd.DataFrame, np.ndarray]:
     return told, easy - easy.mean()
 
 
-def _long(task: Task, processes: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _long(task: Task, usable: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row for each (model, question) pair of the models whose order is known, and the questions."""
+    processes = usable[usable.index.get_level_values("part") == task.part].droplevel("part")
     models = task.scores.index[task.scores.index.isin(processes.index)]
-    scores = np.stack([in_order(task.scores.loc[[name]].to_numpy(np.float32), processes[name])[0] for name in models])
+    scores = np.vstack([np.empty((0, task.scores.shape[1]), np.float32),
+                        *(in_order(task.scores.loc[[name]].to_numpy(np.float32), processes[name]) for name in models)])
     return pd.DataFrame({"model": np.repeat(models, scores.shape[1]),
                          "question_id": np.tile(task.questions["question_id"], len(models)),
                          "score": scores.ravel()}), task.questions
