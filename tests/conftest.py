@@ -33,6 +33,13 @@ def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix
     return OutcomeMatrix(scores=scores, models=models, questions=questions, **fields)
 
 
+def copies_and_others(rng) -> np.ndarray:
+    """Models a, b (19 of 20 answers as a), c (as b but for one more in 20), d (nothing to do with them)."""
+    a = rng.random(400) < 0.5
+    b = a ^ (np.arange(400) % 20 == 0)
+    return np.float32([a, b, b ^ (np.arange(400) % 20 == 7), rng.random(400) < 0.5])
+
+
 def make_parts(logits, vectors, seed=0, missing=0.0, shares=(0.8, 0.1), benchmarks=None):
     """Bernoulli outcomes of given logits, cut into train, val and test: {part: (table, vectors)}.
 

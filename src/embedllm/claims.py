@@ -17,6 +17,7 @@ from embedllm.presentation import listed, literal
 
 COLUMNS = ("id", "dataset", "measure", "published", "ours", "low", "high", "p", "verdict", "reason", "figure")
 UNDER_REVIEW = "under review"
+EXPLORATORY = "exploratory: verdicts are those of the default run"
 LEVEL = 0.05  # of a claim, over all data sets it is judged on
 METHOD_CHECK = "method check"  # the planted pool judges procedures, not claims
 ON_THE_PAPERS_DATA = ("reproduced", "not reproduced", "inconclusive", "not testable here")
@@ -90,7 +91,9 @@ def in_words(notebook: str) -> str:
     return "\n".join([heading, *lines])
 
 
-def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mapping]) -> pd.DataFrame:
+def verdicts(
+    notebook: str, dataset: str, label: str, found: Mapping[str, Mapping], judges: bool = True
+) -> pd.DataFrame:
     """One row for each claim or question that a notebook owns.
 
     Parameters
@@ -102,6 +105,8 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
         What the data is called.
     found : mapping of str to mapping
         Id to the columns from ``ours`` on; each row that is judged on this data set, and no other.
+    judges : bool
+        Whether the run is the one that the rules are about, the default one; any other is exploratory.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
         verdict that this data cannot give.
     """
     owned = of_notebook(notebook)
-    settled = {name for name, one in owned.items() if one.is_judged_on(dataset)}
+    settled = {name for name, one in owned.items() if judges and one.is_judged_on(dataset)}
     if unruled := found.keys() - settled:
         raise ValueError(f"{', '.join(sorted(unruled))}: claims.toml has no rule for it that notebook {notebook} could "
                          "judge by; write and commit the rule before the run")
@@ -124,7 +129,9 @@ def verdicts(notebook: str, dataset: str, label: str, found: Mapping[str, Mappin
                          "verdict")
     rows = []
     for name, one in owned.items():
-        reason = f"judged on {listed(one.datasets)}" if one.rule and name not in settled else UNDER_REVIEW
+        reason = UNDER_REVIEW
+        if one.rule and name not in settled:
+            reason = EXPLORATORY if one.is_judged_on(dataset) else f"judged on {listed(one.datasets)}"
         row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": reason} | dict(found.get(name, {}))
         if dataset == "simulated":
             row["verdict"] = METHOD_CHECK

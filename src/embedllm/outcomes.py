@@ -22,6 +22,7 @@ from embedllm.files import write
 
 REPEATS = ("model", "question_id", "score")  # columns of a row of outcomes
 MANY = 20  # benchmarks, more than a reader can tell apart in a figure
+DROPPED = "questions dropped, answered only by models left out"
 DUPLICATES = ("first", "mean", "max", "majority")  # rules for several scores of one (model, question) pair
 
 
@@ -250,14 +251,14 @@ def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
         )
     if not len(models):
         return table
-    kept = ~table.models.index.isin(models)
+    kept, before = ~table.models.index.isin(models), table.provenance.get("models left out")
     answered = table.observed[kept].any(axis=0)
     return replace(
         table, scores=table.scores[kept][:, answered], models=table.models[kept], questions=table.questions[answered],
         references={name: values[kept][:, answered] for name, values in table.references.items()},
         repeats=table.repeats[~table.repeats["model"].isin(models)],
-        provenance={**table.provenance, "models left out": ", ".join(models)},
-        repairs={**table.repairs, "questions dropped, answered only by models left out": int((~answered).sum())},
+        provenance={**table.provenance, "models left out": ", ".join(filter(None, [before, *models]))},
+        repairs={**table.repairs, DROPPED: table.repairs.get(DROPPED, 0) + int((~answered).sum())},
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_table
+from conftest import copies_and_others, make_table
 from scipy.special import expit
 
 from embedllm import catalog
@@ -14,7 +14,6 @@ from embedllm.claims import all_claims
 from embedllm.experiments import open_seal
 from embedllm.experiments.confirmation import ALL, confirm, judged, verdict
 from embedllm.files import ROOT
-from embedllm.lineages import near_copies, representatives
 from embedllm.outcomes import OutcomeError
 from embedllm.sources import open_llm_leaderboard, seal
 from embedllm.study import closure
@@ -63,23 +62,6 @@ def test_what_changes_forecasts_changes_the_definition(change):
     assert shown.definition == catalog.OURS.definition
 
 
-def copies_and_others(rng) -> np.ndarray:
-    """Models a, b (19 of 20 answers as a), c (as b but for one more in 20), d (nothing to do with them)."""
-    a = rng.random(400) < 0.5
-    b = a ^ (np.arange(400) % 20 == 0)
-    return np.float32([a, b, b ^ (np.arange(400) % 20 == 7), rng.random(400) < 0.5])
-
-
-def test_near_copies_are_linked_and_one_stands_for_them(rng):
-    scores = copies_and_others(rng)
-    scores[0, :5] = np.nan
-    table = make_table(scores)
-    assert near_copies(table).tolist() == [0, 0, 0, 1]
-    assert representatives(table).tolist() == [False, True, False, True], "most answers, then the first by name"
-    few = make_table(np.float32([[1] * 50, [1] * 50]))
-    assert near_copies(few).nunique() == 2, "on fifty questions nobody can tell"
-
-
 def test_judged_are_representatives_and_no_question_of_the_development_pool(rng):
     table = make_table(copies_and_others(rng))
     table.questions["suite"] = np.repeat(["bbh", "mmlu_pro"], 200)
@@ -111,7 +93,7 @@ def test_confirmation_finds_what_was_planted(rows):
     by_suite = found.pivot_table(index="reference", columns="suite", values="difference")
     np.testing.assert_allclose(by_suite["told"] + by_suite["untold"], 2 * by_suite[ALL])
     assert verdict(found, claim)["verdict"] == "inconclusive", "1PL is all there is here"
-    assert verdict(found, claim)["reason"].startswith("against the 1PL with text, whose p is the largest of 2; the ")
+    assert verdict(found, claim)["reason"].startswith("against the 1PL with text, over which an advantage is least ")
 
 
 @pytest.mark.parametrize(("differences", "p", "expected", "nearest"), [
@@ -147,7 +129,11 @@ def test_the_seal_opens_once_and_judges_sealed_cells_alone(rng, monkeypatch, tmp
     record = tmp_path / "seal_opened.json"
     found = open_seal.open_seal("open-llm-leaderboard", tmp_path, "stacked ensemble", record)
     assert found["verdict"] == "holds here" and found["definition"] == catalog.OURS.definition and record.exists()
-    [cells] = judged_cells
-    assert cells[0].all() and cells[1:, :30].all() and not cells[1:, 30:].any()
+    questions, models = judged_cells
+    assert questions[1:, :30].all() and not questions[0].any() and not questions[:, 30:].any()
+    assert models[0].all() and not models[1:].any()
     with pytest.raises(OutcomeError, match="another look confirms nothing"):
         open_seal.open_seal("open-llm-leaderboard", tmp_path, "stacked ensemble", record)
+    for name in ("kNN", "no such"):
+        with pytest.raises(OutcomeError, match="no forecaster of the catalog"):
+            open_seal.open_seal("open-llm-leaderboard", tmp_path, name, tmp_path / "other.json")

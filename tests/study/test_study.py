@@ -1,9 +1,11 @@
 """Parameters, runs, remembered results, saved figures."""
 
+import inspect
 import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -12,10 +14,12 @@ import pytest
 from conftest import make_table
 from PIL import Image
 
+from embedllm.catalog import SOURCES
 from embedllm.figures import plots, style
 from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import replace_unchecked
+from embedllm.sources import open_llm_leaderboard
 from embedllm.study import data, execute, paths, presets, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
@@ -74,6 +78,36 @@ def test_a_source_gets_the_options_it_names_and_downloads_only_without_a_folder(
         calls.clear()
         data.load_outcomes(read(runs.TABLE, values | {"DATASET": dataset, "DATA_DIR": folder}))
         assert calls == expected
+
+
+@pytest.mark.parametrize("dataset", ["mmlu-pro", "simulated", "embedllm"])
+def test_a_pool_of_a_source_with_one_table_is_refused_before_anything_is_fetched(dataset, monkeypatch):
+    monkeypatch.setattr("embedllm.sources.embedllm.download", lambda folder, *, revision: pytest.fail("fetched"))
+    with pytest.raises(ParameterError) as caught:
+        data.load_outcomes(read(runs.TABLE, {"DATASET": dataset, "POOL": "core"}))
+    assert str(caught.value) == f"POOL = 'core': {dataset} has one table only"
+
+
+@pytest.mark.parametrize(("values", "pool"), [
+    ({}, "some"), ({"PRESET": "smoke"}, "some"), ({"PRESET": "full"}, "all"), ({"POOL": "third"}, "third"),
+    ({"PRESET": "full", "POOL": "some"}, "some")])
+def test_the_pool_is_the_one_asked_for_else_that_of_the_preset(tmp_path, monkeypatch, values, pool):
+    asked = []
+    source = ModuleType("source")
+    source.load = lambda path, *, pool: asked.append(pool) or make_table(np.ones((2, 3)))
+    monkeypatch.setitem(sys.modules, "embedllm.sources.open_llm_leaderboard", source)
+    name = "open-llm-leaderboard"
+    monkeypatch.setitem(data.SOURCES, name, replace(SOURCES[name], pools={"default": "some", "full": "all"}))
+    data.load_outcomes(read(runs.TABLE, {"DATASET": name, "DATA_DIR": str(tmp_path)} | values))
+    assert asked == [pool]
+
+
+def test_default_pools_are_pools_of_their_source():
+    assert SOURCES["open-llm-leaderboard"].pools["default"] in open_llm_leaderboard.POOLS
+    for entry in SOURCES.values():
+        source = entry.code()
+        assert ("pool" in inspect.signature(source.load).parameters) == ("default" in entry.pools)
+        assert set(entry.pools.values()) <= set(getattr(source, "POOLS", ()))
 
 
 @pytest.mark.parametrize(("exclude", "expected"), [

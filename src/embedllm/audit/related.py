@@ -15,7 +15,7 @@ def describe_related(table: OutcomeMatrix) -> list[tuple]:
                         for own in sorted(groups, key=len, reverse=True)), limit=3)
     return [
         (f"groups of near-copies, {COPY:.0%} and more answered alike", len(groups),
-         f"{sum(map(len, groups))} models, of which {len(groups)} stand for all: {named}" if groups else ""),
+         f"{sum(map(len, groups))} models (very good ones are alike by chance as well): {named}" if groups else ""),
         ("lineages", len(lineage), f"the largest, {lineage.index[0]}, has {lineage.iloc[0]} models; the number of "
                                    "models is not that of independent ones"),
     ]

@@ -137,8 +137,11 @@ def row_orders(table: OutcomeMatrix) -> pd.DataFrame:
 
 def describe_row_orders(table: OutcomeMatrix) -> list[tuple]:
     """What `row_orders` finds, as rows (check, value, detail) of the audit."""
+    check = "rows in another order"
+    if lost := table.repairs.get("questions sealed", 0):
+        return [(check, "not judged", f"{lost:,} questions are sealed, so that positions in the run are not known")]
     rows = row_orders(table)
-    check, found = "rows in another order", rows[rows["finding"] != ""].sort_values("z", ascending=False, kind="stable")
+    found = rows[rows["finding"] != ""].sort_values("z", ascending=False, kind="stable")
     if rows["correlation"].notna().sum() < FEWEST:
         return [(check, "not judged", f"fewer than {FEWEST} models have complete benchmarks and follow any difficulty")]
     named = abbreviate(f"{row.Index} ({row.order}: correlation {row.best:.2f}, {row.correlation:.2f} as it stands)"

@@ -60,6 +60,8 @@ def confirm(
     """
     ensemble, *others = (catalog.FORECASTERS[name]
                          for name in (claim.values["forecaster"], *claim.values["comparators"]))
+    if ensemble.definition != claim.values["definition"]:
+        raise ValueError(f"{ensemble.name} is not what was frozen as {claim.id}: its definition has changed since")
     losses: dict[str, list[np.ndarray]] = {}
     seen = table
     if cells is not None:
@@ -94,8 +96,9 @@ def verdict(rows: pd.DataFrame, claim: Claim) -> Mapping:
         outcome = "opposite here"
     else:
         outcome = "holds here" if (shown & (sign < 0)).all() else "inconclusive"
-    row = tests.loc[hardest]
+    row, most = tests.loc[hardest], 1000 * tests["difference"][closest]
+    lead = f"the smallest lead is {-most:.1f} thousandths, over the {closest}" if most < 0 else \
+        f"it is behind the {closest} by {most:.1f} thousandths"
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": outcome,
-            "reason": f"against the {hardest}, whose p is the largest of {len(tests)}; the smallest lead is that over "
-                      f"the {closest}, {1000 * tests['difference'][closest]:+.1f} thousandths",
+            "reason": f"against the {hardest}, over which an advantage is least shown of {len(tests)}; {lead}",
             "figure": "03_confirmation"}

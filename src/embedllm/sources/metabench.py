@@ -51,8 +51,14 @@ MIXTURES, MIXED = ("mixtral", "qwen2moe", "deepseek"), r"moe|\d+b?x\d"  # famili
 
 
 def load(path: Path, *, pool: str = "", duplicates: str = "first") -> OutcomeMatrix:
-    """What `read` reads, without what is sealed (`seal.closed`), before anything is drawn or left out."""
+    """What `read` reads, without what is sealed (`seal.closed`), before anything is drawn or left out.
+
+    Not the pool all: the seal was drawn from the complete models, and incomplete ones may be like sealed ones.
+    """
     pool = _known(path, pool)
+    if pool == "all":
+        raise OutcomeError(f"{path}: a part of metabench's complete models is sealed, and the pool all would show "
+                           f"others like them; POOL is one of {', '.join(POOLS[:-1])}")
     return _narrowed(closed(_whole(Path(path), duplicates), "metabench"), pool, Path(path))
 
 

@@ -105,7 +105,7 @@ def read(path: Path, pool: str = "") -> OutcomeMatrix:
             provenance={"source": "open-llm-leaderboard", "commit": COMMIT, "license": "GPL-3.0, of the repository",
                         "files": f"{len(tasks)} tables, sha256 {seen}"},
             repairs={
-                "rows put into another order than their header": own,
+                "rows put into another order than their header, of all that were published": own,
                 "rows whose order cannot be told, left out": _named(order[~order["certain"]]),
                 "rows that lack tasks of their part, left out": _named(order[~order["whole"]]),
                 "models whose evaluations differ, the fullest followed": differing,

@@ -54,15 +54,17 @@ def load_outcomes(p) -> OutcomeMatrix:
     ------
     OutcomeError
         If the table cannot be used, with the rows, or if it cannot be downloaded.
+    ParameterError
+        If POOL is given for a source that has one table.
     """
     entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
-    if entry.origin == "public" and not p.DATA_DIR:
-        source.download(data_dir(p), **_options(source.download, p))
     options = _options(source.load, p)
     if "pool" in options:
         options["pool"] = p.POOL or entry.pools.get(p.PRESET, entry.pools["default"])
     elif p.POOL:
         raise ParameterError(f"POOL = {p.POOL!r}: {p.DATASET} has one table only")
+    if entry.origin == "public" and not p.DATA_DIR:
+        source.download(data_dir(p), **_options(source.download, p))
     table = source.load(source_folder(p), **options)
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
     kept = sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)

@@ -55,7 +55,7 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     if (figures / "03_cross_fitted.csv").exists():
         lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
                   in_markdown(results_table(figures)), ""]
-    if judged := sorted(figures.glob("*_verdicts.csv")):
+    if judged := sorted(figures.glob("[0-9][0-9]_verdicts.csv")):
         verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
         lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
     for path, image in images.items():
@@ -132,7 +132,7 @@ def results_table(folder: Path) -> pd.DataFrame:
 def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
     """All rows of ``NN_verdicts.csv`` in folders of figures, as text, by claim; ``folder`` says where from."""
     rows = [pd.read_csv(path, dtype=str, keep_default_na=False).assign(folder=folder.name)
-            for folder in folders for path in sorted(folder.glob("[0-9]*_verdicts.csv"))]
+            for folder in folders for path in sorted(folder.glob("[0-9][0-9]_verdicts.csv"))]
     return pd.concat(rows).sort_values("id", key=_by_number, kind="stable", ignore_index=True)
 
 

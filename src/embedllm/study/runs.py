@@ -49,6 +49,8 @@ class Run:
         The same without the hash: where earlier notebooks' products are looked for next.
     figures : Path
         ``figures/<label>`` for the default run of a dataset, else a folder of the run.
+    judges : bool
+        Whether verdicts are given by this run: the default one, as it comes.
     """
 
     notebook: str
@@ -62,6 +64,7 @@ class Run:
     def __post_init__(self):
         is_deep = self._kept and self.parameters.PRESET == shelf.DEEP
         self.shelf = shelf.Shelf(self.figures, f"{self.notebook[:2]}_", self.folder / "figures", is_deep)
+        self.judges = self._kept and not is_deep
 
     @property
     def _kept(self) -> bool:
@@ -191,16 +194,14 @@ class Run:
         return digest((self.find(TABLE) / "table.zip").read_bytes())
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
-        """Write ``NN_verdicts.csv``, a row for each claim or question that this notebook owns, and show it in words.
+        """Write ``NN_verdicts.csv``, a row for each claim or question of this notebook, and show it in words.
 
-        Parameters
-        ----------
-        found : mapping, optional
-            As `claims.verdicts` takes it.
+        `found` is that of `claims.verdicts`.
         """
         p = self.parameters
-        table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {})
-        self.save_table("verdicts", table)
+        table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {}, self.judges)
+        if not self.shelf.is_deep:
+            self.save_table("verdicts", table)
         return claims.as_read(table)
 
     def finish(self) -> None:
