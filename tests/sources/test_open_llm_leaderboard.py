@@ -18,7 +18,8 @@ from embedllm.sources import _row_order, mmlu_pro, seal
 from embedllm.sources import open_llm_leaderboard as source
 
 FUZZ = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-ROWS, DIFFER = "rows put into another order than their header", "models whose evaluations differ, the fullest followed"
+ROWS = "rows put into another order than their header, of all that were published"
+DIFFER = "models whose evaluations differ, the fullest followed"
 CHANCE, LACK = "rows whose order cannot be told, left out", "rows that lack tasks of their part, left out"
 
 

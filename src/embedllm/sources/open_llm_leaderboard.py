@@ -40,7 +40,7 @@ def facts() -> pd.DataFrame:
 
 
 def download(folder: Path) -> Path:
-    """Fetch the published tables and prompts, 20 MB, at their commit; what is there already is kept.
+    """Fetch the published tables and prompts, 12 MB, at their commit; what is there already is kept.
 
     Raises
     ------

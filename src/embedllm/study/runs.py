@@ -194,10 +194,7 @@ class Run:
         return digest((self.find(TABLE) / "table.zip").read_bytes())
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
-        """Write ``NN_verdicts.csv``, a row for each claim or question of this notebook, and show it in words.
-
-        `found` is that of `claims.verdicts`.
-        """
+        """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""
         p = self.parameters
         table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {}, self.judges)
         if not self.shelf.is_deep:
