@@ -313,10 +313,11 @@ def test_the_confirmation_says_whom_the_ensemble_beats_and_where_it_is_judged():
     claim = claims.all_claims()["S1"]
     rows = pd.DataFrame({"suite": "all", "reference": ["kNN", "2PL", "trees"], "difference": [-0.01, 0.002, 0.02],
                          "p": [0.001, 0.4, 0.01]})
-    assert forecasting.confirmed(rows, claim) == (
+    assert forecasting.confirmed(rows, claim, (9, 1200)).startswith(
         "The frozen ensemble is shown to be better than 1 of 3 comparators, worse than trees; no difference is shown "
-        "to 2PL.")
-    assert forecasting.confirmed(rows[:1], claim).endswith("better than 1 of 1 comparator.")
+        "to 2PL. Log-loss of")
+    said = forecasting.confirmed(rows[:1], claim, (9, 1200))
+    assert "better than 1 of 1 comparator. " in said and "over 1,200 judged questions and 9 models" in said
     assert "judged on open-llm-leaderboard and metabench, not on this table" in forecasting.confirmation({}, claim)
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
     said = forecasting.confirmation(found, claim)
