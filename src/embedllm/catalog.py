@@ -144,11 +144,12 @@ class Source(Entry):
     own : bool
         The reader's, so that only the reader can name it.
     left_out : tuple of str
-        Entries that are no models, left out unless the parameter EXCLUDE says otherwise.
+        Entries that are no models, or that results to compare with do not have; left out unless the parameter EXCLUDE
+        says otherwise.
     headline : {"accuracy", "log_loss"}
         The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
     pools : mapping of preset to str
-        Which of its tables is read, under "default" and under the presets that say so; blank where there is one.
+        Which of its tables is read by default, and by the presets that read another; empty where there is one table.
     published : bool
         Its figures are part of the repository.
     credit : str

@@ -14,8 +14,8 @@ from embedllm.outcomes import OutcomeMatrix
 
 COPY = 0.95  # share of common questions answered alike from which two models are near-copies
 FEWEST = 100  # common questions below which nobody can tell
-RELATED = 0.25  # likeness from which models are one lineage: where groups came nearest to the 21 known base models of
-# 74 models of open-llm-leaderboard (adjusted Rand index .75; .68 at .2, .55 at .3)
+RELATED = 0.25  # likeness from which models are one lineage: where groups came nearest to the 24 known base models of
+# 71 models of open-llm-leaderboard (adjusted Rand index .75; .69 at .2, .55 at .3)
 STEPS = 15  # of Newton's method
 RIDGE_MODEL, RIDGE_QUESTION = 0.1, 0.5  # prior precisions of abilities and difficulties
 

@@ -318,7 +318,7 @@ def test_the_confirmation_says_whom_the_ensemble_beats_and_where_it_is_judged():
         "to 2PL. Log-loss of")
     said = forecasting.confirmed(rows[:1], claim, (9, 1200))
     assert "better than 1 of 1 comparator. " in said and "over 1,200 judged questions and 9 models" in said
-    assert "judged on open-llm-leaderboard and metabench, not on this table" in forecasting.confirmation({}, claim)
+    assert "runs on open-llm-leaderboard and metabench, not by this run" in forecasting.confirmation({}, claim)
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
     said = forecasting.confirmation(found, claim)
     assert said.startswith("**Verdict: holds here.** Against kNN: -1.2 (97.5 % interval -2.0 to -0.4) thousandths")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from planted_leaderboard import CORE, RAN, change, equal, prompts, results
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources import _row_order, mmlu_pro, seal
+from embedllm.sources import mmlu_pro, process_order, seal
 from embedllm.sources import open_llm_leaderboard as source
 
 FUZZ = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,8 +47,8 @@ def truth(whole):
     (8, [0, 8, 1, 9, 2, 3, 4, 5, 6, 7])])
 def test_rows_of_known_order(processes, row):
     """A row in which everyone answered each question by its number."""
-    np.testing.assert_array_equal(_row_order.in_order(np.float32([row, row]), processes), [np.arange(10)] * 2)
-    few = _row_order.in_order(np.float32([[0, 1, 2]]), 8)
+    np.testing.assert_array_equal(process_order.in_order(np.float32([row, row]), processes), [np.arange(10)] * 2)
+    few = process_order.in_order(np.float32([[0, 1, 2]]), 8)
     np.testing.assert_array_equal(few, [[0, 1, 2]], "fewer questions than processes")
 
 
@@ -58,8 +58,8 @@ def test_order_is_told_where_most_or_as_many_as_elsewhere_ran_as_the_header_says
     tasks = []
     for n in (150, 201, 302):
         table = planted.published(planted.drawn(rng, 1.5 * rng.standard_normal(n), models), models)
-        tasks.append(_row_order.Task("core", table.set_index("model").drop(columns="timestamp"), None, None))
-    found = _row_order.row_order(tasks).set_index("model")
+        tasks.append(process_order.Task("core", table.set_index("model").drop(columns="timestamp"), None, None))
+    found = process_order.row_order(tasks).set_index("model")
     assert found["certain"].all() and found["whole"].all() and found["processes"].to_dict() == models
     own = found["processes"] == 2
     assert found["published"][~own].abs().max() < 0.15 < 0.4 < found["repaired"].min()
@@ -71,7 +71,7 @@ def test_of_chance_nobody_can_tell(rng):
     rows = pd.DataFrame(rng.integers(0, 2, (500, 800)), index=[f"m{number}" for number in range(500)])
     rows.iloc[0] = (easy[planted.answered(800, 8)] > 0).astype(int)
     rows.iloc[1] = 1
-    found = _row_order.row_order([_row_order.Task("mmlu_pro", rows, None, easy)]).set_index("model")
+    found = process_order.row_order([process_order.Task("mmlu_pro", rows, None, easy)]).set_index("model")
     assert found.index[found["certain"]].tolist() == ["m0"] and found.loc["m0", "processes"] == 8
 
 

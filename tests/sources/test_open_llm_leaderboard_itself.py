@@ -7,8 +7,8 @@ from conftest import SHARED
 
 from embedllm.catalog import SOURCES
 from embedllm.outcomes import without
-from embedllm.sources import _row_order
 from embedllm.sources import open_llm_leaderboard as source
+from embedllm.sources import process_order
 
 DATA = SHARED / "open-llm-leaderboard"
 LEFT_OUT = SOURCES["open-llm-leaderboard"].left_out
@@ -22,7 +22,7 @@ def tables():
     tasks = source._tasks(DATA / "raw")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "_tasks", lambda root: tasks)
-        return {pool: source.read(DATA, pool) for pool in source.POOLS}, _row_order.row_order(tasks[0])
+        return {pool: source.read(DATA, pool) for pool in source.POOLS}, process_order.row_order(tasks[0])
 
 
 def test_every_cell_is_that_of_the_prepared_table(tables):
@@ -62,7 +62,7 @@ def test_rows_are_in_the_orders_that_were_told_before(tables):
 def test_misordered_rows_follow_no_difficulty_until_they_are_put_in_order(tables):
     order = tables[1]
     told = order[order["certain"] & order["whole"]]
-    other = told[told["processes"] != _row_order.HEADER]
+    other = told[told["processes"] != process_order.HEADER]
     assert len(other) == 73 and other["published"].abs().max() < 0.03
     assert other["repaired"].min() > 0.08 and other[other["part"] == "core"]["repaired"].min() > 0.09
     assert other[~other["model"].isin(LEFT_OUT)]["repaired"].min() > 0.13

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 
 from embedllm.audit.anomalies import FEWEST, easiness
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
+from embedllm.sources.process_order import dealt
 
 AS_IT_STANDS = "as it stands"
 PROCESSES = (2, 4, 8)  # on which a run is split in practice, one for each GPU of a machine
@@ -49,8 +50,7 @@ def orders(*sizes: int) -> dict[str, np.ndarray]:
         Of orders that are equal for these sizes only the first is there: "interleaved over 4 processes, labeled as
         over 2" is "interleaved over 2 processes" where the number of questions is a multiple of 4.
     """
-    own = {k: [np.concatenate([np.arange(start, n, k) for start in range(min(k, n))]) for n in sizes]
-           for k in PROCESSES}
+    own = {k: [dealt(n, k) for n in sizes] for k in PROCESSES}
     back = {k: [np.argsort(order) for order in own[k]] for k in PROCESSES}
     named = {AS_IT_STANDS: [np.arange(n) for n in sizes]}
     for k in PROCESSES:

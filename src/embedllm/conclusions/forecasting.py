@@ -175,7 +175,7 @@ def confirmed(rows: pd.DataFrame, claim: Claim, shape: tuple[int, int]) -> str:
 def confirmation(found: Mapping[str, Mapping], claim: Claim) -> str:
     """The verdict on the frozen ensemble, or where it is given."""
     if claim.id not in found:
-        return f"*The frozen ensemble is judged on {listed(claim.datasets)}, not on this table.*"
+        return f"*The frozen ensemble is judged by the default runs on {listed(claim.datasets)}, not by this run.*"
     row = found[claim.id]
     return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
             f"({claim.confidence} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "

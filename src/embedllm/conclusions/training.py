@@ -120,7 +120,7 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
   so that none depends on another.
 - The fastest way to encode is {fastest} ({encoders['prompts_per_second'][fastest]:.0f} prompts a second, float32
   {encoders['prompts_per_second']['float32']:.0f}); its vectors have a cosine of at least
-  {encoders['lowest_cosine'][fastest]:.3f} with those of float32, which the study uses.
+  {encoders['lowest_cosine'][fastest]:.3f} with those of float32, in which the study encodes.
 - By its convention the paper's training takes {published_way / 1e12:.1f} TFLOP (published: {published / 1e12:.2f}).
   Counted by operation, training cell by cell takes {plain / 1e12:.1f} TFLOP (prompt vectors need no gradient) and by
   question {batched / 1e12:.2f}, {plain / batched:.0f} times less. In time that is {by_cells['seconds'] / 60:.0f}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from embedllm.evaluation.inference import POWER, paired, standard_error
 from embedllm.evaluation.intervals import ALPHA
@@ -41,7 +41,7 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
     Raises
     ------
     ValueError
-        If shapes differ, there is one fit only, or no question has all values.
+        If shapes differ, there is one fit only, no question has all values, or the differences do not vary.
     """
     difference = np.subtract(a, b, dtype=np.float64)
     n_fits = len(difference)
@@ -58,10 +58,10 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
         raise ValueError("the differences do not vary, so there is nothing to test")
     se, share = float(np.sqrt(variance)), between / variance
     _, stratum = kept.units()
-    many, few = t(len(stratum) - len(np.unique(stratum))), t(n_fits - 1)
+    many, few = len(stratum) - len(np.unique(stratum)), n_fits - 1  # degrees of freedom
 
     def quantile(tail: float) -> float:
-        return float((1 - share) * many.isf(tail) + share * few.isf(tail))
+        return -float((1 - share) * stdtrit(many, tail) + share * stdtrit(few, tail))
 
     reach, observed = quantile(level / 2) * se, abs(mean) / se
     tail = 0.0 if observed > quantile(LEAST) else float(np.exp(

@@ -17,8 +17,7 @@ from embedllm.evaluation.metrics import per_question
 from embedllm.forecasters.registry import cross_fit
 from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
-from embedllm.outcomes import suites as suites_of
+from embedllm.outcomes import OutcomeMatrix, replace_unchecked, suites, without
 from embedllm.splits import Design
 
 ALL = "all"  # the judged questions together
@@ -31,7 +30,7 @@ def judged(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, np
     One of each group of near-copies; no question of MMLU-Pro.
     """
     kept = without(table, list(table.models.index[~representatives(table)]))
-    kept = kept.at((suites_of(kept) != DEVELOPED_ON).to_numpy())
+    kept = kept.at((suites(kept) != DEVELOPED_ON).to_numpy())
     return kept, vectors[table.questions.index.get_indexer(kept.questions.index)]
 
 
@@ -57,6 +56,11 @@ def confirm(
     DataFrame
         Columns ``suite`` ("all" first), ``method``, ``reference`` (the comparator), ``loss`` (of the ensemble, nats
         per cell) and those of `fits.over_fits`, at the claim's level.
+
+    Raises
+    ------
+    ValueError
+        If the forecaster's definition is not the one that was frozen.
     """
     ensemble, *others = (catalog.FORECASTERS[name]
                          for name in (claim.values["forecaster"], *claim.values["comparators"]))
@@ -71,12 +75,12 @@ def confirm(
                           **settings | {"seed": fit})["raw"]
         for name, forecast in found.items():
             losses.setdefault(name, []).append(per_question(seen, forecast, claim.values["metric"]))
-    values, suites, design = {name: np.stack(own) for name, own in losses.items()}, suites_of(table), Design.of(table)
-    parts = {ALL: np.full(len(suites), True)} | {suite: (suites == suite).to_numpy() for suite in suites.unique()}
+    values, design, suite = {name: np.stack(own) for name, own in losses.items()}, Design.of(table), suites(table)
+    parts = {ALL: np.full(len(suite), True)} | {name: (suite == name).to_numpy() for name in suite.unique()}
     rows = []
-    for suite, at in parts.items():
+    for part, at in parts.items():
         own = values[ensemble.name][:, at]
-        rows += [{"suite": suite, "method": ensemble.name, "reference": other.name, "loss": float(np.nanmean(own)),
+        rows += [{"suite": part, "method": ensemble.name, "reference": other.name, "loss": float(np.nanmean(own)),
                   **over_fits(own, values[other.name][:, at], design.at(at), claim.level)} for other in others]
     return pd.DataFrame(rows)
 

@@ -18,8 +18,8 @@ from embedllm import hub
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, without
 from embedllm.sources import mmlu_pro
 from embedllm.sources._files import checksum, coerce_numbers, first_line, read_table, require_columns
-from embedllm.sources._row_order import HEADER, Task, in_order, row_order
 from embedllm.sources._rows import from_rows, known_models, read_facts
+from embedllm.sources.process_order import HEADER, Task, dealt, in_order, row_order
 from embedllm.sources.seal import closed
 
 COMMIT = "e358446"
@@ -149,8 +149,7 @@ def _scores(file: Path) -> tuple[pd.DataFrame, set[str]]:
     table = read_table(file)
     require_columns(table, file, ["model", "timestamp"])
     values = table.drop(columns=["model", "timestamp"])
-    expected = [str(number) for first in range(HEADER) for number in range(first, values.shape[1], HEADER)]
-    if list(values.columns) != expected:
+    if list(values.columns) != list(map(str, dealt(values.shape[1], HEADER))):
         raise OutcomeError(f"{file}: its header is not 0, 2, 4, ..., 1, 3, 5, ..., the order of {HEADER} processes, so "
                            "that the repair of rows does not know it")
     cells = coerce_numbers(pd.Series(values.to_numpy(object).ravel()))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from embedllm.files import write
 from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, prompt_groups, suites, without
 
@@ -70,7 +71,7 @@ def main(source: str, folder: str, pool: str) -> None:
         raise SystemExit(f"{source} is sealed already")
     module = importlib.import_module(f"embedllm.sources.{source.replace('-', '_')}")
     drawn = draw(module.read(Path(folder), pool))
-    pd.concat([known, drawn.assign(source=source)]).to_csv(FILE, index=False)
+    write(FILE, pd.concat([known, drawn.assign(source=source)]).to_csv(index=False))
 
 
 def _listed() -> pd.DataFrame:

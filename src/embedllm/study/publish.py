@@ -55,9 +55,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     if (figures / "03_cross_fitted.csv").exists():
         lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
                   in_markdown(results_table(figures)), ""]
-    if judged := sorted(figures.glob("[0-9][0-9]_verdicts.csv")):
-        verdicts = pd.concat(pd.read_csv(path, dtype=str, keep_default_na=False) for path in judged)
-        lines += ["## Verdicts", "", in_markdown(as_read(verdicts.sort_values("id", key=_by_number))), ""]
+    if len(verdicts := verdicts_of([figures])):
+        lines += ["## Verdicts", "", in_markdown(as_read(verdicts.drop(columns="folder"))), ""]
     for path, image in images.items():
         shown = f'<img src="{path.name}" alt="{escape(captions[path])}" width="{round(image.width / SHARPNESS)}">'
         kinds = [kind for kind in ("svg", "csv") if path.with_suffix(f".{kind}").exists()]
@@ -106,8 +105,7 @@ def publish(run: Path) -> None:
             sys.exit(f"publish: README.md has no place for the table {mark}")
         text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
     write(readme, text)
-    published = [FIGURES / entry.name for entry in SOURCES.values() if entry.published and entry.origin != "made"]
-    write(FIGURES / "CLAIMS.md", claims_page(verdicts_of(published)))
+    write(FIGURES / "CLAIMS.md", claims_page(verdicts_of(_real())))
 
 
 def results_table(folder: Path) -> pd.DataFrame:
@@ -129,11 +127,17 @@ def results_table(folder: Path) -> pd.DataFrame:
         index="method", columns="measure", values="cell", aggfunc="first", sort=False).reset_index().fillna("")
 
 
+def _real() -> list[Path]:
+    """The folders of figures of published data that are not made here: those that claims are judged on."""
+    return [FIGURES / entry.name for entry in SOURCES.values() if entry.published and entry.origin != "made"]
+
+
 def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
     """All rows of ``NN_verdicts.csv`` in folders of figures, as text, by claim; ``folder`` says where from."""
     rows = [pd.read_csv(path, dtype=str, keep_default_na=False).assign(folder=folder.name)
             for folder in folders for path in sorted(folder.glob("[0-9][0-9]_verdicts.csv"))]
-    return pd.concat(rows).sort_values("id", key=_by_number, kind="stable", ignore_index=True)
+    return pd.concat(rows or [pd.DataFrame(columns=["id"])]).sort_values(
+        "id", key=_by_number, kind="stable", ignore_index=True)
 
 
 def settled_claims(rows: pd.DataFrame) -> str:
@@ -168,9 +172,7 @@ def claims_page(rows: pd.DataFrame) -> str:
 
 def readme_tables() -> dict[str, str]:
     """The README's figure and tables in Markdown, from what is committed in figures/ alone."""
-    published = [entry for entry in SOURCES.values() if entry.published]
-    folders = [FIGURES / entry.name for entry in published]
-    real = [folder for entry, folder in zip(published, folders, strict=True) if entry.origin != "made"]
+    folders = [FIGURES / entry.name for entry in SOURCES.values() if entry.published]
     seconds = {f"{folder.name}, s": pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
                for folder in folders}
     times = pd.DataFrame(seconds).round().astype(int)
@@ -180,5 +182,5 @@ def readme_tables() -> dict[str, str]:
     caption = Image.open(image).info["Description"]
     hero = f'<img src="figures/{folders[0].name}/{HERO}" alt="{escape(caption)}" width="700">\n\n*{literal(caption)}*'
     speed = speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]
-    return {"hero": hero, "claims": settled_claims(verdicts_of(real)), "times": in_markdown(times.reset_index()),
+    return {"hero": hero, "claims": settled_claims(verdicts_of(_real())), "times": in_markdown(times.reset_index()),
             "speed": in_markdown(speed)}

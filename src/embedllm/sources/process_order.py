@@ -16,6 +16,11 @@ CERTAIN = 4.0  # standard errors of a difference between two orders
 ROUNDS = 20  # at most; four are usual
 
 
+def dealt(n: int, processes: int) -> np.ndarray:
+    """The questions 0 to n - 1 in the order in which a run on some processes writes them: int, shape (n,)."""
+    return np.concatenate([np.arange(first, n, processes) for first in range(processes)])
+
+
 class Task(NamedTuple):
     """One published table."""
 
@@ -81,12 +86,7 @@ def _order_of(part: str, tasks: Sequence[Task]) -> pd.DataFrame:
 
 
 def in_order(rows: np.ndarray, processes: int) -> np.ndarray:
-    """Rows of a run on some processes, (n_models, n_questions), as answers to questions 0, 1, 2, ...
-
-    Process r answers questions r, r + processes, ...; a row holds what process 0 answered, then process 1, ...
-    """
-    n = rows.shape[1]
-    answered = np.concatenate([np.arange(first, n, processes) for first in range(processes)])
+    """Rows of a run on some processes, (n_models, n_questions), as answers to questions 0, 1, 2, ..."""
     found = np.empty_like(rows)
-    found[:, answered] = rows
+    found[:, dealt(rows.shape[1], processes)] = rows
     return found
