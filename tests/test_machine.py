@@ -56,17 +56,30 @@ def test_short_work_stays_here_and_leaves_the_threads_as_they_were(monkeypatch):
     assert machine.side_by_side([]) == []
 
 
-def test_calls_are_asked_for_when_their_turn_comes_near(two_workers):
-    asked = []
-    running = machine.as_completed(asked.append(number) or partial(where, number) for number in range(100))
-    next(running)
-    assert len(asked) == 2 * machine.AHEAD
-    running.close()
-
-
 def wait(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def test_calls_are_asked_for_when_their_turn_comes_near(two_workers):
+    asked = []
+    running = machine.as_completed(asked.append(number) or partial(wait, 0.1) for number in range(100))
+    next(running)
+    assert 2 * machine.AHEAD <= len(asked) < 3 * machine.AHEAD
+    running.close()
+
+
+def test_what_fails_as_a_call_is_made_comes_out_after_the_results_of_those_before_it(two_workers):
+    def calls():
+        for number in range(30):
+            if number == 25:
+                raise ValueError("no call 25")
+            yield partial(wait, 0.01)
+
+    found = []
+    with pytest.raises(ValueError, match="no call 25"):
+        found.extend(number for number, _ in machine.as_completed(calls()))
+    assert sorted(found) == list(range(25))
 
 
 def test_results_come_as_soon_as_they_are_there_and_slow_calls_do_not_share_a_worker(two_workers):

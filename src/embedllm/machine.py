@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
 from operator import length_hint
 
 from embedllm.progress import progress, quietly
@@ -75,24 +74,34 @@ def _computed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, obje
             result = call()
         yield number, result
         del call, result
-    while ahead := list(islice(waiting, AHEAD * workers())):
-        yield from _in_workers(ahead)
+    yield from _in_workers(waiting)
 
 
-def _in_workers(calls: list[tuple[int, Callable[[], object]]]) -> Iterator[tuple[int, object]]:
+def _in_workers(calls: Iterator[tuple[int, Callable[[], object]]]) -> Iterator[tuple[int, object]]:
     import joblib  # workers that are handed large arrays as files, and stay for the next calls
 
+    failed = []
+
+    def asked() -> Iterator:  # by a thread of joblib, where an error would be swallowed and the rest waited for
+        try:
+            for number, call in calls:
+                yield joblib.delayed(_served)(number, call, os.getpid())
+        except Exception as error:
+            failed.append(error)
+
     parallel = joblib.Parallel(
-        min(workers(), len(calls)), "loky", return_as="generator_unordered", batch_size=1,
+        workers(), "loky", return_as="generator_unordered", batch_size=1, pre_dispatch=AHEAD * workers(),
         mmap_mode="c",  # arrays can be written to, as they can here
         temp_folder=tempfile.gettempdir(), inner_max_num_threads=1, idle_worker_timeout=IDLE)
-    results = parallel(joblib.delayed(_served)(number, call, os.getpid()) for number, call in calls)
+    results = parallel(asked())
     try:
         for result in results:  # noqa: UP028  ("yield from" would close it, with a warning)
             yield result
     finally:
         with warnings.catch_warnings(action="ignore"):  # that what was not asked for any more has been computed
             results.close()
+    if failed:
+        raise failed[0]
 
 
 def _served(number: int, call: Callable[[], object], asking: int) -> tuple[int, object]:
