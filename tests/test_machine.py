@@ -18,6 +18,11 @@ from embedllm.forecasters import registry
 from embedllm.study.memo import Memory
 
 
+@pytest.fixture(autouse=True)
+def no_workers_yet(monkeypatch):
+    monkeypatch.setattr(machine, "_helped", -np.inf)
+
+
 @pytest.fixture
 def two_workers(monkeypatch):
     """Work goes to two processes at once, however many cores there are."""
@@ -54,6 +59,14 @@ def test_short_work_stays_here_and_leaves_the_threads_as_they_were(monkeypatch):
         (number, os.getpid(), 1) for number in range(5)]
     assert torch.get_num_threads() == before
     assert machine.side_by_side([]) == []
+
+
+def test_workers_that_wait_for_more_get_it_at_once_but_for_a_single_call(two_workers, monkeypatch):
+    machine.side_by_side([partial(where, 0)])
+    monkeypatch.setattr(machine, "HERE", np.inf)
+    found = machine.side_by_side([partial(where, 1), partial(where, 2)])
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert machine.side_by_side([partial(where, 3)])[0][1] == os.getpid()
 
 
 def wait(seconds: float) -> float:
@@ -139,6 +152,7 @@ def test_every_forecaster_gives_the_same_bits_here_and_side_by_side(two_workers,
     settings = {"seed": 0, "dim": 4, "epochs": 2}
     there = registry.forecast(parts, entries, **settings)
     monkeypatch.setattr(machine, "HERE", np.inf)
+    monkeypatch.setattr(machine, "_helped", -np.inf)
     assert same(there, registry.forecast(parts, entries, **settings))
 
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import squareform
-from scipy.special import expit
 
 from embedllm.outcomes import OutcomeMatrix
 
@@ -29,6 +24,9 @@ def near_copies(table: OutcomeMatrix) -> pd.Series:
     -------
     Series of int, indexed like ``table.models``
     """
+    from scipy.sparse import csr_matrix  # here and below: most processes read this module and group nothing
+    from scipy.sparse.csgraph import connected_components
+
     asked = table.observed.astype(np.float32)
     right = np.where(table.observed, table.scores >= 0.5, 0).astype(np.float32)
     wrong, common = asked - right, asked @ asked.T
@@ -60,6 +58,8 @@ def likeness(table: OutcomeMatrix) -> np.ndarray:
     ndarray, shape (n_models, n_models), float64
         1 on the diagonal; 0 where two models share fewer than `FEWEST` questions.
     """
+    from scipy.special import expit
+
     observed = table.observed
     scores = np.where(observed, table.scores, 0)
     ability, difficulty = np.zeros((table.shape[0], 1), np.float32), np.zeros((1, table.shape[1]), np.float32)
@@ -93,6 +93,9 @@ def lineages(table: OutcomeMatrix) -> pd.Series:
     -------
     Series of str, indexed like ``table.models``
     """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     base = table.models["base_model"] if "base_model" in table.models else pd.Series("", table.models.index)
     base = base.astype(object).where(base.notna() & (base != ""), "").astype(str)
     unknown = np.flatnonzero(base == "")

@@ -22,6 +22,7 @@ AHEAD = 8  # calls of each core that are prepared at a time, and hold their arra
 SPINS = {"GOMP_SPINCOUNT": "3000",  # some 50 microseconds
          "OPENBLAS_THREAD_TIMEOUT": "14"}  # 2^14 ticks of the clock
 _serving: list[int] = []  # in a worker: who asked
+_helped = float("-inf")  # when workers last were at work
 
 
 def device():
@@ -53,7 +54,8 @@ def as_completed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, o
     Threads within one call would have to wait for each other some thousand times a second, which costs a lot where
     other processes want the cores, and would sum in an order that depends on how many there are.
 
-    Calls run in this process until `HERE` seconds are spent, whole calls, then one in a worker process on each core. A
+    Calls run in this process until `HERE` seconds are spent, whole calls, then one in a worker process on each core;
+    in workers at once where some still wait for more, but for a single call, which may have such calls of its own. A
     graphics processor, or one core (LOKY_MAX_CPU_COUNT=1 says so), computes all of them here. A call must be one that
     pickle takes, such as a ``functools.partial``, and is asked for when its turn comes near. `progress.Counted` calls
     show how many there are to come.
@@ -65,8 +67,9 @@ def as_completed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, o
 
 
 def _computed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, object]]:
-    waiting, began = enumerate(calls), time.perf_counter()
-    while time.perf_counter() - began < HERE or workers() == 1:
+    waiting, began = enumerate(calls), time.monotonic()
+    alone = 0 if began - _helped < IDLE and length_hint(calls) != 1 else HERE
+    while time.monotonic() - began < alone or workers() == 1:
         number, call = next(waiting, (None, None))
         if call is None:
             return
@@ -80,6 +83,7 @@ def _computed(calls: Iterable[Callable[[], object]]) -> Iterator[tuple[int, obje
 def _in_workers(calls: Iterator[tuple[int, Callable[[], object]]]) -> Iterator[tuple[int, object]]:
     import joblib  # workers that are handed large arrays as files, and stay for the next calls
 
+    global _helped
     failed = []
 
     def asked() -> Iterator:  # by a thread of joblib, where an error would be swallowed and the rest waited for
@@ -98,6 +102,7 @@ def _in_workers(calls: Iterator[tuple[int, Callable[[], object]]]) -> Iterator[t
         for result in results:  # noqa: UP028  ("yield from" would close it, with a warning)
             yield result
     finally:
+        _helped = time.monotonic()
         with warnings.catch_warnings(action="ignore"):  # that what was not asked for any more has been computed
             results.close()
     if failed:

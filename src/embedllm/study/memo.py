@@ -60,6 +60,7 @@ class Memory:
             Of functions of this package that depend on nothing but their arguments. They return a DataFrame, an
             ndarray, an object with ``save(path)`` and ``load(path)``, or a dict of these. Arguments are arrays,
             DataFrames, objects with a ``fingerprint``, dataclasses, functions, or plain values that JSON can hold.
+            They stay as they are until the last call is asked for.
             The code of their classes counts, and code that a text names by its dotted path.
 
         Raises
@@ -72,8 +73,9 @@ class Memory:
         results, asked = {}, {}
 
         def missing() -> Iterator[partial]:
+            before = {}  # arguments of the last call: the fits of one fold share theirs
             for at, call in enumerate(calls):
-                one = _Asked.of(call)
+                one, before = _Asked.of(call, before)
                 self.used.add((frozenset(one.roots), one.code.digest))
                 results[at] = self.recall(one.stem)
                 self.read_back += results[at] is not None and one.stem not in self._computed
@@ -119,6 +121,19 @@ class Memory:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+class _Argument(NamedTuple):
+    """An argument of a call, its fingerprint, and the code it brings; held, so that no other gets its identity."""
+
+    value: object
+    fingerprint: str
+    roots: set[tuple[str, str]]
+
+    @classmethod
+    def of(cls, value) -> _Argument:
+        roots: set[tuple[str, str]] = set()
+        return cls(value, _fingerprint(value, roots), roots)
+
+
 class _Asked(NamedTuple):
     """A call as it was asked for: name and key of its result, and the code behind it."""
 
@@ -127,14 +142,18 @@ class _Asked(NamedTuple):
     code: closure.Code
 
     @classmethod
-    def of(cls, call: partial) -> _Asked:
-        function = call.func
-        roots = {(function.__module__, function.__qualname__)}
-        values = [_fingerprint(value, roots) for value in call.args]
-        values += [name + _fingerprint(value, roots) for name, value in sorted(call.keywords.items())]
+    def of(cls, call: partial, before: dict[int, _Argument]) -> tuple[_Asked, dict[int, _Argument]]:
+        """The call as asked for, and its arguments by identity; `before` are those of the call before it."""
+        function, arguments = call.func, {}
+        roots, told = {(function.__module__, function.__qualname__)}, []
+        for name, value in [*(("", value) for value in call.args), *sorted(call.keywords.items())]:
+            one = before.get(id(value)) or _Argument.of(value)
+            arguments[id(value)] = one
+            roots |= one.roots
+            told.append(name + one.fingerprint)
         code = closure.code(roots)
-        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *values)
-        return cls(f"{function.__name__}-{key[:16]}", roots, code)
+        key = digest(function.__module__, function.__qualname__, code.digest, _libraries(), *told)
+        return cls(f"{function.__name__}-{key[:16]}", roots, code), arguments
 
     def stands(self) -> bool:
         """Whether the code is still what this process has loaded."""
