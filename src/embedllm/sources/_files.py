@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +18,29 @@ from embedllm.outcomes import OutcomeError
 
 BLOCK = 1 << 24  # bytes of a CSV file read at a time; the longest row must fit
 BLANK = ("", "na", "n/a", "nan", "null", "none")  # a number that is not there, in any case
+
+
+LFS = b"version https://git-lfs.github.com/spec/"  # what a file begins with that Git LFS has not fetched
+GZIP = b"\x1f\x8b"
+
+
+def opened(file: Path) -> BinaryIO:
+    """Open a file to read its bytes, unpacked where it is gzip's.
+
+    Raises
+    ------
+    OutcomeError
+        If it is no regular file (a pipe would wait for ever), or a pointer of Git LFS instead of the data.
+    OSError
+        If it cannot be read.
+    """
+    if not file.is_file():
+        raise OutcomeError(f"{file} is no file" if file.exists() else f"{file} does not exist")
+    with file.open("rb") as stream:
+        beginning = stream.read(len(LFS))
+    if beginning == LFS:
+        raise OutcomeError(f"{file} is a Git LFS pointer, not the data: git lfs pull fetches it")
+    return gzip.open(file) if beginning.startswith(GZIP) else file.open("rb")
 
 
 def checksum(file: Path) -> str:
