@@ -6,11 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from conftest import make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedllm.outcomes import OutcomeError, OutcomeMatrix, grouped, model_facts, suites, without
+from embedllm.outcomes import (
+    OutcomeError,
+    OutcomeMatrix,
+    additive_means,
+    adjusted_means,
+    grouped,
+    model_facts,
+    suites,
+    without,
+)
 from embedllm.splits import PARTS, Design, check_size, cut, divide, split
 
 
@@ -139,3 +149,27 @@ def test_many_benchmarks_give_way_to_their_suites():
     bare = replace(table, questions=table.questions.drop(columns="suite"))
     assert grouped(bare).questions["benchmark"].nunique() == 21
     assert list(suites(bare)) == list(bare.questions["benchmark"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_adjusted_means_are_those_of_a_regression_on_models_and_benchmarks(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.random((6, 60)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.3] = np.nan
+    scores[2, 20:], scores[0] = np.nan, rng.random(60)
+    table = make_table(scores, benchmarks=np.repeat(list("aabcde"), 10))
+    cells = pd.DataFrame(scores, table.models.index, table.questions["benchmark"]).melt(
+        ignore_index=False, var_name="benchmark", value_name="score").reset_index(names="model").dropna()
+    fitted = smf.ols("score ~ model + benchmark", cells).fit()
+    asked = pd.MultiIndex.from_product([table.models.index, table.questions["benchmark"]], names=["model", "benchmark"])
+    told = fitted.predict(asked.to_frame(index=False)).to_numpy().reshape(scores.shape)
+    np.testing.assert_allclose(adjusted_means(table), told.mean(axis=1), atol=1e-6)
+    each = additive_means(table)
+    np.testing.assert_allclose(each[table.questions["benchmark"]], told, atol=1e-6)
+
+
+def test_adjusted_means_are_the_means_where_all_were_asked_the_same(rng):
+    table = make_table(rng.random((5, 30)).astype(np.float32), benchmarks=np.arange(30) % 4)
+    assert (adjusted_means(table) == table.model_means).all()
+    shares = table.questions["benchmark"].value_counts(normalize=True)
+    np.testing.assert_allclose(additive_means(table)[shares.index] @ shares, table.model_means, atol=1e-9)

@@ -280,6 +280,49 @@ def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.D
     return frame.groupby(level=0, observed=True).mean().T.rename_axis(columns="benchmark")
 
 
+def additive_means(table: OutcomeMatrix) -> pd.DataFrame:
+    """Mean score of each model on each benchmark as if models differed by the same on all of them.
+
+    Levels of models and of benchmarks that add up, by least squares over the observed cells: what can be said of a
+    benchmark that a model was not asked.
+
+    Returns
+    -------
+    DataFrame, models x benchmarks
+        In the scale of the scores, though values may lie a little beyond its ends; NaN for a model without any answer.
+    """
+    codes, names = pd.factorize(table.questions["benchmark"])
+    member = np.eye(len(names))[codes]  # (n_questions, n_benchmarks)
+    asked = table.observed @ member
+    totals = np.nan_to_num(table.scores).astype(np.float64) @ member
+    share = asked / np.maximum(asked.sum(axis=1, keepdims=True), 1)
+    # Normal equations of the benchmarks' levels, the models' eliminated; a constant is free.
+    left = np.diag(asked.sum(axis=0)) - asked.T @ share
+    right = totals.sum(axis=0) - np.nan_to_num(table.model_means) @ asked
+    level = np.linalg.pinv(left, hermitian=True) @ right
+    own = table.model_means - share @ level
+    return pd.DataFrame(own[:, None] + level, table.models.index, names)
+
+
+def adjusted_means(table: OutcomeMatrix) -> np.ndarray:
+    """Mean score that each model would have on all questions: what ranks models that were asked different ones.
+
+    A raw mean ranks a model first that was asked an easy benchmark only. Where all models were asked equally much of
+    each benchmark this is the raw mean; elsewhere the mean of `additive_means`, benchmarks weighed by their questions
+    (Searle, Speed and Milliken 1980, The American Statistician 34).
+
+    Returns
+    -------
+    ndarray, shape (n_models,), float64
+        In the scale of the scores, though a model may come to lie a little beyond its ends; NaN without any answer.
+    """
+    asked = pd.DataFrame(table.observed.T).groupby(table.questions["benchmark"].to_numpy()).sum()
+    if asked.nunique(axis=1).eq(1).all():
+        return table.model_means
+    means = additive_means(table)
+    return means.to_numpy() @ table.questions["benchmark"].value_counts(normalize=True)[means.columns].to_numpy()
+
+
 def suites(table: OutcomeMatrix) -> pd.Series:
     """The group of benchmarks that each question belongs to: its column ``suite``, or its benchmark where none is."""
     return table.questions.get("suite", table.questions["benchmark"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, additive_means, adjusted_means
 from embedllm.routing.policies import best_per_benchmark, best_single, choose, gained, oracle, random_routing
 from embedllm.routing.results import routing_table, selections_per_second, shares
 from embedllm.splits import Design
@@ -83,7 +83,7 @@ def test_best_single_comes_from_training_and_tolerates_an_absent_model():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         utilities = best_single(train, train.questions)
-    np.testing.assert_allclose(utilities, [1, 1 / 3, 0])
+    np.testing.assert_allclose(utilities, [1, 1 / 3, 1 / 3 - 1])
     assert choose(utilities, test.observed).tolist() == [0]  # although only model 0 fails the test question
     assert gained(choose(utilities, test.observed), test.scores).tolist() == [0.0]
 
@@ -91,10 +91,24 @@ def test_best_single_comes_from_training_and_tolerates_an_absent_model():
 def test_best_per_benchmark_shrinks_and_falls_back():
     train = table([[1, 1, 0, 0], [0, 0, 1, NAN], [0.5, NAN, 0.5, 0.5]], "aabb")
     utilities = best_per_benchmark(train, pd.DataFrame({"benchmark": ["b", "a", "new"]}))
-    overall = np.array([1 / 2, 1 / 3, 1 / 2])
-    np.testing.assert_allclose(utilities[:, 0], (np.array([0, 1, 1]) + overall) / np.array([3, 2, 3]))
-    np.testing.assert_allclose(utilities[:, 1], (np.array([2, 0, 0.5]) + overall) / np.array([3, 3, 2]))
-    np.testing.assert_allclose(utilities[:, 2], overall)
+    prior = additive_means(train)
+    np.testing.assert_allclose(utilities[:, 0], (np.array([0, 1, 1]) + prior["b"]) / np.array([3, 2, 3]))
+    np.testing.assert_allclose(utilities[:, 1], (np.array([2, 0, 0.5]) + prior["a"]) / np.array([3, 3, 2]))
+    np.testing.assert_allclose(utilities[:, 2], adjusted_means(train))
+
+
+def test_a_model_that_was_asked_the_easy_benchmark_only_is_no_best_single(rng):
+    """Nor the best on the hard one, which it was never asked."""
+    ability, hard = rng.normal(size=(40, 1)), np.arange(1000) % 2 == 1
+    truth = 1 / (1 + np.exp(np.where(hard, 1.5, -1.5) - ability))
+    scores = (rng.random(truth.shape) < truth).astype(np.float32)
+    weak = ability[:, 0].argsort()[:20]
+    scores[np.ix_(weak, hard)] = NAN
+    some = table(scores, np.where(hard, "hard", "easy"))
+    assert some.model_means.argmax() in weak, "a raw mean picks one of them"
+    assert truth.mean(axis=1)[best_single(some, some.questions).argmax()] > truth.mean(axis=1).max() - 0.01
+    chosen = best_per_benchmark(some, some.questions).argmax(axis=0)[hard]
+    assert not set(chosen) & set(weak)
 
 
 def test_random_routing_and_oracle_leave_missing_cells_out():

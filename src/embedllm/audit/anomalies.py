@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import DUPLICATES, OutcomeMatrix, resolved
+from embedllm.outcomes import DUPLICATES, OutcomeMatrix, adjusted_means, resolved
 
 SHARED = 30  # questions that two models must share before anything is read into their likeness
 # A model is unlike the rest if its Fisher z lies below the median by more than each of these:
@@ -76,7 +76,7 @@ def model_fit(table: OutcomeMatrix) -> pd.DataFrame:
     if defined.sum() >= FEWEST:
         scale = 1.4826 * np.median(np.abs(distance[defined]))
         limit = np.maximum(max(FARTHEST, CUT * scale), 3 / np.sqrt(np.maximum(n - 3, 1)))
-        rank = pd.Series(table.model_means).rank(pct=True).to_numpy()
+        rank = pd.Series(adjusted_means(table)).rank(pct=True).to_numpy()
         kind = np.select([rank <= 1 / 3, rank > 2 / 3], ["weak", "strong"], "middling")
         finding = np.where(defined & (distance < -limit), kind, finding)
     return pd.DataFrame({"questions": table.observed.sum(axis=1), "mean": table.model_means,

@@ -11,7 +11,7 @@ from embedllm.audit.near_duplicates import near_duplicates
 from embedllm.audit.related import describe_related
 from embedllm.audit.row_order import describe_row_orders
 from embedllm.audit.variance import label_entropy, variance_components
-from embedllm.outcomes import OutcomeMatrix, abbreviate, by_benchmark, prompt_groups
+from embedllm.outcomes import OutcomeMatrix, abbreviate, adjusted_means, by_benchmark, prompt_groups
 from embedllm.splits import PARTS
 
 LONG = 20_000  # characters; a longer prompt is no ordinary question
@@ -90,7 +90,7 @@ def audit_panels(table: OutcomeMatrix) -> pd.DataFrame:
 def _size(table):
     """How big the table is and what its scores look like."""
     sizes = table.questions["benchmark"].value_counts()
-    means, names = table.model_means, table.models.index
+    means, names = adjusted_means(table), table.models.index
     binary = np.isin(table.scores[table.observed], (0, 1)).mean()
     asked = int(table.observed.sum())
     return [

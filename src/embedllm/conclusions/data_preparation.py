@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.audit.report import HEAD
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, adjusted_means
 from embedllm.presentation import listed, literal, p_is, thousandths
 
 
@@ -77,7 +77,7 @@ def conclusion(
         row = on_all.iloc[0]
         changed = (f" Without the near-duplicates in training, kNN's log-loss on all test questions changes by "
                    f"{thousandths(-row['difference'])} thousandths of a nat per cell ({p_is(row['p'])}).")
-    means, n_test = table.model_means, (table.questions["part"] == "test").sum()
+    means, n_test = adjusted_means(table), (table.questions["part"] == "test").sum()
     n_benchmarks = table.questions["benchmark"].nunique()
     return f"""
 ## What the table holds, and what to keep in mind

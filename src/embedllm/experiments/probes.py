@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from embedllm.experiments.comparisons import train
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, by_benchmark
+from embedllm.outcomes import OutcomeMatrix, adjusted_means, by_benchmark
 from embedllm.probing.communities import community_distances, community_test, family_of_size
 from embedllm.probing.geometry import identified_coordinates
 from embedllm.probing.prediction import leave_one_out_table, predict_benchmark, reliability
@@ -140,7 +140,7 @@ def _left_out(
     accuracy = by_benchmark(table)[name].to_numpy()
     asked = parts["train"][0].observed.any(axis=1) & ~np.isnan(accuracy)
     return [np.full(asked.sum(), name), table.models.index[asked], accuracy[asked],
-            parts["train"][0].model_means[asked], *coordinates[asked].T]
+            adjusted_means(parts["train"][0])[asked], *coordinates[asked].T]
 
 
 def _tested(function, *args, **settings):

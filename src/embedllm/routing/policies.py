@@ -13,7 +13,7 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.evaluation.metrics import targets
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, additive_means, adjusted_means
 
 
 def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -94,17 +94,18 @@ def best_single(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_models,), float64
-        Mean training score, in [0, 1]; 0 for a model without a training answer, so that it comes last.
+        Mean training score, from `outcomes.adjusted_means`; for a model without a training answer that of the weakest
+        less 1, so that it comes last.
     """
-    answers = train.observed.sum(axis=1)
-    return np.nansum(train.scores, axis=1, dtype=np.float64) / np.maximum(answers, 1)
+    means = adjusted_means(train)
+    return np.nan_to_num(means, nan=np.nanmin(means) - 1)
 
 
 def best_per_benchmark(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
     """Utilities of the policy that asks the model that did best in training on the question's benchmark.
 
-    A model's mean on a benchmark counts one pseudo-answer at its overall mean, so few answers say
-    little; on a benchmark that training did not hold only the overall mean is left.
+    A model's mean on a benchmark counts one pseudo-answer at what `outcomes.additive_means` says of it there, so few
+    answers say little; on a benchmark that training did not hold only `best_single` is left.
 
     Parameters
     ----------
@@ -113,12 +114,13 @@ def best_per_benchmark(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndar
 
     Returns
     -------
-    ndarray, shape (n_models, n_questions), float64, in [0, 1]
+    ndarray, shape (n_models, n_questions), float64
     """
-    code, names = pd.factorize(train.questions["benchmark"])
-    member = np.eye(len(names))[code]  # (n_train, n_benchmarks)
-    overall = best_single(train, questions)[:, None]
-    means = (np.nan_to_num(train.scores) @ member + overall) / (train.observed @ member + 1)
+    overall, prior = best_single(train, questions)[:, None], additive_means(train)
+    names = prior.columns
+    member = np.eye(len(names))[names.get_indexer(train.questions["benchmark"])]  # (n_train, n_benchmarks)
+    prior = np.where(prior.isna(), overall, prior)
+    means = (np.nan_to_num(train.scores) @ member + prior) / (train.observed @ member + 1)
     # An unknown benchmark has position -1, which is the column of overall means.
     return np.hstack([means, overall])[:, names.get_indexer(questions["benchmark"])]
 
