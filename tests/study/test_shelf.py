@@ -59,6 +59,8 @@ def test_deep_results_say_whether_they_are_todays(tmp_path):
     shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, today)])
     assert shelf.state(file, "table") == "Computed by `make deep` with today's code on today's table."
     assert "with another table than today's" in shelf.state(file, "other")
+    assert shelf.state(file, "other", "all") == (
+        "Computed by `make deep` with today's code on the pool *all*, not that of this notebook.")
     shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, "another digest")])
     assert "with other code (cut) than today's: run it again" in shelf.state(file, "table")
     gone = frozenset({("embedllm.no_such_module", "cut")})

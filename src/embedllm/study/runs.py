@@ -185,13 +185,15 @@ class Run:
             presentation.show_text(f"*Not computed for this table yet: `make deep{data.as_options(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
-        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
+        pool = SOURCES[self.parameters.DATASET].pools.get(shelf.DEEP, "")
+        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest, pool))
         return pd.read_csv(path)
 
     @property
     def table_digest(self) -> str:
-        """What stands for the table of outcomes that notebook 01 prepared."""
-        return digest((self.find(TABLE) / "table.zip").read_bytes())
+        """What stands for the table of outcomes that notebook 01 prepares."""
+        folder = self.products if self.notebook == TABLE else self.find(TABLE)
+        return digest((folder / "table.zip").read_bytes())
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""

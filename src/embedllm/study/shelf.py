@@ -94,7 +94,7 @@ def record(file: Path, parameters: dict, table: str, used: Iterable[tuple[frozen
     write(file, json.dumps({"parameters": parameters, "table": table, "code": code}, indent=1) + "\n")
 
 
-def state(file: Path, table: str) -> str:
+def state(file: Path, table: str, pool: str = "") -> str:
     """A sentence for the reader: whether deep results belong to today's table and code.
 
     Parameters
@@ -103,14 +103,17 @@ def state(file: Path, table: str) -> str:
         As `record` wrote it.
     table : str
         Fingerprint of today's table.
+    pool : str
+        Which of the source's tables `make deep` takes, where that is another one by intent.
     """
     kept = json.loads(file.read_text())
     changed = sorted({roots[0][1] for roots, digest in kept["code"] if _today(roots) != digest})
-    reasons = [*(["another table"] if kept["table"] != table else []),
+    reasons = [*(["another table"] if kept["table"] != table and not pool else []),
                *([f"other code ({', '.join(changed)})"] if changed else [])]
     if reasons:
         return f"Computed by `make deep` with {' and '.join(reasons)} than today's: run it again before you quote this."
-    return "Computed by `make deep` with today's code on today's table."
+    on = f"the pool *{pool}*, not that of this notebook" if pool else "today's table"
+    return f"Computed by `make deep` with today's code on {on}."
 
 
 def _today(roots: list[list[str]]) -> str:
