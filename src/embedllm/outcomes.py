@@ -40,7 +40,7 @@ class OutcomeMatrix:
         Values in [0, 1]; NaN where the model was never asked. Binary correctness is {0, 1}.
     models : DataFrame, indexed by model name
         Optional columns: ``family``, ``base_model``, ``lineage`` (see `lineages.lineages`), ``parameters_b``
-        (billions), ``kind``, ``cost``.
+        (billions), ``kind``, ``cost`` with ``cost_unit``.
     questions : DataFrame, indexed by question id
         Columns ``prompt`` (text) and ``benchmark`` (the group a question belongs to); optional: ``suite`` (the group
         of benchmarks), ``part``.

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from embedllm.conclusions import routing
 from embedllm.outcomes import OutcomeMatrix, additive_means, adjusted_means
 from embedllm.routing.policies import best_per_benchmark, best_single, choose, gained, oracle, random_routing
-from embedllm.routing.results import routing_table, selections_per_second, shares
+from embedllm.routing.results import prices, routing_table, selections_per_second, shares
 from embedllm.splits import Design
 
 NAN = np.nan
@@ -159,3 +160,17 @@ def test_speed_is_measured_in_the_stated_units():
     assert 50 / 0.05 < speed["batch_per_second"] <= 50 / 0.002
     assert 2000 <= speed["single_median_us"] <= speed["single_p95_us"]
     assert speed["single_per_second"] == pytest.approx(1e6 / speed["single_median_us"])
+
+
+def test_prices_are_those_of_the_models_asked():
+    models = pd.DataFrame({"cost": [1.0, 3.0, NAN], "cost_unit": "query"})
+    choices = {"best single model": np.array([0, 0]), "router": np.array([1, 2]), "lost": np.array([2, 2])}
+    reached = {name: np.array([1.0, 0.0]) for name in choices}
+    rows = prices(choices, reached, models).set_index("policy")
+    assert rows.loc["best single model"].tolist() == [0.5, 1.0, "query", 0.0]
+    assert rows.loc["router"].tolist() == [0.5, 3.0, "query", 0.5]
+    assert np.isnan(rows.loc["lost", "price"])
+    assert routing.price(rows.reset_index(), ["router"]) == (
+        "Mean price of the models asked, per query: the best single model 1, router 3 (50% of the questions to models "
+        "without one).")
+    assert "No model of this table has a price" in routing.price(None, [])

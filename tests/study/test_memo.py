@@ -19,6 +19,7 @@ from embedllm import catalog
 from embedllm.forecasters import networks
 from embedllm.forecasters.factorization import Factorization
 from embedllm.study import closure, memo
+from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 
 SOURCE = closure.HOME
@@ -37,6 +38,7 @@ import numpy as np
 from conftest import make_parts
 from embedllm import catalog
 from embedllm.forecasters import registry
+from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 
 memory, computed = Memory(Path(sys.argv[1])), []
@@ -187,6 +189,7 @@ REMEMBERED = f"""
 import json, pathlib
 import embedllm
 from embedllm import used
+from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 out = {{}}
 for name in {list(CHANGES)}:
@@ -229,6 +232,7 @@ import json, pathlib, sys
 import conftest
 import numpy as np
 from embedllm import outcomes
+from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 file = pathlib.Path(outcomes.__file__)
 file.write_text(file.read_text().replace("np.packbits(", "np.packbits(1 * "))
@@ -256,7 +260,7 @@ class Entry:
 
 def key(value) -> tuple[str, str]:
     roots = {(first.__module__, first.__qualname__)}
-    print_of = memo._fingerprint(value, roots)
+    print_of = fingerprint(value, roots)
     return print_of, closure.code(roots).digest
 
 
@@ -308,6 +312,7 @@ def test_an_argument_that_nothing_identifies_is_refused(tmp_path):
 def test_a_function_without_a_file_is_refused(tmp_path):
     code = """
 import json, pathlib, sys
+from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 try:
     Memory(pathlib.Path(sys.argv[0])).remember(lambda: None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from embedllm.conclusions._words import LEVEL, bullets, compared, interval
-from embedllm.presentation import counted, literal, p_is, unsigned
+from embedllm.presentation import counted, listed, literal, p_is, unsigned
 
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
@@ -38,6 +38,19 @@ def spread(shares: pd.DataFrame) -> str:
             f"{rows.loc[rows['share'].idxmax(), 'model']} ({rows['share'].max():.0%})"
             for policy, rows in shares.groupby("policy", sort=False)]
     return "; ".join(said) + "."
+
+
+def price(prices: pd.DataFrame | None, routers: Sequence[str]) -> str:
+    """What the routers' choices cost beside those of the best single model, from `results.prices`; None: no prices."""
+    if prices is None:
+        return ("*No model of this table has a price: a column `cost` of `models.csv`, or of the outcomes (one an "
+                "answer), brings it here.*")
+    rows = prices.set_index("policy")
+    single = rows.loc["best single model"]
+    lost = rows["unpriced"].map(lambda share: f" ({share:.0%} of the questions to models without one)" if share else "")
+    said = [f"{name} {rows['price'][name]:,.3g}{lost[name]}" for name in routers]
+    return (f"Mean price of the models asked, per {single['unit']}: the best single model {single['price']:.3g}, "
+            f"{listed(said)}.")
 
 
 def luck(oracle: pd.DataFrame) -> str:

@@ -77,6 +77,29 @@ def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.
     }) for name, rows in groups.items())
 
 
+def prices(choices: Mapping[str, np.ndarray], reached: Mapping[str, np.ndarray], models: pd.DataFrame) -> pd.DataFrame:
+    """What each policy reaches, and the price of the models it asks.
+
+    Parameters
+    ----------
+    choices : mapping of policy name to ndarray of int, shape (n_questions,)
+        From `policies.route`.
+    reached : mapping of policy name to ndarray, shape (n_questions,), in [0, 1]
+    models : DataFrame
+        Columns ``cost`` (at least 0, NaN where unknown) and ``cost_unit``, the same for all.
+
+    Returns
+    -------
+    DataFrame
+        A row a policy: ``policy``, ``score`` (mean), ``price`` (mean over the questions whose model has one, NaN if
+        none has), ``unit`` and ``unpriced`` (share of the questions that went to a model without a price).
+    """
+    cost = models["cost"].to_numpy(np.float64)
+    rows = [(name, reached[name].mean(), pd.Series(cost[chosen]).mean(), models["cost_unit"].iloc[0],
+             np.isnan(cost[chosen]).mean()) for name, chosen in choices.items()]
+    return pd.DataFrame(rows, columns=["policy", "score", "price", "unit", "unpriced"])
+
+
 MEASURES = {  # of `selections_per_second`, in words
     "batch_size": "questions at once", "batch_per_second": "selections per second, all at once",
     "single_per_second": "selections per second, one by one", "single_median_us": "microseconds for one, median",

@@ -112,8 +112,8 @@ def draw_models(n_models: int, rng: np.random.Generator) -> pd.DataFrame:
     -------
     DataFrame, indexed by model name
         family (16 of them from 64 models on), base_model (its own name for a base model),
-        parameters_b, kind ("base" or one of `SKILLS`), cost (dollars per million tokens, growing with
-        size, with 20 % noise).
+        parameters_b, kind ("base" or one of `SKILLS`), cost (growing with size, with 20 % noise) and
+        cost_unit ("million tokens").
     """
     families = list(FAMILIES)[: max(2, n_models // 4)]
     ordered = [
@@ -137,6 +137,7 @@ def draw_models(n_models: int, rng: np.random.Generator) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["model", "family", "base_model", "parameters_b", "kind"])
     noise = np.exp(rng.normal(0, 0.2, size=n_models))
     table["cost"] = (0.03 * table["parameters_b"] ** 0.8 * noise).round(4)
+    table["cost_unit"] = "million tokens"
     return table.set_index("model")
 
 

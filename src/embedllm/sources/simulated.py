@@ -76,7 +76,7 @@ def simulate(
     -------
     OutcomeMatrix
         Binary scores without gaps unless told otherwise. ``models``: family, base_model, parameters_b, kind,
-        cost (dollars per million tokens). ``questions``: prompt, benchmark, subtopic (1 to 8), difficulty_cue (1 to
+        cost, cost_unit ("million tokens"). ``questions``: prompt, benchmark, subtopic (1 to 8), difficulty_cue (1 to
         5). ``references``: "true probability" (pi), "text ceiling" (the best forecast from the
         prompt, E[pi | text]) and "additive text ceiling" (the same from ability and difficulty alone).
 

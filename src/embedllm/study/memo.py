@@ -6,7 +6,6 @@ read back unless its own inputs or the code behind it changed.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,10 +13,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from operator import length_hint
 from pathlib import Path
-from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +25,7 @@ from embedllm.files import digest, sync
 from embedllm.machine import as_completed
 from embedllm.progress import Counted
 from embedllm.study import closure
+from embedllm.study.fingerprint import fingerprint
 
 
 class Memory:
@@ -131,7 +130,7 @@ class _Argument(NamedTuple):
     @classmethod
     def of(cls, value) -> _Argument:
         roots: set[tuple[str, str]] = set()
-        return cls(value, _fingerprint(value, roots), roots)
+        return cls(value, fingerprint(value, roots), roots)
 
 
 class _Asked(NamedTuple):
@@ -165,66 +164,6 @@ def _libraries() -> str:
     """The versions of what computes; that of torch says whether it is built for a CPU."""
     return " ".join(f"{name} {importlib.metadata.version(name)}"
                     for name in ("numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "torch"))
-
-
-def _fingerprint(value, roots: set[tuple[str, str]]) -> str:
-    """A digest of an argument; the code it brings is added to the roots, as (module, name)."""
-    kind = value if isinstance(value, FunctionType | type) else type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__.split(".")[0] == closure.PACKAGE:
-        roots.add((kind.__module__, kind.__qualname__))
-    if kind is value:
-        return digest("code", name)
-    if hasattr(value, "fingerprint"):
-        return digest(name, value.fingerprint)
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return digest("objects", str(value.shape), _fingerprint(value.ravel().tolist(), roots))
-    if isinstance(value, np.ndarray):
-        return digest("array", f"{value.dtype} {value.shape}", np.ascontiguousarray(value).reshape(-1).view(np.uint8))
-    if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
-        return digest(*_columns(value, roots))
-    if isinstance(value, dict):  # their order counts: a function may go through them
-        return digest("dict", *(_fingerprint(part, roots) for item in value.items() for part in item))
-    if dataclasses.is_dataclass(value):
-        known = dataclasses.fields(value)
-        told = [field.name for field in known if field.compare]
-        # What a fit has set is no field; what a property has cached says nothing new.
-        told += [own for own in getattr(value, "__dict__", ()) if own not in {field.name for field in known}
-                 and not isinstance(getattr(kind, own, None), cached_property)]
-        return digest("fields", name, *(own + _fingerprint(getattr(value, own), roots) for own in told))
-    if isinstance(value, list | tuple):
-        return digest("list", *(_fingerprint(item, roots) for item in value))
-    if isinstance(value, str):
-        roots.update((module, ".".join(chain)) for module, chain in closure.named(value))
-    try:
-        return digest(json.dumps(value))
-    except TypeError:
-        raise TypeError(f"an argument of a remembered function is a {name}, of which nothing tells two apart: give the "
-                        "class a `fingerprint`, make it a dataclass, or hand over plain values") from None
-
-
-def _columns(table: pd.DataFrame | pd.Series | pd.Index, roots: set) -> list[str]:
-    """What tells a table from others: names, types, values and index."""
-    if isinstance(table, pd.DataFrame):
-        columns = [digest(*_values(table.iloc[:, at], None, roots)) for at in range(table.shape[1])]
-        return ["table", *_columns(table.columns, roots), *_columns(table.index, roots), *columns]
-    if isinstance(table, pd.Series):
-        return ["column", *_columns(table.index, roots), *_values(table, table.name, roots)]
-    if isinstance(table, pd.MultiIndex):
-        levels = [table.get_level_values(at) for at in range(table.nlevels)]
-        return ["levels", *(part for level in levels for part in _columns(level, roots))]
-    return ["index", *_values(table, table.name, roots)]
-
-
-def _values(column: pd.Series | pd.Index, name, roots: set) -> list[str]:
-    """Name, type and values of a column; those that are no plain numbers one by one."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        codes = column.cat.codes if isinstance(column, pd.Series) else column.codes
-        return [_fingerprint(name, roots), str(column.dtype.ordered), *_columns(column.dtype.categories, roots),
-                _fingerprint(np.asarray(codes), roots)]
-    values = np.asarray(column)
-    told = json.dumps(values.tolist(), default=repr) if values.dtype.hasobject else _fingerprint(values, roots)
-    return [_fingerprint(name, roots), str(column.dtype), told]
 
 
 def _files(folder: Path) -> list[Path]:
