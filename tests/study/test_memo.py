@@ -38,7 +38,6 @@ import numpy as np
 from conftest import make_parts
 from embedllm import catalog
 from embedllm.forecasters import registry
-from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 
 memory, computed = Memory(Path(sys.argv[1])), []
@@ -189,7 +188,6 @@ REMEMBERED = f"""
 import json, pathlib
 import embedllm
 from embedllm import used
-from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 out = {{}}
 for name in {list(CHANGES)}:
@@ -207,7 +205,8 @@ def test_nothing_stale_is_read_however_the_code_is_reached(tmp_path):
     (home / "numbers" / "one.txt").write_text("1")
     (home / "__init__.py").touch()
     (home / "study").mkdir()
-    for name in ("files.py", "machine.py", "progress.py", "study/__init__.py", "study/closure.py", "study/memo.py"):
+    for name in ("files.py", "machine.py", "progress.py",
+                 *(f"study/{name}.py" for name in ("__init__", "closure", "fingerprint", "memo"))):
         shutil.copy(SOURCE / name, home / name)
     for name, text in MODULES.items():
         (home / f"{name}.py").write_text(textwrap.dedent(text))
@@ -232,7 +231,6 @@ import json, pathlib, sys
 import conftest
 import numpy as np
 from embedllm import outcomes
-from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 file = pathlib.Path(outcomes.__file__)
 file.write_text(file.read_text().replace("np.packbits(", "np.packbits(1 * "))
@@ -312,7 +310,6 @@ def test_an_argument_that_nothing_identifies_is_refused(tmp_path):
 def test_a_function_without_a_file_is_refused(tmp_path):
     code = """
 import json, pathlib, sys
-from embedllm.study.fingerprint import fingerprint
 from embedllm.study.memo import Memory
 try:
     Memory(pathlib.Path(sys.argv[0])).remember(lambda: None)
