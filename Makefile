@@ -1,25 +1,50 @@
 # Two commands: `make reproduce` (every figure) and `make test`. `make help` lists the rest.
+DATASET_TOLD := $(filter-out undefined,$(origin DATASET))
 DATASET ?= mmlu-pro
 DATA_DIR ?=
-NAME ?=
+NAME := # never the environment's, where WSL keeps the machine's name
 ENCODER ?= minilm
 SEED ?= 0
 PRESET ?= default
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= $(if $(wildcard $(VENV)/.embedllm-cuda),cuda,cpu)
+EXTRAS ?=
 
+# A run's parameters go to Python in the environment, as they were typed: neither make nor a shell reads `$` in them.
+PARAMETERS := DATASET DATA_DIR NAME ENCODER SEED PRESET
+$(foreach name,$(PARAMETERS),$(eval override $(name) := $$(value $(name))))
+export $(PARAMETERS)
+
+KNOWN := $(PARAMETERS) PYTHON VENV TORCH EXTRAS EMBEDLLM_ARTIFACTS EMBEDLLM_FIGURES EMBEDLLM_TEST_DATA \
+         LOKY_MAX_CPU_COUNT SHELL
+UNKNOWN := $(strip $(foreach name,$(.VARIABLES),\
+             $(if $(filter command,$(origin $(name))),$(filter-out $(KNOWN),$(name)))))
+NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+            '$(subst ','\'',$(firstword $(UNKNOWN)))' $(KNOWN))
+$(if $(UNKNOWN),$(error $(firstword $(UNKNOWN)) is no variable of this Makefile; \
+  $(if $(NEAREST),did you mean $(NEAREST)?,make help lists them; parameters of notebooks go to papermill or a preset)))
+
+# What names a folder has to be a name to make, to shells and to every file system.
+DIGITS := 0 1 2 3 4 5 6 7 8 9
+LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U V W X Y Z
+less = $(if $(1),$(call less,$(wordlist 2,99,$(1)),$(subst $(firstword $(1)),,$(2))),$(2))# $(2) without the words $(1)
 $(foreach name,DATASET NAME ENCODER SEED PRESET,\
-  $(if $(word 2,$($(name))),$(error $(name) = "$($(name))" has a space in it)))
+  $(if $(call less,$(DIGITS) $(LETTERS) _ . -,$($(name)))$(filter .% -%,$($(name))),\
+    $(error $(name) = "$($(name))" names a folder: letters, digits, _ . and - only, the first no . or -)))
+$(if $(call less,$(DIGITS),$(SEED))$(filter 0%,$(filter-out 0,$(SEED))),\
+  $(error SEED = "$(SEED)" must be plain digits without leading zeros))
+ARTIFACTS := $(subst $(CURDIR)/,,$(abspath $(or $(value EMBEDLLM_ARTIFACTS),artifacts)))
+$(if $(call less,$(DIGITS) $(LETTERS) _ . - / + @,$(value EMBEDLLM_ARTIFACTS)),\
+  $(error EMBEDLLM_ARTIFACTS = "$(value EMBEDLLM_ARTIFACTS)" must be letters, digits and _ . - / + @: a link can name it so))
+$(if $(word 2,$(VENV)),$(error VENV = "$(VENV)" has a space in it, which make and pip cannot use))
+$(if $(filter-out cpu cuda,$(TORCH)),$(error TORCH = "$(TORCH)" must be cpu or cuda))
+
 BIN := $(VENV)/bin
-ARTIFACTS := $(or $(EMBEDLLM_ARTIFACTS),artifacts)
 RUN := $(ARTIFACTS)/$(or $(NAME),$(DATASET))/$(PRESET)-$(ENCODER)-s$(SEED)
-OPTIONS := --dataset "$(DATASET)" --data-dir "$(DATA_DIR)" --name "$(NAME)" \
-           --encoder "$(ENCODER)" --seed "$(SEED)" --preset "$(PRESET)"
 EXECUTE := $(BIN)/python -m embedllm.study.execute
 TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r requirements-torch.txt)
-EXTRAS ?=
 SETUP := $(VENV)/.embedllm-$(TORCH)
 EXTRA_SETUP := $(EXTRAS:%=$(VENV)/.embedllm-extra-%)
 
@@ -34,7 +59,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*##  *\(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
 	  || grep -E '^[a-z-]+:.*##' Makefile
 	@echo "one notebook and those it reads: make 05_probing"
-	@echo "variables: DATASET=$(DATASET) DATA_DIR=$(DATA_DIR) NAME=$(NAME) ENCODER=$(ENCODER) SEED=$(SEED) PRESET=$(PRESET) TORCH=$(TORCH)"
+	@printf '%s\n' "variables: DATASET=$$DATASET DATA_DIR=$$DATA_DIR NAME=$$NAME ENCODER=$$ENCODER SEED=$$SEED PRESET=$$PRESET TORCH=$(TORCH)"
 
 setup: $(SETUP) $(EXTRA_SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU, EXTRAS=data)
 
@@ -53,11 +78,11 @@ $(SETUP): requirements.lock requirements-torch.txt pyproject.toml
 	@rm -f $(VENV)/.embedllm-*; touch $@
 
 reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figure
-	@$(EXECUTE) inputs $(OPTIONS)
+	@$(EXECUTE) inputs
 	@$(MAKE) --no-print-directory notebooks
 
 $(NOTEBOOKS): $(SETUP)
-	@$(EXECUTE) inputs $(OPTIONS)
+	@$(EXECUTE) inputs
 	@$(MAKE) --no-print-directory $(RUN)/$@.done
 
 deep: $(SETUP)  ## what is too heavy for `reproduce`, kept beside its figures (resumed where it was interrupted)
@@ -69,11 +94,11 @@ smoke: $(SETUP)  ## all notebooks on a small pool, to see that everything works
 notebooks: $(RUN)/summary.done
 
 $(RUN)/summary.done: $(DONE)
-	@$(EXECUTE) summary $(OPTIONS)
+	@$(EXECUTE) summary
 	@touch $@
 
 $(DONE): $(RUN)/%.done: $(RUN)/inputs/%.sha $(RUN)/inputs/parameters.sha
-	@$(EXECUTE) run $* $(OPTIONS)
+	@$(EXECUTE) run $*
 
 # A manifest of products keeps its time when nothing in it changed, so that what hangs off it rests.
 $(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done

@@ -20,7 +20,8 @@ from embedllm.figures import style
 from embedllm.forecasters import registry
 from embedllm.routing import policies
 from embedllm.study import data, paths, presets
-from embedllm.study.parameters import Fitting, ParameterError, cell, read
+from embedllm.study.parameters import Fitting, ParameterError, read
+from embedllm.study.publish import cell
 
 TESTS = Path(__file__).parent
 
@@ -170,8 +171,8 @@ def test_names_settings_and_figures_need_no_forecaster_and_no_torch():
 import sys
 from embedllm import catalog
 from embedllm.figures import plots, style
-from embedllm.study import parameters, runs
-catalog.colors(), catalog.to_compare(), parameters.cell("03_correctness_forecasting")
+from embedllm.study import publish, runs
+catalog.colors(), catalog.to_compare(), publish.cell("03_correctness_forecasting")
 paths = {entry.path.rpartition(".")[0] for entry in catalog.FORECASTERS.values()}
 print(sorted((paths | {"torch", "sklearn"}) & sys.modules.keys()))
 """

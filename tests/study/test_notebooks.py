@@ -14,18 +14,19 @@ from PIL import Image
 from embedllm.files import ROOT
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.study.execute import clean
-from embedllm.study.parameters import NOTEBOOKS, Parameters, cell
+from embedllm.study.parameters import NOTEBOOKS, Parameters
 from embedllm.study.presets import PRESETS, read_preset
+from embedllm.study.publish import cell
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SMOKE = ["--preset", "smoke", "--encoder", "hashing", "--dataset", "simulated"]
+SMOKE = {"PRESET": "smoke", "ENCODER": "hashing", "DATASET": "simulated"}
 
 
-def execute(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """`python -m embedllm.study.execute` with artifacts and figures in a folder of the test's."""
+def execute(folder: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess:
+    """`python -m embedllm.study.execute` told some parameters, with artifacts and figures in a folder of the test's."""
     return subprocess.run(
         [sys.executable, "-m", "embedllm.study.execute", *arguments], capture_output=True, text=True,
-        env=os.environ
+        env=os.environ | values
         | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")},
     )
 
@@ -37,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [path.stem for path in PATHS])
 def test_notebook_runs_and_leaves_what_it_says(name, folder):
-    done = execute(folder, "run", name, *SMOKE)
+    done = execute(folder, "run", name, **SMOKE)
     assert done.returncode == 0, done.stderr
     run = folder / "artifacts" / "simulated" / "smoke-hashing-s0"
     assert json.loads((run / f"{name}.products").read_text())["parameters"]["PRESET"] == "smoke"
@@ -88,7 +89,7 @@ def test_one_changed_parameter_through_papermill(path, folder, tmp_path):
 def test_the_embedded_table_runs_at_400_questions(folder):
     """The default dataset, of which a preset for all can draw a part."""
     for name in ("01_data_preparation", "02_training"):
-        done = execute(folder, "run", name, "--preset", "smoke", "--encoder", "hashing")
+        done = execute(folder, "run", name, PRESET="smoke", ENCODER="hashing")
         assert done.returncode == 0, done.stderr
     run = folder / "artifacts" / "mmlu-pro" / "smoke-hashing-s0"
     table = OutcomeMatrix.load(run / "01_data_preparation" / "table.zip")
@@ -139,17 +140,24 @@ def test_cleaning_twice_changes_nothing_more():
     assert json.dumps(clean(json.loads(once))) == once
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--dataset", "mmlu"], "DATASET = 'mmlu' (source of outcomes): must be one of"),
-    (["--encoder", "bert"], "ENCODER = 'bert' (what turns prompts into vectors): must be one of minilm"),
-    (["--preset", "fast"], "PRESET = 'fast': no such file in notebooks/presets; known: default"),
-    (["--seed", "one"], "SEED = 'one'"),
-    (["--dataset", "directory"], "DATASET directory needs a NAME"),
-    (["--dataset", "directory", "--name", "own", "--data-dir", "nowhere"], "DATA_DIR = 'nowhere': no such directory"),
-    (["--dataset", "lm-eval", "--name", "own"], "read from a directory: say which with DATA_DIR=..."),
+@pytest.mark.parametrize(("values", "message"), [
+    ({"DATASET": "mmlu"}, "DATASET = 'mmlu' (source of outcomes): must be one of"),
+    ({"ENCODER": "bert"}, "ENCODER = 'bert' (what turns prompts into vectors): must be one of minilm"),
+    ({"PRESET": "fast"}, "PRESET = 'fast': no such file in notebooks/presets; known: default"),
+    ({"SEED": "one"}, "SEED = 'one'"),
+    ({"DATASET": "directory"}, "DATASET directory needs a NAME"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "nowhere"}, "DATA_DIR = 'nowhere': no such directory"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "tests"}, "DATA_DIR = 'tests' holds no outcomes.csv"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "README.md"}, "DATA_DIR = 'README.md' is a file"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "~nobody-of-this-name/x"}, "DATA_DIR = '~nobody"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "x" * 5000}, "DATA_DIR = 'xxx"),
+    ({"DATASET": "directory", "NAME": "own", "DATA_DIR": "\udcff"}, "DATA_DIR = '\\udcff' is not UTF-8 text"),
+    ({"DATASET": "lm-eval", "NAME": "own"}, "read from a directory: say which with DATA_DIR=..."),
+    ({"DATASET": "lm-eval", "NAME": "own", "DATA_DIR": "tests"}, "DATA_DIR = 'tests' holds no samples_*.json"),
+    ({"DATA_DIR": "tests"}, "DATA_DIR = 'tests' holds no"),
 ])
-def test_wrong_options_end_in_one_sentence(arguments, message, folder):
-    done = execute(folder, "inputs", *arguments)
+def test_wrong_parameters_end_in_one_sentence(values, message, folder):
+    done = execute(folder, "inputs", **values)
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -161,13 +169,13 @@ def test_a_failing_notebook_leaves_nothing_that_is_trusted(folder, tmp_path):
     data.mkdir()
     (data / "outcomes.csv").write_text("model,question_id,score\na,1,1\na,2,7\n")
     (data / "questions.csv").write_text("question_id,prompt,benchmark\n1,one?,x\n2,two?,x\n")
-    own = [*SMOKE, "--dataset", "directory", "--data-dir", str(data), "--name", "broken"]
-    first = execute(folder, "run", "01_data_preparation", *own)
+    own = SMOKE | {"DATASET": "directory", "DATA_DIR": str(data), "NAME": "broken"}
+    first = execute(folder, "run", "01_data_preparation", **own)
     assert first.returncode == 1
     assert "outcomes.csv: score that is no number in [0, 1]: row 3 (model 'a', question_id '2'" in first.stderr
     run = folder / "artifacts" / "broken" / "smoke-hashing-s0"
     assert (run / "01_data_preparation.failed.ipynb").exists()
     assert not list(run.glob("*.products")) + list(run.glob("*.done"))
-    second = execute(folder, "run", "02_training", *own)
+    second = execute(folder, "run", "02_training", **own)
     assert second.returncode == 1
     assert "notebook 01_data_preparation has not finished for this run yet: make reproduce" in second.stderr

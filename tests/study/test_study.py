@@ -28,6 +28,11 @@ from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 @pytest.mark.parametrize(("values", "message"), [
     ({"N_SEDES": 3}, "unknown parameter N_SEDES; did you mean N_SEEDS?"),
     ({"SEED": -1}, "SEED = -1 .*greater than or equal to 0"),
+    ({"SEED": 2**31}, "SEED = .*less than 2147483648"),
+    ({"FOLD_SEED": 2**32}, "FOLD_SEED = .*less than 2147483648"),
+    ({"dim": 8}, "unknown parameter dim; did you mean DIM?"),
+    ({"kappa": 0}, "unknown parameter kappa; did you mean KAPPA?"),
+    ({"PRESET": "../smoke"}, "PRESET = '../smoke'"),
     ({"N_SEEDS": 2.5}, "N_SEEDS = 2.5"),
     ({"SIZES": [0.5, 1.5]}, "SIZES = .*less than or equal to 1"),
     ({"SIZES": [0.0]}, "SIZES = .*greater than 0"),
@@ -155,7 +160,27 @@ def test_a_broken_preset_is_told(tmp_path, monkeypatch, text, message):
         presets.read_preset("mine", "simulated")
 
 
-@pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b"])
+@pytest.mark.parametrize("text", [
+    "007", "+1", "-1", " 1", "1 ", "1_000", "0x10", "1:30", "1e3", "", "one", "\u0661", "1\n"])
+@pytest.mark.parametrize("name", ["SEED", "DATA_SEED", "SPLIT_SEED", "N_MODELS"])
+def test_a_whole_number_told_as_text_is_plain_digits(name, text):
+    with pytest.raises(ParameterError, match=f"{name} = .*must be plain digits"):
+        read("01_data_preparation", {name: text})
+
+
+def test_every_seed_has_the_same_bound():
+    seeds = [(notebook, name) for notebook, known in NOTEBOOKS.items() for name in known.model_fields
+             if name.endswith("SEED")]
+    assert {name for _, name in seeds} == {"SEED", "DATA_SEED", "SPLIT_SEED", "FOLD_SEED"}
+    for notebook, name in seeds:
+        assert getattr(read(notebook, {name: 2**31 - 1}), name) == 2**31 - 1
+        for value in (-1, 2**31):
+            with pytest.raises(ParameterError, match=f"{name} = "):
+                read(notebook, {name: value})
+
+
+@pytest.mark.parametrize("name", ["", "simulated", "memo", "..", ".hidden", "a b", "Simulated", "bench", "Bench",
+                                  "VECTORS", "inputs", "CLAIMS.md", "-x", "a/b", "a%b", "a$b", "\u00e9", "a\n"])
 def test_own_data_needs_a_name_of_its_own(name):
     with pytest.raises(ParameterError, match="NAME"):
         read("01_data_preparation", {"DATASET": "directory", "NAME": name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,8 @@ def benchmark(name: str) -> pd.DataFrame:
 
 
 def as_options(values: Mapping) -> str:
-    """Parameters as make takes them."""
-    return "".join(f" {name}={value}" for name, value in values.items() if value is not None)
+    """Parameters as make takes them, quoted for a shell."""
+    return "".join(f" {name}={shlex.quote(str(value))}" for name, value in values.items() if value is not None)
 
 
 def minutes(label: str, deep: bool = False) -> str:

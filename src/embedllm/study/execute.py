@@ -1,6 +1,7 @@
 """Running notebooks for make: what they depend on, execution, the gallery, publication.
 
-``python -m embedllm.study.execute inputs|run|summary|publish|cells`` with the options of `main`.
+``python -m embedllm.study.execute inputs|run|summary|publish|cells``; the parameters that name a run come from
+environment variables of their names.
 """
 
 from __future__ import annotations
@@ -19,14 +20,9 @@ import pandas as pd
 from embedllm.files import ROOT, digest, shown, write
 from embedllm.study import products
 from embedllm.study.data import minutes
+from embedllm.study.given import from_environment
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
-from embedllm.study.paths import (
-    ARTIFACTS,
-    base_folder,
-    check_data_dir,
-    data_dir,
-    figure_folder,
-)
+from embedllm.study.paths import ARTIFACTS, base_folder, check_data_dir, data_dir, figure_folder
 from embedllm.study.presets import PRESETS, read_preset
 from embedllm.study.products import StudyError
 from embedllm.study.publish import publish, write_cells, write_gallery
@@ -213,19 +209,17 @@ def _write_if_changed(path: Path, text: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; every parameter that names a run is an option."""
+    """Command line; the environment holds every parameter that names a run, so that no shell reads its value."""
     parser = argparse.ArgumentParser(prog="python -m embedllm.study.execute", description=__doc__)
     parser.add_argument("action", choices=["inputs", "run", "summary", "publish", "cells"])
     parser.add_argument("notebook", nargs="?", choices=list(NOTEBOOKS))
-    for name, info in Parameters.model_fields.items():
-        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, default=info.default,
-                            help=info.description)
-    options = vars(parser.parse_args(arguments))
-    action, notebook = options.pop("action"), options.pop("notebook")
+    asked = parser.parse_args(arguments)
+    action, notebook = asked.action, asked.notebook
     try:
-        preset = read_preset(options["PRESET"], options["DATASET"])
+        values = from_environment()
+        preset = read_preset(values["PRESET"], values["DATASET"])
         for name in NOTEBOOKS:  # all of them before any runs
-            p = read(name, preset | options, preset)
+            p = read(name, preset | values, preset)
         check_data_dir(p)
     except ParameterError as error:
         sys.exit(f"error: {error}")

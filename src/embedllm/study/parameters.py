@@ -7,7 +7,7 @@ and a reader in JupyterLab change the same thing.
 from __future__ import annotations
 
 import difflib
-import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
@@ -51,8 +51,10 @@ def _distinct(values: list) -> list:
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
 SPLITS = ("published", "drawn")
-WIDEST = 120  # letters in a line of a cell
 Encoder = Annotated[str, _one_of(ENCODERS)]
+Seed = Annotated[int, Interval(ge=0, lt=2**31)]  # within what numpy, scikit-learn and torch take, with room to count up
+LABEL = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder, as make, shells and all file systems take it
+TAKEN = {"bench", "claims.md", "inputs", "memo", "vectors"}  # beside labels in figures/ and artifacts/, in lower case
 
 
 class Parameters(BaseModel):
@@ -62,16 +64,17 @@ class Parameters(BaseModel):
 
     DATASET: Annotated[str, _one_of(SOURCES)] = Field(next(iter(SOURCES)), description="source of outcomes")
     DATA_DIR: str = Field("", description="folder the data is read from; blank: embedded or downloaded")
-    NAME: str = Field("", description="label of your own data, for its folders", pattern=r"^(\w[\w.-]*)?$")
+    NAME: str = Field("", description="label of your own data, for its folders", pattern=f"{LABEL}|^$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
-    PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from")
-    SEED: int = Field(0, description="training only: initialization, order, noise", ge=0)
+    PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from",
+                        pattern=LABEL)
+    SEED: Seed = Field(0, description="training only: initialization, order, noise")
 
     @model_validator(mode="after")
     def _check_name(self):
         if SOURCES[self.DATASET].own and not self.NAME:
             raise ValueError(f"DATASET {self.DATASET} needs a NAME for your data: it names the folders of its runs")
-        if self.NAME in {*SOURCES, "memo", "vectors", "inputs"} - {self.DATASET}:
+        if self.NAME.lower() in {*SOURCES, *TAKEN} and self.NAME != self.DATASET:  # some file systems ignore case
             raise ValueError(f"NAME = {self.NAME!r} is taken by the study itself; choose another")
         return self
 
@@ -106,11 +109,11 @@ class Fitting(Parameters):
 
 
 class DataPreparation(Parameters):
-    DATA_SEED: int = Field(0, description="draws the simulated pool", ge=0)
+    DATA_SEED: Seed = Field(0, description="draws the simulated pool")
     SPLIT: Annotated[str, _one_of(SPLITS)] = Field(
         "published", description="the split of the questions (published: where there is one)"
     )
-    SPLIT_SEED: int = Field(0, description="draws train, validation and test questions", ge=0)
+    SPLIT_SEED: Seed = Field(0, description="draws train, validation and test questions")
     POOL: str = Field("", description="which of a source's tables, where it has several; blank: its default")
     DUPLICATES: Annotated[str, _one_of(RULES)] = Field(
         "first", description="score of a (model, question) pair that has several"
@@ -154,7 +157,7 @@ class CorrectnessForecasting(Fitting):
     )
     N_SEEDS: int = Field(3, description="trainings at each size", ge=2)
     N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
-    FOLD_SEED: int = Field(0, description="draws the folds", ge=0)
+    FOLD_SEED: Seed = Field(0, description="draws the folds")
     MARGIN: float = Field(0.002, description="log-loss that would not matter, nats per cell", gt=0)
     N_WORLDS: int = Field(0, description="worlds without specialization; 0 shows those of make deep", ge=0)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
@@ -201,19 +204,6 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}
 
 
-def cell(notebook: str) -> str:
-    """The source of a notebook's tagged cell: its parameters as literals, with meanings and choices."""
-    lines = []
-    for name, info in NOTEBOOKS[notebook].model_fields.items():
-        literal = json.dumps(info.default) if isinstance(info.default, str | list) else repr(info.default)
-        choices = [names for check in info.metadata if isinstance(getattr(check, "func", None), OneOf)
-                   for names in [list(check.func.known())]]
-        listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
-        line = f"{name} = {literal}  # {info.description}"
-        lines += [line + listed] if len(line + listed) <= WIDEST else [f"# {name}{listed}", line]
-    return "\n".join(lines)
-
-
 def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:
     """Validate the values of one notebook's parameters.
 
@@ -235,7 +225,8 @@ def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:
     known = NOTEBOOKS[notebook]
     for name in values.keys() - known.model_fields.keys():
         if name not in KNOWN:
-            close = difflib.get_close_matches(name, known.model_fields, n=1)
+            upper = name.upper()
+            close = [upper] if upper in KNOWN else difflib.get_close_matches(upper, known.model_fields, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known.model_fields)}"
             raise ParameterError(f"unknown parameter {name}; {hint}")
         if name not in (preset or {}) or preset[name] != values[name]:
@@ -246,7 +237,11 @@ def read(notebook: str, values: dict, preset: dict | None = None) -> Parameters:
             )
     own = {name: value for name, value in values.items() if name in known.model_fields}
     for name, value in own.items():
-        if isinstance(value, str) and known.model_fields[name].annotation is not str:
+        info = known.model_fields[name]
+        if isinstance(value, str) and info.annotation is int and not re.fullmatch("0|[1-9][0-9]*", value):
+            # YAML would read 010 as 8 and 1:30 as 90, where make has named the folder by the text.
+            raise ParameterError(f"{name} = {value!r} ({info.description}): must be plain digits without leading zeros")
+        if isinstance(value, str) and info.annotation is not str:
             own[name] = yaml.safe_load(value)
     try:
         return known(**own)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
+from itertools import chain, islice
 from pathlib import Path
 
-from embedllm.catalog import SOURCES
+from embedllm.catalog import SOURCES, Source
 from embedllm.files import ROOT
 from embedllm.study.parameters import ParameterError, Parameters
 from embedllm.study.shelf import DEEP
 
-ARTIFACTS = Path(os.environ.get("EMBEDLLM_ARTIFACTS", ROOT / "artifacts")).resolve()
-FIGURES = Path(os.environ.get("EMBEDLLM_FIGURES", ROOT / "figures")).resolve()
+# Relative ones start at the repository root; links stay, since make names the same folders.
+ARTIFACTS = Path(os.path.normpath(ROOT / (os.environ.get("EMBEDLLM_ARTIFACTS") or "artifacts")))
+FIGURES = Path(os.path.normpath(ROOT / (os.environ.get("EMBEDLLM_FIGURES") or "figures")))
+MANY = 100_000  # files, which take a second to list
 
 
 def base_folder(p: Parameters) -> Path:
@@ -26,18 +30,41 @@ def figure_folder(p: Parameters) -> Path:
 
 
 def check_data_dir(p: Parameters) -> None:
-    """Raise ParameterError if the dataset is read from a directory and that is not there."""
+    """Refuse a directory that the dataset cannot be read from, as far as the names of its files tell.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such directory, or it holds no file of the dataset.
+    """
     source = SOURCES[p.DATASET]
-    if source.origin == "made" or data_dir(p).is_dir():
+    if source.origin == "made":
         return
-    if p.DATA_DIR:
-        raise ParameterError(
-            f"DATA_DIR = {p.DATA_DIR!r}: no such directory (relative paths start at the repository root)"
-        )
-    if source.origin == "folder":
-        raise ParameterError(f"DATASET {p.DATASET} is read from a directory: say which with DATA_DIR=...")
+    if not p.DATA_DIR:
+        if source.origin == "folder":
+            raise ParameterError(f"DATASET {p.DATASET} is read from a directory: say which with DATA_DIR=...")
+        return
+    folder, told = data_dir(p), f"DATA_DIR = {p.DATA_DIR[:200]!r}"
+    if os.path.isfile(folder):
+        raise ParameterError(f"{told} is a file: name the directory that it lies in")
+    if not os.path.isdir(folder):
+        raise ParameterError(f"{told}: no such directory (relative paths start at the repository root)")
+    if not holds(folder, source):
+        others = [name for name, other in SOURCES.items() if other.own and holds(folder, other)]
+        wanted = " or ".join(pattern.removeprefix("**/") for pattern in source.files)
+        raise ParameterError(f"{told} holds no {wanted}, which DATASET={p.DATASET} is read from" +
+                             "".join(f"; DATASET={name} can be read from it" for name in others))
+
+
+def holds(folder: Path, source: Source) -> bool:
+    """Whether a folder holds a file of a source; where it may lie at any depth, among its first files."""
+    below = tuple(pattern.removeprefix("**/") for pattern in source.files if pattern.startswith("**/"))
+    at_top = (pattern for pattern in source.files if not pattern.startswith("**/"))
+    names = chain.from_iterable(files for _, _, files in os.walk(folder)) if below else ()
+    return any(True for pattern in at_top for _ in folder.glob(pattern)) or any(
+        fnmatch(name, pattern) for name in islice(names, MANY) for pattern in below)
 
 
 def data_dir(p: Parameters) -> Path:
     """DATA_DIR as a path (relative ones start at the repository root), or where downloads of the dataset go."""
-    return (ROOT / (Path(p.DATA_DIR).expanduser() if p.DATA_DIR else Path("data") / p.DATASET)).resolve()
+    return Path(os.path.realpath(ROOT / os.path.expanduser(p.DATA_DIR or f"data/{p.DATASET}")))

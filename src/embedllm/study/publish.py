@@ -16,11 +16,12 @@ from embedllm.catalog import SOURCES
 from embedllm.claims import all_claims, as_read
 from embedllm.files import ROOT, write
 from embedllm.presentation import SHARPNESS, in_markdown, literal
-from embedllm.study.parameters import NOTEBOOKS, cell
+from embedllm.study.parameters import NOTEBOOKS, OneOf
 from embedllm.study.paths import FIGURES
 from embedllm.study.shelf import MARK
 
 HERO = "04_routing.png"  # of the default dataset, on the README's first screen
+WIDEST = 120  # letters in a line of a cell
 HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, a single")
 
 
@@ -75,6 +76,19 @@ def first_sentence(text: str) -> str:
 def _by_number(ids: pd.Series) -> pd.Series:
     """C2 before C12, claims before questions."""
     return ids.str[0] + ids.str[1:].str.zfill(3)
+
+
+def cell(notebook: str) -> str:
+    """The source of a notebook's tagged cell: its parameters as literals, with meanings and choices."""
+    lines = []
+    for name, info in NOTEBOOKS[notebook].model_fields.items():
+        literal = json.dumps(info.default) if isinstance(info.default, str | list) else repr(info.default)
+        choices = [names for check in info.metadata if isinstance(getattr(check, "func", None), OneOf)
+                   for names in [list(check.func.known())]]
+        listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
+        line = f"{name} = {literal}  # {info.description}"
+        lines += [line + listed] if len(line + listed) <= WIDEST else [f"# {name}{listed}", line]
+    return "\n".join(lines)
 
 
 def write_cells() -> None:

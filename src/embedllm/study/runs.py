@@ -19,6 +19,7 @@ from embedllm.files import digest, shown, write
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
+from embedllm.study.given import from_namespace
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import Parameters, read
 from embedllm.study.paths import base_folder, check_data_dir, figure_folder
@@ -232,7 +233,7 @@ def start(notebook: str, namespace: dict) -> Run:
     notebook : str
         File name without ``.ipynb``.
     namespace : dict
-        ``globals()`` of the notebook: every UPPER_CASE name in it is taken for a parameter.
+        ``globals()`` of the notebook; see `given.from_namespace`.
 
     Raises
     ------
@@ -241,7 +242,7 @@ def start(notebook: str, namespace: dict) -> Run:
     StudyError
         If another process runs this notebook of this run.
     """
-    values, preset = with_preset(notebook, {name: value for name, value in namespace.items() if name.isupper()})
+    values, preset = with_preset(notebook, from_namespace(namespace))
     p = read(notebook, values, preset)
     if notebook == TABLE:
         check_data_dir(p)
