@@ -52,7 +52,7 @@ NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model
              06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
-.PHONY: help setup reproduce deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
+.PHONY: help setup reproduce check deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -84,6 +84,9 @@ reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figur
 $(NOTEBOOKS): $(SETUP)
 	@$(EXECUTE) inputs
 	@$(MAKE) --no-print-directory $(RUN)/$@.done
+
+check: $(SETUP)  ## look at your data before anything runs, in seconds: make check DATA_DIR=...
+	@$(if $(DATASET_TOLD),,unset DATASET; )$(BIN)/python -m embedllm.check
 
 deep: $(SETUP)  ## what is too heavy for `reproduce`, kept beside its figures (resumed where it was interrupted)
 	@$(MAKE) --no-print-directory reproduce PRESET=full
@@ -153,8 +156,8 @@ publish:  ## make the default run's notebooks the committed ones, write the READ
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
 	$(BIN)/python -m embedllm.encoders.weights mpnet
 
-clean:  ## remove all runs
-	find $(ARTIFACTS) -mindepth 1 -maxdepth 1 ! -name vectors -exec rm -rf {} + 2>/dev/null || true
+clean:  ## remove all runs (nothing that the study did not make)
+	@$(PYTHON) src/embedllm/study/clean.py runs $(ARTIFACTS)
 
 distclean:  ## remove runs, prompt vectors, downloads and the environment
-	rm -rf $(ARTIFACTS) data .venv
+	@$(PYTHON) src/embedllm/study/clean.py all $(ARTIFACTS)

@@ -15,8 +15,10 @@ import yaml
 from conftest import SHARED, write_directory
 from packaging.requirements import Requirement
 
+from embedllm.audit.variance import variance_components
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
+from embedllm.outcomes import by_benchmark
 from embedllm.sources import directory
 from embedllm.splits import divide
 from embedllm.study.publish import readme_tables
@@ -80,7 +82,7 @@ def test_no_file_names_a_path_of_one_machine_or_is_large():
 
 def test_the_audit_and_the_sources_load_no_forecaster_and_no_torch():
     names = [f"embedllm.sources.{path.stem}" for path in (ROOT / "src" / "embedllm" / "sources").glob("*.py")]
-    code = f"""import {', '.join(['embedllm.audit.report', *names])}, sys
+    code = f"""import {', '.join(['embedllm.check', 'embedllm.audit.report', *names])}, sys
 print([name for name, module in sys.modules.items() if name == "torch" or name.startswith("embedllm")
        and any(hasattr(value, "predict_proba") for value in vars(module).values())])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -132,7 +134,7 @@ FLOORS = [  # from the ground up; a room imports from the floors below its own
     ("files", "hub", "catalog", "presentation", "progress"), ("machine", "claims", "outcomes"),
     ("splits", "lineages", "encoders", "figures"),
     ("sources", "evaluation"), ("audit", "forecasters", "study"), ("routing", "probing"), ("experiments",),
-    ("conclusions",), ("bench",),
+    ("conclusions",), ("bench", "check"),
 ]
 KEPT_APART = {"encoders": {"outcomes"}, "figures": {"outcomes"}, "forecasters": {"sources", "figures"},
               "audit": {"encoders", "figures"}}
@@ -200,12 +202,15 @@ def test_the_readmes_smallest_tables_are_read(tmp_path):
     assert directory.load(tmp_path).fingerprint == table.fingerprint
 
 
-def test_the_readmes_example_folder_is_large_enough_whatever_the_split(tmp_path):
+def test_the_readmes_example_folder_holds_a_signal_whatever_the_split(tmp_path):
     exec(code_block("python").replace("path/to/folder", str(tmp_path / "new")), {})
     table = directory.load(tmp_path / "new")
-    assert table.shape == (3, 200)
+    assert table.shape == (12, 1000)
     for seed in range(40):
         assert divide(table, seed=seed).questions["part"].notna().all()
+    shares = variance_components(table).set_index("component")["share"]
+    assert shares["model"] > 0.02 and shares["model x benchmark"] > 0.1 and shares["question within benchmark"] > 0.2
+    assert by_benchmark(table).idxmax().nunique() == 2, "each benchmark has a best model of its own"
 
 
 def test_the_readmes_library_example_runs(tmp_path):

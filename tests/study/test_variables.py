@@ -28,12 +28,12 @@ def make(*arguments, **environment) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def reached(tmp_path_factory):
-    """What Python finds in its environment after `make cells` with some variables, of a set-up that only looks there."""
+    """What Python finds in its environment after `make cells` with some variables; the set-up is a mere stand-in."""
     folder = tmp_path_factory.mktemp("venv")
     (folder / "bin").mkdir()
     python = folder / "bin" / "python"
-    python.write_text(f"#!{sys.executable} -S\nimport json, os\n"
-                      f"json.dump({{name: os.environ[name] for name in {SHARED}}}, open({str(folder / 'told')!r}, 'w'))\n")
+    python.write_text(f"#!{sys.executable} -S\nimport json, os\nfile = open({str(folder / 'told')!r}, 'w')\n"
+                      f"json.dump({{name: os.environ[name] for name in {SHARED}}}, file)\n")
     python.chmod(0o755)
     (folder / ".embedllm-cpu").touch()
 
