@@ -34,10 +34,11 @@ $(foreach name,DATASET NAME ENCODER SEED PRESET,\
     $(error $(name) = "$($(name))" names a folder: letters, digits, _ . and - only, the first no . or -)))
 $(if $(call less,$(DIGITS),$(SEED))$(filter 0%,$(filter-out 0,$(SEED))),\
   $(error SEED = "$(SEED)" must be plain digits without leading zeros))
+ODD := ` ' " ; & | < > ( ) { } [ ] * ? ! ~ = ^ % : \ \# $$
+odd = $(if $(word 2,$(1))$(subst x$(strip $(1))x,,x$(1)x),a blank,$(foreach mark,$(ODD),$(findstring $(mark),$(1))))
+$(foreach name,EMBEDLLM_ARTIFACTS VENV,$(if $(strip $(call odd,$(value $(name)))),\
+  $(error $(name) = "$(value $(name))" has in it what make cannot use: $(strip $(call odd,$(value $(name)))))))
 ARTIFACTS := $(subst $(CURDIR)/,,$(abspath $(or $(value EMBEDLLM_ARTIFACTS),artifacts)))
-$(if $(call less,$(DIGITS) $(LETTERS) _ . - / + @,$(value EMBEDLLM_ARTIFACTS)),\
-  $(error EMBEDLLM_ARTIFACTS = "$(value EMBEDLLM_ARTIFACTS)" must be letters, digits and _ . - / + @: a link can name it so))
-$(if $(word 2,$(VENV)),$(error VENV = "$(VENV)" has a space in it, which make and pip cannot use))
 $(if $(filter-out cpu cuda,$(TORCH)),$(error TORCH = "$(TORCH)" must be cpu or cuda))
 
 BIN := $(VENV)/bin

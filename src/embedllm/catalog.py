@@ -141,8 +141,8 @@ class Source(Entry):
     ----------
     origin : {"made", "embedded", "public", "folder"}
         Drawn here; carried by the package, or else downloaded, where no folder is given; always read from a folder.
-    files : tuple of str
-        What its folder holds, one of these patterns at least; empty for what is drawn.
+    files : tuple of (tuple of str)
+        What its folder holds: of each tuple of patterns one at least; empty for what is drawn.
     own : bool
         The reader's, so that only the reader can name it.
     left_out : tuple of str
@@ -159,7 +159,7 @@ class Source(Entry):
     """
 
     origin: str = "folder"
-    files: tuple[str, ...] = ()
+    files: tuple[tuple[str, ...], ...] = ()
     own: bool = False
     left_out: tuple[str, ...] = ()
     headline: str = "accuracy"
@@ -338,14 +338,14 @@ ENCODERS = {entry.name: entry for entry in (
     Encoder("random", "embedllm.encoders.encoding.noise", "#BDBDBD", dim=384),
 )}
 
-_TABLES = ("outcomes.csv", "outcomes.parquet")
+_OUTCOMES = ("outcomes.csv", "outcomes.parquet")
 SOURCES = {entry.name: entry for entry in (
     Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True,
-           files=(*_TABLES, "*.zip", "raw/*.zip"),
+           files=((*_OUTCOMES, "*.zip", "raw/*.zip"),),
            credit="MMLU-Pro by TIGER-AI-Lab: results from github.com/TIGER-AI-Lab/MMLU-Pro at commit 964a136 "
                   "(Apache-2.0), questions MIT."),
     Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public", published=True,
-           files=("llm_data/", "raw/llm_data/"), pools={"default": "core"},
+           files=(("llm_data/", "raw/llm_data/"),), pools={"default": "core"},
            credit="Open LLM Leaderboard v2 by Hugging Face, as github.com/Kinds-of-Intelligence-CFI/PredictaBoard "
                   "publishes it at commit e358446 (GPL-3.0); rows put into their own order here.",
            # Their order is told here and was not in the table that others measured, which these results compare with.
@@ -355,21 +355,22 @@ SOURCES = {entry.name: entry for entry in (
                      "jaredjoss/pythia-410m-roberta-lr_8e7-kl_01-steps_12000-rlhf-model", "lmsys/vicuna-13b-v1.3",
                      "lmsys/vicuna-7b-v1.3", "lmsys/vicuna-7b-v1.5")),
     Source("metabench", "embedllm.sources.metabench", published=True, pools={"default": "sample", "full": "complete"},
-           files=(*_TABLES, "*.rds", "raw/*.rds"),
+           files=((*_OUTCOMES, "*.rds", "raw/*.rds"),),
            credit="metabench by its authors, github.com/adkipnis/metabench at commit fe74e29, CC BY-NC-SA 4.0: for "
                   "research, not for commercial use, and under the same license, which holds for these figures as "
                   "well."),
     Source("alpaca-eval", "embedllm.sources.alpaca_eval", headline="log_loss", published=True,
-           files=(*_TABLES, "results/", "*/*/annotations.json"),
+           files=((*_OUTCOMES, "results/", "*/*/annotations.json"),),
            credit="AlpacaEval 2 by its authors, github.com/tatsu-lab/alpaca_eval, CC BY-NC 4.0: for research, not for "
                   "commercial use, which holds for these figures as well.",
            # An attack on the judge by a constant answer, a prompt made to game it, and the reference itself.
            left_out=("NullModel", "gpt4_gamed", "gpt4_1106_preview")),
     Source("simulated", "embedllm.sources.simulated", origin="made", published=True,
            credit="Made here; these models do not exist."),
-    Source("embedllm", "embedllm.sources.embedllm", origin="public", files=("train.csv", "val.csv", "test.csv")),
-    Source("directory", "embedllm.sources.directory", own=True, files=_TABLES),
-    Source("lm-eval", "embedllm.sources.lm_eval", own=True, files=("**/samples_*.jsonl", "**/samples_*.json")),
+    Source("embedllm", "embedllm.sources.embedllm", origin="public", files=(("train.csv", "val.csv", "test.csv"),)),
+    Source("directory", "embedllm.sources.directory", own=True,
+           files=(_OUTCOMES, ("questions.csv", "questions.parquet"))),
+    Source("lm-eval", "embedllm.sources.lm_eval", own=True, files=(("**/samples_*.jsonl", "**/samples_*.json"),)),
 )}
 
 ORACLE, BEST_SINGLE = "oracle", "best single model"

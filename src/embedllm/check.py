@@ -26,7 +26,7 @@ from embedllm.splits import PARTS, divide
 from embedllm.study import data
 from embedllm.study.given import from_environment
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
-from embedllm.study.paths import check_data_dir, data_dir, holds
+from embedllm.study.paths import check_data_dir, data_dir, holds, in_words
 from embedllm.study.presets import read_preset
 
 WIDTH = 110  # letters in a line
@@ -133,12 +133,11 @@ def dataset_of(values: dict[str, str]) -> str:
     """
     own = {name: source for name, source in SOURCES.items() if source.own}
     p = Parameters(DATASET=next(iter(own)), DATA_DIR=values["DATA_DIR"], NAME=values["NAME"] or "own")
-    fitting = [name for name, source in own.items() if data_dir(p).is_dir() and holds(data_dir(p), source)]
+    fitting = [name for name, source in own.items() if data_dir(p).is_dir() and holds(data_dir(p), source.files[0])]
     if not fitting and not data_dir(p).is_dir():
         check_data_dir(p)
     if len(fitting) != 1:
-        found = "; ".join(f"{' or '.join(one.removeprefix('**/') for one in own[name].files)} (DATASET={name})"
-                          for name in fitting or own)
+        found = "; ".join(f"{in_words(own[name].files[0])} (DATASET={name})" for name in fitting or own)
         raise ParameterError(f"DATA_DIR = {p.DATA_DIR!r} holds {'' if fitting else 'none of '}{found}: say what it is "
                              "with DATASET=...")
     return fitting[0]

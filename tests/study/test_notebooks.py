@@ -155,6 +155,7 @@ def test_cleaning_twice_changes_nothing_more():
     ({"DATASET": "lm-eval", "NAME": "own"}, "read from a directory: say which with DATA_DIR=..."),
     ({"DATASET": "lm-eval", "NAME": "own", "DATA_DIR": "tests"}, "DATA_DIR = 'tests' holds no samples_*.json"),
     ({"DATA_DIR": "tests"}, "DATA_DIR = 'tests' holds no"),
+    ({"DATASET": "directory", "NAME": "x" * 101}, "NAME = 'xxx"),
 ])
 def test_wrong_parameters_end_in_one_sentence(values, message, folder):
     done = execute(folder, "inputs", **values)

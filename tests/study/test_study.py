@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -113,6 +114,42 @@ def test_default_pools_are_pools_of_their_source():
         source = entry.code()
         assert ("pool" in inspect.signature(source.load).parameters) == ("default" in entry.pools)
         assert set(entry.pools.values()) <= set(getattr(source, "POOLS", ()))
+
+
+@pytest.mark.parametrize(("files", "dataset", "message"), [
+    ([], "directory", "holds no outcomes.csv or outcomes.parquet, which DATASET=directory is read from"),
+    (["outcomes.csv"], "directory", "holds no questions.csv or questions.parquet, which DATASET=directory"),
+    (["deep/outcomes.csv", "questions.csv"], "directory", "holds no outcomes.csv"),
+    (["outcomes.csv", "questions.parquet"], "directory", ""),
+    (["outcomes.csv"], "mmlu-pro", ""),
+    (["a/b/samples_x_2024.jsonl"], "lm-eval", ""),
+    (["a/b/results_x.json"], "lm-eval", "holds no samples_*.jsonl or samples_*.json, which DATASET=lm-eval"),
+    (["a/samples_x.jsonl"], "mmlu-pro", "which DATASET=mmlu-pro is read from; DATASET=lm-eval can be"),
+    (["raw/data.rds"], "metabench", ""), (["train.csv"], "embedllm", ""),
+    (["raw/llm_data/x"], "open-llm-leaderboard", ""),
+    (["results/x/y/annotations.json"], "alpaca-eval", ""),
+])
+def test_a_folder_is_refused_by_the_names_of_its_files(tmp_path, files, dataset, message):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    p = read(runs.TABLE, {"DATASET": dataset, "DATA_DIR": str(tmp_path), "NAME": "own"})
+    if message:
+        with pytest.raises(ParameterError) as caught:
+            paths.check_data_dir(p)
+        assert message in str(caught.value)
+    else:
+        paths.check_data_dir(p)
+
+
+def test_every_source_that_is_read_from_a_folder_says_what_it_holds():
+    assert {name for name, entry in SOURCES.items() if not entry.files} == {"simulated"}
+
+
+@pytest.mark.parametrize("value", ["a b", "$(touch X)", "it's", "`x`", "plain/path"])
+def test_a_command_that_a_message_shows_can_be_typed(value):
+    told = data.as_options({"DATA_DIR": value, "SEED": 1, "NAME": None})
+    assert shlex.split(told) == [f"DATA_DIR={value}", "SEED=1"]
 
 
 @pytest.mark.parametrize(("exclude", "expected"), [

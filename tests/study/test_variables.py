@@ -84,8 +84,9 @@ def test_what_is_not_told_has_the_default_of_the_parameters(reached, monkeypatch
     (["DIM=8"], "DIM is no variable of this Makefile; make help lists them"),
     (["it's=8"], "it's is no variable of this Makefile"),
     (["TORCH=gpu"], "TORCH = \"gpu\" must be cpu or cuda"),
-    (["VENV=a b"], "VENV = \"a b\" has a space in it"),
-    (["EMBEDLLM_ARTIFACTS=a b"], "EMBEDLLM_ARTIFACTS = \"a b\" must be"),
+    *(([f"{name}=/some/{mark}where"], f"{name} = \"/some/{mark}where\" has in it what make cannot use: ")
+      for name in ("VENV", "EMBEDLLM_ARTIFACTS") for mark in " `'\";&|<>(){}[]*?!~=^%:\\#$"),
+    (["VENV=/some/where "], "has in it what make cannot use: a blank"),
 ])
 def test_what_make_cannot_use_is_refused_before_anything_runs(arguments, message):
     began = time.perf_counter()
@@ -96,14 +97,15 @@ def test_what_make_cannot_use_is_refused_before_anything_runs(arguments, message
     assert not (ROOT / "X").exists()
 
 
-@pytest.mark.parametrize("argument", ["PYTHON=python3", "VENV=.other", "TORCH=cuda", "EXTRAS=data", "NAME=my-data.2",
-                                      "EMBEDLLM_FIGURES=x", "LOKY_MAX_CPU_COUNT=1", "SEED=0", "SEED=70"])
+@pytest.mark.parametrize("argument", [
+    "PYTHON=python3", "VENV=.other", "VENV=/jos\u00e9/.venv", "TORCH=cuda", "EXTRAS=data", "NAME=my-data.2", "SEED=0",
+    "EMBEDLLM_FIGURES=x", "EMBEDLLM_ARTIFACTS=../a+b@c,d", "LOKY_MAX_CPU_COUNT=1"])
 def test_what_make_takes_stays_allowed(argument):
     assert make("help", argument).returncode == 0
 
 
 @pytest.mark.parametrize(("artifacts", "values"), [
-    ("", {}), ("out", {"SEED": "3", "NAME": "Mine.2"}), ("./out/", {}), ("a/../out", {"PRESET": "quick"}),
+    ("", {}), ("out", {"SEED": "3", "NAME": "Mine.2"}), ("./out/", {}), ("a/../é", {"PRESET": "quick"}),
     (str(ROOT / "out"), {"ENCODER": "hashing"}), ("/somewhere/else", {})])
 def test_make_and_python_name_the_same_folder(artifacts, values):
     """The text of a dependency file has to be make's name of its target."""

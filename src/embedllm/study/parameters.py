@@ -53,7 +53,7 @@ Share = Annotated[float, Interval(gt=0, le=1)]
 SPLITS = ("published", "drawn")
 Encoder = Annotated[str, _one_of(ENCODERS)]
 Seed = Annotated[int, Interval(ge=0, lt=2**31)]  # within what numpy, scikit-learn and torch take, with room to count up
-LABEL = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder, as make, shells and all file systems take it
+LABEL = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"  # of a folder, as make, shells and all file systems take it
 TAKEN = {"bench", "claims.md", "inputs", "memo", "vectors"}  # beside labels in figures/ and artifacts/, in lower case
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from itertools import chain, islice
 from pathlib import Path
 
-from embedllm.catalog import SOURCES, Source
+from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
 from embedllm.study.parameters import ParameterError, Parameters
 from embedllm.study.shelf import DEEP
@@ -49,17 +50,23 @@ def check_data_dir(p: Parameters) -> None:
         raise ParameterError(f"{told} is a file: name the directory that it lies in")
     if not os.path.isdir(folder):
         raise ParameterError(f"{told}: no such directory (relative paths start at the repository root)")
-    if not holds(folder, source):
-        others = [name for name, other in SOURCES.items() if other.own and holds(folder, other)]
-        wanted = " or ".join(pattern.removeprefix("**/") for pattern in source.files)
-        raise ParameterError(f"{told} holds no {wanted}, which DATASET={p.DATASET} is read from" +
-                             "".join(f"; DATASET={name} can be read from it" for name in others))
+    for patterns in source.files:
+        if not holds(folder, patterns):
+            fitting = [f"; DATASET={name} can be" for name, other in SOURCES.items()
+                       if other.own and name != p.DATASET and holds(folder, other.files[0])]
+            raise ParameterError(f"{told} holds no {in_words(patterns)}, which DATASET={p.DATASET} is read from"
+                                 f"{''.join(fitting)}")
 
 
-def holds(folder: Path, source: Source) -> bool:
-    """Whether a folder holds a file of a source; where it may lie at any depth, among its first files."""
-    below = tuple(pattern.removeprefix("**/") for pattern in source.files if pattern.startswith("**/"))
-    at_top = (pattern for pattern in source.files if not pattern.startswith("**/"))
+def in_words(patterns: Sequence[str]) -> str:
+    """Patterns of `catalog.Source.files` as names of files."""
+    return " or ".join(pattern.removeprefix("**/") for pattern in patterns)
+
+
+def holds(folder: Path, patterns: Sequence[str]) -> bool:
+    """Whether a folder holds a file of some patterns; what may lie at any depth is sought among its first files."""
+    below = tuple(pattern.removeprefix("**/") for pattern in patterns if pattern.startswith("**/"))
+    at_top = (pattern for pattern in patterns if not pattern.startswith("**/"))
     names = chain.from_iterable(files for _, _, files in os.walk(folder)) if below else ()
     return any(True for pattern in at_top for _ in folder.glob(pattern)) or any(
         fnmatch(name, pattern) for name in islice(names, MANY) for pattern in below)
