@@ -12,9 +12,12 @@ from conftest import make_table, write_directory
 
 from embedllm import check
 from embedllm.audit.report import audit
+from embedllm.conclusions.first_look import WIDTH, outlook
 from embedllm.files import ROOT
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import divide
-from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters
+from embedllm.study import data
+from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
 
 DEFAULTS = {name: known() for name, known in NOTEBOOKS.items()}
 
@@ -37,13 +40,13 @@ def test_a_folder_is_told_by_its_files_and_described_in_the_words_of_the_audit(o
     first, *_ = done.stdout.splitlines()
     assert first.startswith(f"DATASET=directory {own}, as its files say it is")
     said = " ".join(done.stdout.split())
-    table = divide(check.data.load_outcomes(check.read("01_data_preparation", {
+    table = divide(data.load_outcomes(read("01_data_preparation", {
         "DATASET": "directory", "DATA_DIR": str(own), "NAME": "own"})))
     rows = audit(table)
     for row in rows[~rows["topic"].isin(["origin", "questions", "models", "leakage"])].itertuples():
         assert " ".join(f"{row.check}: {row.value} {row.detail and f'({row.detail})'}".split()) in said
     assert "expect wide intervals" in said and "05 probing: not " in said and "02 training: all of it" in said
-    assert max(map(len, done.stdout.splitlines())) <= max(check.WIDTH, len(first))
+    assert max(map(len, done.stdout.splitlines())) <= max(WIDTH, len(first))
 
 
 def test_nothing_is_written_and_no_torch_is_loaded(own, tmp_path):
@@ -62,7 +65,7 @@ def test_nothing_is_written_and_no_torch_is_loaded(own, tmp_path):
     (make_table(np.eye(9), list("abcabcabc")), "04_model_routing", []),
 ])
 def test_what_a_notebook_cannot_say_is_told_with_the_reason(table, notebook, lacks):
-    found = "; ".join(check.outlook(table, DEFAULTS)[notebook])
+    found = "; ".join(outlook(table, DEFAULTS)[notebook])
     assert all(part in found for part in lacks) and bool(found) == bool(lacks)
 
 
@@ -71,7 +74,7 @@ def test_sizes_and_families_that_are_known_are_not_missed():
     sized = table.models.assign(parameters_b=[7.0, 13.0, 70.0] * 3)
     for facts, lack in ((sized, "no family is known"), (sized.assign(family=list("uvwxyzrst")), ""),
                         (sized.assign(parameters_b=1.0), "fall into 0 classes")):
-        found = "; ".join(check.outlook(check.OutcomeMatrix(
+        found = "; ".join(outlook(OutcomeMatrix(
             scores=table.scores, models=facts, questions=table.questions), DEFAULTS)["05_probing"])
         assert lack in found and bool(found) == bool(lack)
 

@@ -16,7 +16,7 @@ from embedllm.files import ROOT, digest
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.study import products
 from embedllm.study.memo import Memory
-from embedllm.study.parameters import NOTEBOOKS
+from embedllm.study.parameters import NOTEBOOKS, Parameters
 
 SMOKE = ["PRESET=smoke", "ENCODER=hashing", "DATASET=simulated"]
 TARGET = ["reproduce", *SMOKE]
@@ -35,7 +35,7 @@ def copy(tmp_path_factory):
 
 def command(copy: Path, *arguments: str) -> dict:
     environment = os.environ | {"PYTHONPATH": str(copy / "src")}
-    for name in ("EMBEDLLM_ARTIFACTS", "EMBEDLLM_FIGURES", "MAKEFLAGS", "MAKELEVEL"):
+    for name in ("EMBEDLLM_ARTIFACTS", "EMBEDLLM_FIGURES", "MAKEFLAGS", "MAKELEVEL", *Parameters.model_fields):
         environment.pop(name, None)
     # The stamp of set-up is the environment that runs this test.
     bin_folder = Path(sys.executable).parent

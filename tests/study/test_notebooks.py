@@ -24,9 +24,10 @@ SMOKE = {"PRESET": "smoke", "ENCODER": "hashing", "DATASET": "simulated"}
 
 def execute(folder: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess:
     """`python -m embedllm.study.execute` told some parameters, with artifacts and figures in a folder of the test's."""
+    untold = {name: value for name, value in os.environ.items() if name not in Parameters.model_fields}
     return subprocess.run(
         [sys.executable, "-m", "embedllm.study.execute", *arguments], capture_output=True, text=True,
-        env=os.environ | values
+        env=untold | values
         | {"EMBEDLLM_ARTIFACTS": str(folder / "artifacts"), "EMBEDLLM_FIGURES": str(folder / "figures")},
     )
 
