@@ -152,7 +152,7 @@ cells: $(SETUP)  ## write the notebooks' parameter cells anew, after a change of
 
 publish:  ## make the default run's notebooks the committed ones, write the README's tables
 	@$(MAKE) --no-print-directory reproduce DATASET=mmlu-pro DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default
-	@$(EXECUTE) publish
+	@unset $(PARAMETERS); $(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
 	$(BIN)/python -m embedllm.encoders.weights mpnet

@@ -62,5 +62,6 @@ def test_no_name_that_a_notebook_binds_is_taken_for_a_parameter(name):
     sources = ["".join(one["source"]) for one in cells if one["cell_type"] == "code"]
     names = {word for source in sources for word in compile(source, name, "exec").co_names}
     found = from_namespace(dict.fromkeys(names | {known.lower() for known in NOTEBOOKS[name].model_fields})
-                           | {"In": ["", *sources, "%magic", injected(SEED=1)], "_": 1, "exit": 1})
+                           | {"In": ["", *sources, "%magic", "# Parameters of a plot\nwidth = 3", injected(SEED=1)],
+                              "_": 1, "exit": 1, "width": 3})
     assert {found_name for found_name in found if not found_name.isupper()} == set()

@@ -116,3 +116,8 @@ def test_make_and_python_name_the_same_folder(artifacts, values):
     done = subprocess.run([sys.executable, "-c", code, json.dumps(values)], capture_output=True, text=True,
                           env=os.environ | {"EMBEDLLM_ARTIFACTS": artifacts})
     assert named.stdout == done.stdout != ""
+
+
+def test_the_default_run_is_published_whatever_make_was_told():
+    recipe = (ROOT / "Makefile").read_text().partition("\npublish:")[2].splitlines()
+    assert recipe[2] == "\t@unset $(PARAMETERS); $(EXECUTE) publish"

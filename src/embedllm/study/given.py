@@ -7,7 +7,7 @@ import os
 
 from embedllm.study.parameters import ParameterError, Parameters
 
-INJECTED = "# Parameters"  # what papermill's cell begins with
+INJECTED = "# Parameters"  # the first line of papermill's cell
 
 
 def from_environment() -> dict[str, str]:
@@ -38,7 +38,7 @@ def from_namespace(namespace: dict) -> dict:
 
 def _parameter_cells(sources: list[str]) -> list[str]:
     """The tagged cell and papermill's, as they were run last; an earlier version may hold what was mended since."""
-    injected = [source for source in sources if source.startswith(INJECTED)]
+    injected = [source for source in sources if source.partition("\n")[0] == INJECTED]
     tagged = [source for source in sources if "DATASET" in _bound(source) and source not in injected]
     return injected[-1:] + tagged[-1:]
 
