@@ -62,7 +62,8 @@ def test_nothing_is_written_and_no_torch_is_loaded(own, tmp_path):
     (make_table(np.eye(4), ["a", "a", "b", "b"]), "05_probing",
      ["4 models cannot carry 4 predictors", "no p-value of 4 families", "a map of the models: 8 are needed"]),
     (make_table(np.eye(5)), "07_sensitivity", ["the pool has no more than 5 models", "repeated rows"]),
-    (make_table(np.eye(9), list("abcabcabc")), "04_model_routing", []),
+    (make_table(np.eye(9), list("abcabcabc")), "04_model_routing", ["no price is known"]),
+    (make_table(np.eye(9), list("abcabcabc")), "03_correctness_forecasting", []),
 ])
 def test_what_a_notebook_cannot_say_is_told_with_the_reason(table, notebook, lacks):
     found = "; ".join(outlook(table, DEFAULTS)[notebook])

@@ -69,6 +69,8 @@ def outlook(table: OutcomeMatrix, parameters: dict[str, Parameters]) -> dict[str
         lacks["03_correctness_forecasting"].append("what knowing the benchmark adds: there is a single one")
         lacks["04_model_routing"].append("the best model per benchmark, and gains by benchmark: there is a single one")
         lacks["05_probing"].append("accuracy on a benchmark that was left out: there is a single one")
+    if "cost" not in table.models:
+        lacks["04_model_routing"].append("what routing costs: no price is known (cost in models.csv or outcomes)")
     n_predictors = 1 + min(parameters["05_probing"].N_COMPONENTS, n_models - 1)
     if n_benchmarks > 1 and n_models < n_predictors + 2:
         lacks["05_probing"].append(f"accuracy on a benchmark that was left out: {n_models} models cannot carry "

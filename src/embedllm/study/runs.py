@@ -68,8 +68,7 @@ class Run:
         self.judges = self._kept and not is_deep
 
     @property
-    def _kept(self) -> bool:
-        """Whether the figures are those that stay, not the run's own."""
+    def _kept(self) -> bool:  # those that stay, not the run's own
         return self.figures.is_relative_to(paths.FIGURES)
 
     @property
