@@ -19,6 +19,8 @@ from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE
 TASKS = Path(__file__).parent / "lm_eval_tasks"
 OLD, NEW = "2024-05-01T10-00-00.123456", "2024-05-02T09-00-00"
 N = np.nan
+OLDER, FEWER = "older runs of a task, not counted", "newer runs of a task with fewer documents, not counted"
+VARIANTS = "variants of a model, told apart by name"
 
 
 def sample(doc_id=0, score=1.0, **changes) -> dict:
@@ -67,8 +69,9 @@ def written(tmp_path_factory):
     return folder / "logs"
 
 
-def newest_results(logs: Path, folder: str) -> dict:
-    return json.loads(max(logs.glob(f"{folder}/results_*.json")).read_text(encoding="utf-8"))
+def first_results(logs: Path, folder: str) -> dict:
+    """Of the run that counts: a later one was limited to five documents a task."""
+    return json.loads(min(logs.glob(f"{folder}/results_*.json")).read_text(encoding="utf-8"))
 
 
 def test_harness_models_questions_and_groups(written):
@@ -79,7 +82,7 @@ def test_harness_models_questions_and_groups(written):
                       ("planets", "planets"): 9}
     prompt = table.questions.loc["planets/1", "prompt"]
     assert prompt == "Question: Is the planet Jupiter larger than \u201cSaturn\u201d?\nAnswer:"
-    assert len(table.repairs["older runs of a task, not read"]) == 5
+    assert len(table.repairs[FEWER]) == 5, "the newest run of one model was limited to five documents a task"
     assert table.repairs["files with several filters, the first taken"] == 2
     assert not len(table.repeats)
 
@@ -90,17 +93,17 @@ def test_harness_models_questions_and_groups(written):
     ("exact_match,ending", "acc,none", "exact_match,ending"),
 ])
 def test_harness_scores(written, metric, of_choice, of_text):
-    """Every mean is what the harness reports, and every cell what its newest file of samples says."""
+    """Every mean is what the harness reports, and every cell what its fullest file of samples says."""
     table = lm_eval.load(written, metric=metric)
     expected = {}
     for model, folder in {"owner/large": "owner__large", "owner/small": "owner__small"}.items():
-        results = newest_results(written, folder)["results"]
+        results = first_results(written, folder)["results"]
         row = table.scores[table.models.index.get_loc(model)]
         for task in ("planets", "birds", "fish", "trees", "echo"):
             name, kept = (of_text if task == "echo" else of_choice).split(",")
             mean = np.nanmean(row[(table.questions["sub_benchmark"] == task).to_numpy()])
             assert mean == pytest.approx(results[task][f"{name},{kept}"], abs=1e-6)
-            for line in max((written / folder).glob(f"samples_{task}_*")).read_text(encoding="utf-8").splitlines():
+            for line in min((written / folder).glob(f"samples_{task}_*")).read_text(encoding="utf-8").splitlines():
                 said = json.loads(line)
                 if said["filter"] == kept:
                     expected[model, f"{task}/{said['doc_id']}"] = said[name]
@@ -108,7 +111,7 @@ def test_harness_scores(written, metric, of_choice, of_text):
             mean = np.nanmean(row[(table.questions["benchmark"] == "living").to_numpy()])
             assert mean == pytest.approx(results["living"]["acc,none"], abs=1e-6)
     assert cells(table) == expected
-    assert len(expected) == 38 + 25, "the newest run of one model was limited to five documents a task"
+    assert len(expected) == 2 * 38
 
 
 def test_harness_logs_without_hashes(written, tmp_path):
@@ -173,8 +176,7 @@ def shot(number, n=2, blank=False):
     ([json.dumps([{"role": role, "content": f"{role} {n} {turn}"}
                   for turn, role in enumerate(["system", "user", "assistant", "user"])]) for n in range(2)],
      {"n-shot": {"quiz": 1}},
-     [json.dumps([{"role": "system", "content": f"system {n} 0"}, {"role": "user", "content": f"user {n} 3"}])
-      for n in range(2)]),
+     [f"system {n} 0\n\nuser {n} 3" for n in range(2)]),
 ])
 def test_worked_examples(tmp_path, prompts, results, kept):
     put(tmp_path / "a", [sample(n, arguments=[[text, " yes"]]) for n, text in enumerate(prompts)], results=results)
@@ -236,15 +238,14 @@ def test_metric_left_out_of_a_document(tmp_path):
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    (sample(metrics=["f1", "em"], acc=..., f1=1, em=0), r"none of acc, exact_match; metrics that could .*: f1, em"),
-    (sample(metrics=["ppl"], acc=..., ppl=[-3.0, 4]), r"none of its metrics \(ppl\) is a number in \[0, 1\]"),
-    (sample(metrics=["acc", "f1"], acc=[1, 2], f1=0), r"acc is \[1, 2\], no number in \[0, 1\]; .*name one: f1"),
+    (sample(metrics=["f1", "em"], acc=..., f1=1, em=0), r"score of quiz \(f1, em\); name one, .* METRIC = \"f1\"$"),
+    (sample(metrics=["odd"], acc=..., odd=[-3.0, 4]), r"none of the metrics of quiz \(odd\) is a number in \[0, 1\]"),
+    (sample(metrics=["acc", "f1"], acc=[1, 2], f1=0), r"line 1: acc is \[1, 2\], no number in \[0, 1\]; .*METRIC: f1$"),
 ])
 def test_no_metric_to_choose(tmp_path, line, message):
-    file = put(tmp_path / "a", [line])
-    with pytest.raises(OutcomeError, match=message) as error:
+    put(tmp_path / "a", [line])
+    with pytest.raises(OutcomeError, match=message):
         lm_eval.load(tmp_path)
-    assert f"{file}, line 1" in str(error.value)
 
 
 def test_logs_of_a_task_must_agree(tmp_path):
@@ -266,7 +267,7 @@ def test_newest_run_and_repeated_rows(tmp_path):
     table = lm_eval.load(tmp_path)
     assert cells(table) == {("org/a", "quiz/0"): 1}
     assert table.repeats["score"].tolist() == [1, 0, 0]
-    assert table.repairs["older runs of a task, not read"] == [
+    assert table.repairs["older runs of a task, damaged"] == [
         "x/org__a/samples_quiz.jsonl", f"y/org__a/samples_quiz_{OLD}.jsonl"
     ]
     assert lm_eval.load(tmp_path, duplicates="majority").scores.tolist() == [[0]]
@@ -279,7 +280,12 @@ def test_newest_run_and_repeated_rows(tmp_path):
     ("org__a:b", None, "org/a:b"),
     ("org__a__b", {"model_name": "org/a:b"}, "org/a:b"),
     ("runs/org/model", {"model_name": "org/model"}, "org/model"),
-    ("a hot copy", {"model_name": "org/model"}, "a hot copy"),
+    ("a hot copy", {"model_name": "org/model"}, "org/model"),
+    ("a hot copy", {"config": {"model_args": "pretrained=org/model,dtype=float16"}}, "org/model"),
+    ("a hot copy", {"config": {"model_args": {"pretrained": "org/base", "peft": "org/model"}}}, "org/model"),
+    ("runs/quiz", {"model_name": "/opt/models/llama/"}, "/opt/models/llama"),
+    ("org__model/quiz", None, "org/model"),
+    ("org/model/quiz", None, "org/model"),
     ("org__model", {"model_name": 7, "group_subtasks": [], "groups": None}, "org/model"),
     (".", {"model_name": "org/model"}, "org/model"),
 ])
@@ -322,7 +328,7 @@ def test_groups(tmp_path, several, expected):
 
 
 def test_different_document_is_another_question(tmp_path):
-    put(tmp_path / "a", [sample(0, 1, doc_hash="revised"), sample(1, 1)])
+    put(tmp_path / "a", [sample(0, 1, doc_hash="revised", arguments=[["What was 0?", "1"]]), sample(1, 1)])
     put(tmp_path / "b", [sample(0, 0), sample(1, 1)])
     put(tmp_path / "c", [sample(0, 0), sample(1, 0)])
     table = lm_eval.load(tmp_path)
@@ -346,8 +352,12 @@ def test_commonest_prompt(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "prompt", "bare"), [
     ({"gen_args_0": {"arg_0": "x" * 200_000 + "\u2028\u00e9\u0000\U0001f98a", "arg_1": {}}}, None, 0),
-    ([["None", " a"], ["other", " b"]], "None", 0),
+    ([["None", " a"], ["None", " b"], ["", " b"]], "None", 0),
+    ([["The cat", " purrs."], ["The dog", " purrs."]], "The cat purrs.\nThe dog purrs.", 0),
+    ([["Fill in.\n\nThe cat", " purrs."], ["Fill in.\n\nA dog", {}]], "Fill in.\n\nThe cat purrs.\nA dog", 0),
     ({"gen_args_0": {"arg_0": ['[{"role": "user"}]'], "arg_1": {}}}, '[{"role": "user"}]', 0),
+    ([['[{"role": "system", "content": "\\ud55c"}, {"role": "user", "content": [{"type": "image"}, {"text": "\u00e9?"}]}]',
+       {}]], "\ud55c\n\n\u00e9?", 0),
     ({"gen_args_0": {"arg_0": [{"role": "user"}, {"role": "system"}]}}, '[{"role": "user"}, {"role": "system"}]', 0),
     ([["", "cats purr"], ["", "cats bark"]], "cats purr\ncats bark", 1),
 ])
@@ -360,7 +370,7 @@ def test_prompt(tmp_path, arguments, prompt, bare):
 
 @pytest.mark.parametrize(("line", "message"), [
     *((sample(score=score), r"acc is .*, no number in \[0, 1\]; none of its metrics")
-      for score in (2, -1, N, np.inf, "1", None, [1.0], {})),
+      for score in (2, -1, np.inf, "1", [1.0], {})),
     *((sample(doc_id), "has no doc_id") for doc_id in (..., None, True, 1.5, [], " ", "\ud800")),
     *((sample(arguments=arguments), "no arguments that begin with the text")
       for arguments in (..., None, [], {}, [[]], "x", [[5]], [["\ud800", "y"]], [["", " "]])),
@@ -388,7 +398,16 @@ def test_wrong_files(tmp_path):
     with pytest.raises(OutcomeError, match="holds no sample"):
         lm_eval.load(tmp_path)
     file.write_bytes(json.dumps(sample()).encode("utf-16"))
-    with pytest.raises(OutcomeError, match="line 1 is not UTF-8 text"):
+    with pytest.raises(OutcomeError, match="line 1 is not UTF-8 text but UTF-16; save it as UTF-8"):
+        lm_eval.load(tmp_path)
+    file.write_bytes(json.dumps(sample()).encode("utf-16-le"))
+    with pytest.raises(OutcomeError, match="line 1 holds zero bytes, as UTF-16 text does"):
+        lm_eval.load(tmp_path)
+    file.write_bytes(b'{"doc_id": "\xe9"}')
+    with pytest.raises(OutcomeError, match="line 1 is not UTF-8 text but another encoding"):
+        lm_eval.load(tmp_path)
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 10\n")
+    with pytest.raises(OutcomeError, match="is a Git LFS pointer, not the data: git lfs pull"):
         lm_eval.load(tmp_path)
     put(tmp_path / "a", [sample()], results=[])
     with pytest.raises(OutcomeError, match=r"results_.* must hold a JSON object"):

@@ -1,21 +1,24 @@
-"""One file of samples of the lm-evaluation-harness: which metric is the score, and what each line says."""
+"""One file of samples of the lm-evaluation-harness: which document each line is, what was sent, each metric's value."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
+import zlib
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import OutcomeError, abbreviate
-from embedllm.sources._files import first_line
+from embedllm.outcomes import OutcomeError
+from embedllm.sources._files import first_line, opened
+from embedllm.sources._lm_eval_prompts import decoded, shared_beginning
 
-METRICS = ("acc", "exact_match")  # where none is named, the first of them that a file logs
 NO_METRIC = frozenset((  # the other keys of a sample, where it does not list its metrics
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
     "target_hash",
@@ -23,96 +26,91 @@ NO_METRIC = frozenset((  # the other keys of a sample, where it does not list it
 
 
 class Samples(NamedTuple):
-    """The samples of a file that count: those of one metric by one filter.
+    """The samples of a file.
 
     Attributes
     ----------
     rows : DataFrame
-        ``doc_id`` (text), ``document`` and ``prompt`` (uint64, of their hashes), ``score`` (float64 in [0, 1]; NaN
-        where the harness left the metric out), ``offset`` (int64, bytes before the line).
-    metric, filter : str
-        The filter is None where the file names none (early versions).
-    held : list of str
-        Every metric that is a number in [0, 1], by every filter of the file.
-    first_of_several : bool
-        Whether there are other filters and none was asked for.
-    sha256 : str
-        Of the file.
+        A row for each line that holds a sample: ``doc_id`` (text), ``document`` and ``prompt`` (uint64, of their
+        hashes), ``filter`` (int64, its place in `filters`), ``offset`` (int64, where the sample begins: bytes before
+        its line or, in a file that is one JSON list, samples before it).
+    filters : list of str or None
+        In the order of the file; None where a line names none (early versions).
+    scores : dict of str to array, shape (rows,)
+        Each metric: float64 in [0, 1]; NaN where it is missing, null or NaN.
+    logged : set of (str, int)
+        Each metric and filter that at least one number in [0, 1] was logged for.
+    faults : dict of (str, int) to str
+        The first value of a metric by a filter that is no number in [0, 1].
     """
 
     rows: pd.DataFrame
-    metric: str
-    filter: str | None
-    held: list[str]
-    first_of_several: bool
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """Metric and filter as the harness writes them in its results."""
-        return _named(self.metric, self.filter)
+    filters: list[str | None]
+    scores: dict[str, np.ndarray]
+    logged: set[tuple[str, int]]
+    faults: dict[tuple[str, int], str]
 
 
-def _named(metric: str, kept: str | None) -> str:
-    return f"{metric},{kept}" if kept else metric
-
-
-def read_samples(file: Path, wanted: str) -> Samples:
-    """Read a file of samples line by line, keeping neither documents nor prompts.
-
-    Parameters
-    ----------
-    wanted : str
-        "<metric>" or "<metric>,<filter>", taken where the file logs it; "" for none.
+def read_samples(file: Path) -> Samples:
+    """Read a file of samples one by one, keeping neither documents nor prompts.
 
     Raises
     ------
     OutcomeError
-        Naming file and line, if one is no sample, or its score no number in [0, 1].
+        Naming file and line, if one is no sample.
     """
-    wanted_metric, _, wanted_filter = (part.strip() for part in wanted.partition(","))
-    digest, offset, metric, chosen, filters = hashlib.sha256(), 0, None, None, {}
-    ids, documents, prompts, scores, offsets = [], array("Q"), array("Q"), array("d"), array("q")
-    for number, line in enumerate(_lines(file), start=1):
-        where, start, offset = f"{file}, line {number}", offset, offset + len(line)
-        digest.update(line)
-        if not line.strip():
-            continue
-        sample = _object(line, where)
-        of_line = sample.get("filter") if is_text(sample.get("filter")) else None
-        if metric is None:  # the first sample decides for the file
-            metric = _metric(sample, wanted_metric, where)
-            chosen = wanted_filter if wanted_filter and metric == wanted_metric else of_line
-            if chosen and not of_line:
-                raise OutcomeError(f"{where} names no filter, so {wanted} cannot be told apart; name the metric alone")
-        if of_line not in filters:
-            filters[of_line] = [_named(name, of_line) for name, is_score in _candidates(sample).items() if is_score]
-        if of_line == chosen:
-            ids.append(_number(sample, where))
-            documents.append(_document(sample, where))
-            prompts.append(_hash(_prompt(sample, where)[0]))
-            scores.append(_score(sample, metric, where))
-            offsets.append(start)
-    if metric is None:
-        raise OutcomeError(f"{file} holds no sample; delete it or run the task again")
+    ids, columns = [], {"document": array("Q"), "prompt": array("Q"), "filter": array("q"), "offset": array("q")}
+    filters, faults, values = {}, {}, defaultdict(lambda: (array("q"), array("d")))
+    for where, offset, sample in _samples(file):
+        doc_id = _number(sample, where)
+        kept = sample.get("filter") if is_text(sample.get("filter")) else None
+        place = filters.setdefault(kept, len(filters))
+        for name in _metrics(sample):
+            value = sample[name]
+            if value is None or value != value:
+                value = np.nan
+            elif not isinstance(value, int | float) or not 0 <= value <= 1:
+                if (name, place) not in faults:
+                    faults[name, place] = f"{where}: {name} is {_dumped(value, where)[:60]}, no number in [0, 1]"
+                value = np.nan
+            numbers, scores = values[name]
+            numbers.append(len(ids))
+            scores.append(value)
+        columns["document"].append(_document(sample, where))
+        columns["prompt"].append(_hash(_prompt(sample, where)[0]))
+        columns["filter"].append(place)
+        columns["offset"].append(offset)
+        ids.append(doc_id)
     if not ids:
-        return read_samples(file, wanted_metric)  # without the wanted filter
-    columns = {"document": documents, "prompt": prompts, "score": scores, "offset": offsets}
-    return Samples(
-        pd.DataFrame({"doc_id": ids, **{name: np.array(values) for name, values in columns.items()}}),
-        metric, chosen, [name for names in filters.values() for name in names],
-        len(filters) > 1 and chosen != wanted_filter, digest.hexdigest(),
-    )
+        raise OutcomeError(f"{file} holds no sample; delete it or run the task again")
+    rows = pd.DataFrame({"doc_id": ids, **{name: np.array(column) for name, column in columns.items()}})
+    scores, logged = {}, set()
+    for name, (numbers, column) in values.items():
+        scores[name] = np.full(len(ids), np.nan)
+        scores[name][np.array(numbers)] = np.array(column)
+        logged |= {(name, place) for place in set(rows["filter"][~np.isnan(scores[name])])}
+    return Samples(rows, list(filters), scores, logged, faults)
 
 
 def prompts_at(file: Path, offsets: Iterable[int]) -> list[tuple[str, bool]]:
-    """The prompts of the lines that begin there, and whether each is made of options, for want of a context."""
-    prompts = []
-    with file.open("rb") as stream:
-        for offset in offsets:
-            stream.seek(offset)
-            prompts.append(_prompt(_object(stream.readline(), str(file)), str(file)))
-    return prompts
+    """The prompts of the samples that begin there, and whether each is made of options, for want of a context."""
+    return [_prompt(sample, str(file)) for sample in _at(file, offsets)]
+
+
+def texts_at(file: Path, offsets: Iterable[int]) -> list[tuple[str, str]]:
+    """The prompts of the samples that begin there, and their right answers."""
+    return [(_prompt(sample, str(file))[0], _dumped(sample.get("target"), str(file))) for sample in _at(file, offsets)]
+
+
+def _at(file: Path, offsets: Iterable[int]) -> list[dict]:
+    offsets, found = list(offsets), {}
+    with opened(file) as stream:
+        whole = _parsed(stream.read(), str(file)) if _is_list(stream) else None
+        for offset in sorted(set(offsets)):  # a gzip file is read from its beginning to go back
+            if whole is None:
+                stream.seek(offset)
+            found[offset] = _object(stream.readline(), str(file)) if whole is None else whole[offset]
+    return [found[offset] for offset in offsets]
 
 
 def read_object(file: Path) -> dict:
@@ -120,21 +118,56 @@ def read_object(file: Path) -> dict:
     return _object(b"".join(_lines(file)), str(file))
 
 
+def _samples(file: Path) -> Iterator[tuple[str, int, dict]]:
+    """Where each sample stands, in words and as offset, and what it says; the file holds lines or one list of them."""
+    lines, offset = _lines(file), 0
+    for number, line in enumerate(lines, start=1):
+        if not offset and _begins_list(line):
+            for place, sample in enumerate(_parsed(line + b"".join(lines), str(file))):
+                where = f"{file}, sample {place + 1} of its list"
+                yield where, place, _checked(sample, where)
+            return
+        if line.strip():
+            where = f"{file}, line {number}"
+            yield where, offset, _object(line, where)
+        offset += len(line)
+
+
 def _lines(file: Path) -> Iterator[bytes]:
     try:
-        with file.open("rb") as stream:
+        with opened(file) as stream:
             yield from stream
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise OutcomeError(f"{file} cannot be read: {first_line(error)}") from None
 
 
+def _is_list(stream: BinaryIO) -> bool:
+    beginning = stream.read(8)
+    stream.seek(0)
+    return _begins_list(beginning)
+
+
+def _begins_list(line: bytes) -> bool:
+    return line.removeprefix(codecs.BOM_UTF8).startswith(b"[")
+
+
 def _object(text: bytes, where: str) -> dict:
+    return _checked(_parsed(text, where), where)
+
+
+def _parsed(text: bytes, where: str) -> object:
     try:
-        value = json.loads(text.decode("utf-8-sig"))
+        return json.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise OutcomeError(f"{where} is not UTF-8 text; save it as UTF-8") from None
+        coding = "UTF-16" if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "another encoding"
+        raise OutcomeError(f"{where} is not UTF-8 text but {coding}; save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
+        if b"\0" in text:
+            raise OutcomeError(f"{where} holds zero bytes, as UTF-16 text does; save it as UTF-8") from None
         raise OutcomeError(f"{where} is cut short or no JSON ({first_line(error)}); delete it or run again") from None
+
+
+def _checked(value: object, where: str) -> dict:
     if not isinstance(value, dict):
         raise OutcomeError(f"{where} must hold a JSON object, found {type(value).__name__}")
     return value
@@ -152,30 +185,10 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _candidates(sample: dict) -> dict[str, bool]:
-    """The metrics of a sample, and whether each is a number in [0, 1]."""
+def _metrics(sample: dict) -> list[str]:
     listed = sample.get("metrics")
     names = listed if isinstance(listed, list) else [key for key in sample if key not in NO_METRIC]
-    names = [name for name in names if isinstance(name, str) and name in sample]
-    return {name: isinstance(sample[name], int | float) and 0 <= sample[name] <= 1 for name in names}
-
-
-def _metric(sample: dict, wanted: str, where: str) -> str:
-    """The metric to score by: the one that is wanted, a usual one, or the only one there is."""
-    candidates = _candidates(sample)
-    usable = [name for name, is_score in candidates.items() if is_score]
-    for name in (wanted, *METRICS, *(usable if len(usable) == 1 else ())):
-        if name in candidates:
-            return name
-    raise OutcomeError(f"{where} logs none of {', '.join(METRICS)}; {_advice(sample)}")
-
-
-def _advice(sample: dict) -> str:
-    candidates = _candidates(sample)
-    usable = abbreviate(name for name, is_score in candidates.items() if is_score)
-    if usable:
-        return f"metrics that could be used, name one: {usable}"
-    return f"none of its metrics ({abbreviate(candidates) or 'it has none'}) is a number in [0, 1]; leave the file out"
+    return [name for name in names if isinstance(name, str) and name in sample]
 
 
 def _number(sample: dict, where: str) -> str:
@@ -183,16 +196,6 @@ def _number(sample: dict, where: str) -> str:
     if (isinstance(doc_id, int) and not isinstance(doc_id, bool)) or is_text(doc_id):
         return str(doc_id)
     raise OutcomeError(f"{where} has no doc_id, or one that is no whole number or text")
-
-
-def _score(sample: dict, metric: str, where: str) -> float:
-    """The value in [0, 1]; NaN where the harness left the metric out for this document."""
-    if metric not in sample:
-        return np.nan
-    value = sample[metric]
-    if isinstance(value, int | float) and 0 <= value <= 1:
-        return float(value)
-    raise OutcomeError(f"{where}: {metric} is {_dumped(value, where)[:60]}, no number in [0, 1]; {_advice(sample)}")
 
 
 def _document(sample: dict, where: str) -> int:
@@ -206,19 +209,35 @@ def _document(sample: dict, where: str) -> int:
 
 
 def _prompt(sample: dict, where: str) -> tuple[str, bool]:
-    """The first argument of the first request; where it is blank, all texts of all requests, and True."""
-    requests = [values_of(request) for request in values_of(sample.get("arguments"))]
-    first = requests[0][0] if requests and requests[0] else ""
+    """The context of the requests; where it is blank in all, their options, and True.
+
+    Where each option has a context of its own (a blank filled in, as in Winogrande), every request's context and
+    ending, one a line, after the lines that all contexts begin with.
+    """
+    requests = [request for values in values_of(sample.get("arguments")) if (request := values_of(values))]
+    first = requests[0][0] if requests else None
     if isinstance(first, list) and len(first) == 1:  # a chat, written as one JSON text
         first = first[0]
     if isinstance(first, list | dict):
         first = _dumped(first, where)
-    if is_text(first):
-        return first, False
-    texts = dict.fromkeys(text for request in requests for text in request if is_text(text))
-    if not isinstance(first, str) or first.strip() or not texts:
+    if not isinstance(first, str):
         raise OutcomeError(f"{where} has no arguments that begin with the text sent to the model")
-    return "\n".join(texts), True
+    asked = [request for request in requests if request[0] != requests[0][0] and is_text(request[0])]
+    if asked and first.strip():
+        contexts = [first, *(request[0] for request in asked)]
+        shared = shared_beginning(contexts)
+        shared = shared[: shared.rfind("\n") + 1]
+        ends = dict.fromkeys("".join(text for text in request[:2] if isinstance(text, str))[len(shared) :]
+                             for request in requests if request[0] in contexts)
+        text, bare = shared + "\n".join(ends), False
+    elif asked or first.strip():
+        text, bare = decoded(first if first.strip() else asked[0][0]), False
+    else:
+        options = dict.fromkeys(text for request in requests for text in request if is_text(text))
+        text, bare = "\n".join(options), True
+    if not is_text(text):
+        raise OutcomeError(f"{where} has no arguments that begin with the text sent to the model")
+    return text, bare
 
 
 def values_of(several: object) -> list:

@@ -1,7 +1,8 @@
 """The per-sample logs of the lm-evaluation-harness: ``lm_eval --log_samples --output_path <folder>``.
 
-A run leaves ``<model>/results_<time>.json`` and, for each task, ``<model>/samples_<task>_<time>.jsonl`` (early
-versions: ``.json``), one JSON object a line: a document, the requests it became, the metrics by one filter.
+A run leaves ``<model>/results_<time>.json`` and, for each task, ``<model>/samples_<task>_<time>.jsonl``, one JSON
+object a line: a document, the requests it became, the metrics by one filter. Early versions write ``.json`` or one
+JSON list; 0.4.0 to 0.4.2 ``results.json`` and ``<arguments of the model>_<task>.jsonl``. Each may be gzipped.
 """
 
 from __future__ import annotations
@@ -9,36 +10,25 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
 from embedllm.sources._files import checksum
-from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE, shots_of, without_examples
-from embedllm.sources._lm_eval_samples import Samples, is_text, prompts_at, read_object, read_samples, values_of
+from embedllm.sources._lm_eval_metrics import choose_metrics, named, parse_metric, scores_of
+from embedllm.sources._lm_eval_prompts import BEGINNING, CUT, WHOLE, shots_of, spoken, without_examples
+from embedllm.sources._lm_eval_runs import Log, find_logs
+from embedllm.sources._lm_eval_samples import Samples, is_text, prompts_at, read_samples, texts_at, values_of
 from embedllm.sources._rows import from_rows
 
 COLLECTIONS = ("leaderboard", "openllm", "pythia", "tinyBenchmarks")  # groups of the harness without a common subject
 WITNESSES = 50  # further prompts of a log, read to see what all begin with
 MANY = 20  # files: more of them get one checksum together
-TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
-SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{TIME}))?\.jsonl?")
-RESULTS = re.compile(rf"(?!samples_)(?:results|.+_(?P<time>{TIME}))\.json")
-FORBIDDEN = re.compile(r"[\"<>:/|\\?*\[\]]+")  # the harness writes __ for these in the name of a folder
-
-
-class _Log(NamedTuple):
-    """A file of samples, whose it is and the results of its run ({} for none); ``time`` is "" where none is told."""
-
-    model: str
-    task: str
-    time: str
-    file: Path
-    results: dict
+TOLD = 5  # damaged files that one error names
+OPTION = re.compile(r"\s*\(?(?:[A-Za-z]|\d\d?)[).:]\s+")  # the letter or number of an option, at the start of a line
 
 
 def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeMatrix:
@@ -47,25 +37,31 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
     Parameters
     ----------
     path : Path
-        Folder that holds the files of samples, at any depth. A model bears the name in the results file beside
-        them where the folder is called after it, and otherwise that of the folder, ``__`` read as ``/``.
+        Folder that holds the files of samples, at any depth. A model is what the results file beside them says; only
+        where there is none, the folder names it, ``__`` read as ``/``.
     duplicates : {"first", "mean", "max", "majority"}
         The score of a document that occurs more than once in a file, see `from_rows`. Early versions repeat
         a document for each filter without naming it: "first" is then the first filter.
     metric : str
-        What to take as score: a metric, as ``acc_norm``, or one by a filter, as ``exact_match,strict-match``.
-        Tasks that do not log it, and all where it is "", take ``acc``, else ``exact_match``, else their only
-        metric that is a number in [0, 1]. Where no filter is named, the first of the file.
+        What to take as score: a metric, as ``acc_norm``, or one by a filter, as ``exact_match,strict-match``; or
+        several separated by ``;``, each for a task, as ``gsm8k=exact_match,strict-match; acc_norm``, the one
+        without a task for all others. Tasks that do not log the latter, and all where it is "", take ``acc``, else
+        ``exact_match``, else their only metric that is a number in [0, 1] and for which lower is not better. Where
+        no filter is named, the first of the task.
 
     Returns
     -------
     OutcomeMatrix
-        A question is a document of a task, ``<task>/<doc_id>``; a different document under the same number is
-        a question of its own. The prompt is the text sent to most models (the first by name if as many), without
-        the worked examples before the question where these can be told from it (`without_examples`).
-        ``sub_benchmark`` is the task; ``benchmark`` is the topmost group that holds it in any results file
-        (`COLLECTIONS` aside; groups with a score of their own go first) or, in no group, the task. Of several
-        runs of a task by one model the newest counts.
+        A question is a document of a task, told by its hash, ``<task>/<doc_id>``; a different document under the same
+        number is a question of its own, unless its text differs only in the order of its lines. The prompt is the
+        text sent to most models (the first by name if as many), without the worked examples before the question
+        where these can be told from it (`without_examples`). ``sub_benchmark`` is the task; ``benchmark`` is the
+        topmost group that holds it in any results file (`COLLECTIONS` aside; groups with a score of their own go
+        first) or, in no group, the task.
+
+        A model run with other arguments, or asked a task in several ways, is several models, each named by what
+        tells it apart, as ``org/model (revision=step1000)``. Of several runs of a task in which all that makes the
+        answers is equal, seeds aside, the one with most documents counts, and of these the newest.
 
     Raises
     ------
@@ -74,17 +70,29 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
         the logs of one task hold different metrics or filters.
     """
     path = Path(path)
-    logs, results, older = _find(path)
-    samples = [read_samples(log.file, metric) for log in logs]
-    scored = _agreed(logs, samples, metric)
+    logs, results, variants, faults = find_logs(path)
+    logs, samples, dropped = _counted(logs, faults)
+    contents = [content for _, content in results]
+    chosen = choose_metrics(logs, samples, contents, parse_metric(metric, {log.task for log in logs}))
+    parts, missing, several, scored = [], 0, 0, defaultdict(set)
+    for number, (log, found, (name, kept)) in enumerate(zip(logs, samples, chosen, strict=True)):
+        try:
+            scores = scores_of(log, found, name, kept)
+        except OutcomeError as error:
+            faults.append(error)
+            continue
+        parts.append(found.rows[found.rows["filter"] == kept].assign(score=scores, log=number))
+        missing += int(np.isnan(scores).sum())
+        several += len(found.filters) > 1 and f",{found.filters[kept]}" not in metric.replace(" ", "")
+        scored[named(name, found.filters[kept])].add(log.task)
+    _refuse(faults)
     names = sorted({log.model for log in logs})
-    rows = pd.concat([found.rows.assign(log=number) for number, found in enumerate(samples)], ignore_index=True)
+    rows = pd.concat(parts, ignore_index=True)
     rows["model"] = np.array([names.index(log.model) for log in logs])[rows["log"]]
     rows["task"] = np.array([log.task for log in logs], dtype=object)[rows["log"]]
-    rows["place"] = rows.groupby(["task", "doc_id"], sort=False).ngroup()
-    rows["question"] = rows.groupby(["place", "document"], sort=False).ngroup()
+    rows["question"], matched = _same_documents(logs, rows)
     questions, repairs = _questions(logs, rows)
-    group = _groups({log.task for log in logs}, [content for _, content in results])
+    group = _groups({log.task for log in logs}, contents)
     return from_rows(
         pd.DataFrame({
             "model": np.array(names, dtype=object)[rows["model"]],
@@ -96,84 +104,96 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
         duplicates=duplicates,
         provenance={
             "source": "lm-eval",
-            **{f"tasks scored by {name}": abbreviate(tasks) for name, tasks in scored.items()},
-            **_checksums(path, {log.file: found.sha256 for log, found in zip(logs, samples, strict=True)}, results),
+            **{f"tasks scored by {name}": abbreviate(sorted(tasks)) for name, tasks in sorted(scored.items())},
+            **_checksums(path, [*(log.file for log in logs), *(file for file, _ in results)]),
         },
         repairs={
-            "older runs of a task, not read": [str(file.relative_to(path)) for file in older],
-            "files with several filters, the first taken": sum(found.first_of_several for found in samples),
-            "samples without the metric, taken as never asked": int(rows["score"].isna().sum()),
+            "variants of a model, told apart by name": variants,
+            **{kind: [str(file.relative_to(path)) for file in files] for kind, files in dropped.items()},
+            "files with several filters, the first taken": several,
+            "samples without the metric, taken as never asked": missing,
+            **matched,
             **repairs,
         },
     )
 
 
-def _find(path: Path) -> tuple[list[_Log], list[tuple[Path, dict]], list[Path]]:
-    """The newest log of each model's task, by model; the results files beside the logs; the older logs."""
-    if not path.is_dir():
-        raise OutcomeError(f"{path} is no directory; expected a folder that lm_eval --log_samples has written to")
-    found = [(file, match) for file in sorted(path.rglob("samples_*"))
-             if (match := SAMPLES.fullmatch(file.name)) and file.is_file()]
-    if not found:
-        raise OutcomeError(
-            f"{path} holds no file samples_<task>_<time>.jsonl; run lm_eval with --log_samples and --output_path, and "
-            "give the folder named there"
+def _counted(logs: list[Log], faults: list[OutcomeError]) -> tuple[list[Log], list[Samples], dict[str, list[Path]]]:
+    """The log that counts of each model's task, what it holds, and the others; faults gains what cannot be read."""
+    runs, kept, samples = defaultdict(list), [], []
+    dropped = {"older runs of a task, not counted": [], "newer runs of a task with fewer documents, not counted": [],
+               "older runs of a task, damaged": []}
+    older, fewer, damaged = dropped.values()
+    for log in logs:
+        runs[log.model, log.task].append(log)
+    for several in runs.values():
+        read = []
+        for log in sorted(several, key=lambda log: log.time):
+            try:
+                read.append((log, read_samples(log.file)))
+            except OutcomeError as error:
+                read.append((log, error))
+        if isinstance(read[-1][1], OutcomeError):
+            faults.append(read[-1][1])
+            continue
+        damaged += [log.file for log, found in read if isinstance(found, OutcomeError)]
+        read = [(log, found) for log, found in read if isinstance(found, Samples)]
+        best, found = read[0] if len(read) == 1 else max(
+            read, key=lambda run: (run[1].rows["doc_id"].nunique(), run[0].time, checksum(run[0].file))
         )
-    odd = [ascii(str(file)) for file, _ in found if not is_text(str(file))]
-    if odd:
-        raise OutcomeError(f"file name(s) that are not UTF-8 text, rename them: {abbreviate(odd)}")
-    results, named, of_run = [], defaultdict(dict), {}
-    for folder in sorted({file.parent for file, _ in found}):
-        for file in sorted(folder.glob("*.json")):
-            if (match := RESULTS.fullmatch(file.name)) and file.is_file():
-                content = read_object(file)
-                results.append((file, content))
-                of_run[folder, match["time"]] = content
-                if is_text(name := content.get("model_name")):
-                    named[folder][match["time"]] = name
-    runs = defaultdict(list)
-    for file, match in found:
-        model = _model(path, file.parent, named[file.parent], match["time"])
-        runs[model, match["task"]].append(
-            _Log(model, match["task"], match["time"] or "", file, of_run.get((file.parent, match["time"]), {}))
-        )
-    ranked = [sorted(runs[key], key=lambda log: (log.time, log.file)) for key in sorted(runs)]
-    return [run[-1] for run in ranked], results, [log.file for run in ranked for log in run[:-1]]
+        older += [log.file for log, _ in read if log is not best and log.time <= best.time]
+        fewer += [log.file for log, _ in read if log.time > best.time]
+        kept.append(best)
+        samples.append(found)
+    if not kept:
+        _refuse(faults)
+    return kept, samples, dropped
 
 
-def _model(path: Path, folder: Path, named: Mapping[str | None, str], time: str | None) -> str:
-    """The name in the results file if the folder is called after it or cannot stand for a model, else the folder's."""
-    parts = folder.relative_to(path).parts
-    distinct = set(named.values())
-    name = named.get(time) or (distinct.pop() if len(distinct) == 1 else None)
-    endings = {"__".join(parts[start:]) for start in range(len(parts))}
-    if name and (not parts or len(set(named.values())) > 1 or FORBIDDEN.sub("__", name) in endings):
-        return name
-    parts = parts or (path.resolve().name,)
-    return (parts[-1] if "__" in parts[-1] else "/".join(parts)).replace("__", "/")
+def _refuse(faults: list[OutcomeError]) -> None:
+    """Raise OutcomeError if there are faults, telling of several at once."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
+        raise OutcomeError(f"{len(faults)} files cannot be used: " + "; ".join(map(str, faults[:TOLD])) + more)
 
 
-def _agreed(logs: list[_Log], samples: list[Samples], wanted: str) -> dict[str, list[str]]:
-    """The tasks scored by each metric and filter; all logs of a task must have the same ones."""
-    wanted_metric, _, wanted_filter = (part.strip() for part in wanted.partition(","))
-    of_task: dict[str, tuple[_Log, Samples]] = {}
-    for log, found in zip(logs, samples, strict=True):
-        first, other = of_task.setdefault(log.task, (log, found))
-        if found.metric != other.metric or len({found.filter, other.filter} - {None}) > 1:
-            raise OutcomeError(
-                f"the scores of {log.task} would be {other.name} in {first.file} but {found.name} in {log.file}; name "
-                "a metric that both log, or leave one of the two out"
-            )
-        if found.filter and not other.filter:
-            of_task[log.task] = log, found
-    scored = defaultdict(list)
-    for task, (_, found) in sorted(of_task.items()):
-        scored[found.name].append(task)
-    taken = {(found.metric, found.filter if wanted_filter else "") for found in samples}
-    if wanted and (wanted_metric, wanted_filter) not in taken:
-        held = sorted({name for found in samples for name in found.held})
-        raise OutcomeError(f"no log holds the metric {wanted}; they hold {abbreviate(held, 12)}")
-    return scored
+def _same_documents(logs: list[Log], rows: pd.DataFrame) -> tuple[np.ndarray, dict[str, int]]:
+    """The number of the question of each row, from 0, and the repairs.
+
+    Rows of one task are one question if they are of one document, whatever its number (a document that one log holds
+    under several numbers is as many questions), or of documents under one number whose prompts hold the same lines.
+    """
+    ids = rows.drop_duplicates(["log", "document", "doc_id"])
+    twice = ids.loc[ids.duplicated(["log", "document"]), ["task", "document"]].drop_duplicates()
+    twice = pd.MultiIndex.from_frame(twice)
+    keys = rows[["task", "document"]].assign(doc_id="")
+    if len(twice):
+        keys["doc_id"] = rows["doc_id"].where(pd.MultiIndex.from_frame(keys[["task", "document"]]).isin(twice), "")
+    question = keys.groupby(["task", "document", "doc_id"], sort=False).ngroup().to_numpy()
+    places = _commonest(rows.assign(question=question), "question", "doc_id")
+    moved = places["question"].duplicated().sum()
+    places = places.drop_duplicates("question")
+    clash = places[places.duplicated(["task", "doc_id"], keep=False)]
+    held = rows.assign(question=question)[np.isin(question, clash["question"])].groupby("question")["log"].agg(set)
+    same = defaultdict(list)
+    for number, group in clash.groupby("log"):
+        for row, (text, target) in zip(group.itertuples(), texts_at(logs[number].file, group["offset"]), strict=True):
+            lines = tuple(sorted(OPTION.sub("", line, count=1).strip() for line in spoken(text).splitlines()))
+            same[row.task, row.doc_id, lines].append((row.question, text, target))
+    joined = np.arange(question.max() + 1)
+    for several in same.values():
+        numbers = [number for number, *_ in several]
+        alone = sum(len(held[number]) for number in numbers) == len(set.union(*(held[number] for number in numbers)))
+        if alone and len({text for _, text, _ in several}) == len({tuple(told) for _, *told in several}):
+            joined[numbers] = min(numbers)
+    question = pd.factorize(joined[question])[0]
+    return question, {
+        "questions under several document numbers, matched by their document": int(moved),
+        "documents whose text has its lines in another order, taken as one question":
+            int((joined != np.arange(len(joined))).sum()),
+    }
 
 
 def _commonest(rows: pd.DataFrame, key: str, value: str) -> pd.DataFrame:
@@ -185,19 +205,21 @@ def _commonest(rows: pd.DataFrame, key: str, value: str) -> pd.DataFrame:
     )
 
 
-def _questions(logs: list[_Log], rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def _questions(logs: list[Log], rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Id, prompt, task and rank of each question, in the order of their numbers in rows; and the repairs."""
-    documents = _commonest(rows, "place", "document")
-    documents["other"] = documents.duplicated("place")
+    documents = _commonest(rows, "question", "doc_id").drop_duplicates("question")
+    documents = documents.assign(models=rows.groupby("question")["model"].nunique()[documents["question"]].to_numpy())
+    documents = documents.sort_values(["models", "log"], ascending=[False, True], kind="stable")
+    documents["other"] = documents.duplicated(["task", "doc_id"])
     sent = _commonest(rows, "question", "prompt")
     repairs = {
         "document numbers with different documents, taken as different questions":
-            int(documents.loc[documents["other"], "place"].nunique()),
+            len(documents.loc[documents["other"], ["task", "doc_id"]].drop_duplicates()),
         "questions with different prompts, the commonest kept":
             int(sent.loc[sent.duplicated("question"), "question"].nunique()),
     }
     sent = sent.drop_duplicates("question").set_index("question").sort_index()
-    sent["other"] = documents.set_index("question")["other"]
+    sent[["doc_id", "other"]] = documents.set_index("question")[["doc_id", "other"]]
     texts, cut = {}, Counter()
     for number, group in sent.groupby("log"):
         found = prompts_at(logs[number].file, group["offset"])
@@ -219,7 +241,7 @@ def _questions(logs: list[_Log], rows: pd.DataFrame) -> tuple[pd.DataFrame, dict
     questions = pd.DataFrame({
         "question_id": [f"{task}/{doc_id}" + (f" (document {document:016x})" if other else "")
                         for task, _, _, doc_id, other, document in ranks],
-        "prompt": [texts[question] for question in sent.index],
+        "prompt": [spoken(texts[question]) for question in sent.index],
         "sub_benchmark": sent["task"].to_numpy(object),
         "rank": np.argsort(sorted(range(len(ranks)), key=ranks.__getitem__)),
     })
@@ -248,10 +270,9 @@ def _groups(tasks: Iterable[str], results: list[dict]) -> dict[str, str]:
     return benchmark
 
 
-def _checksums(path: Path, files: Mapping[Path, str], results: list[tuple[Path, dict]]) -> dict[str, str]:
+def _checksums(path: Path, files: list[Path]) -> dict[str, str]:
     """The SHA-256 of each file read, or of the list of them."""
-    sums = {str(file.relative_to(path)): f"sha256 {digest}"
-            for file, digest in sorted((files | {file: checksum(file) for file, _ in results}).items())}
+    sums = {str(file.relative_to(path)): f"sha256 {checksum(file)}" for file in sorted(files)}
     if len(sums) <= MANY:
         return sums
     together = hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in sums.items()).encode()).hexdigest()
