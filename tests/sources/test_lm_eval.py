@@ -1,5 +1,6 @@
 """Logs of the lm-evaluation-harness: written by the harness itself, by hand for each rule, and damaged at random."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -185,6 +186,46 @@ def test_worked_examples(tmp_path, prompts, results, kept):
     assert table.repairs[CUT] + table.repairs[BEGINNING] == len(kept or [])
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("chat", [False, True])
+def test_worked_examples_without_an_answer(tmp_path, chat, seed):
+    """An example with an empty answer has no delimiter after it; each begins with the line the question begins with."""
+    rng, prompts = np.random.default_rng(seed), []
+    examples = ["Text: Ann in Rome PER: Ann\n\n", "Text: nobody", "Text: no one", "Text: Bob PER: Bob\n\n"]
+    for n in range(6):
+        before = [f"Label the names.\n\n{text}" for text in rng.permutation(examples)[:2]]
+        prompts.append("".join([*before, f"Label the names.\n\nText: number {n}"]))
+    texts = [json.dumps([{"role": "user", "content": text}]) if chat else text for text in prompts]
+    put(tmp_path, [sample(n, arguments=[[text, {}]]) for n, text in enumerate(texts)], results=told(shots=2))
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].tolist() == [f"Label the names.\n\nText: number {n}" for n in range(6)]
+    assert table.repairs[CUT] == 6
+
+
+def test_delimiters_end_examples_only_where_each_has_one(tmp_path):
+    """Two examples, one without an answer, and a question with a blank line: as many delimiters as examples."""
+    prompts = [f"Q: {n}{n}? A: yes\n\nQ: old {n}?{n}: part one\n\npart two" for n in range(3)]
+    prompts.append("Q: a?Q: b?Q: c?")
+    put(tmp_path, [sample(n, arguments=[[text, {}]]) for n, text in enumerate(prompts)], results=told(shots=2))
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].tolist() == prompts and table.repairs[WHOLE] == 4
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_chats_are_their_text(tmp_path, escaped):
+    """One turn with the examples in it, escaped or not: the system's text and the question."""
+    for name in "ab":
+        lines = []
+        for n in range(6):
+            chat = [{"role": "system", "content": "Sei kurz, \u00fcberall."},
+                    {"role": "user", "content": f"Q: one?\nA: 1\n\nQ: two?\nA: 2\n\nQ: \ud55c {n}?\nA:"}]
+            lines.append(sample(n, arguments=[[[json.dumps(chat, ensure_ascii=escaped and name == "a")], {}]]))
+        put(tmp_path / name, lines, results=told(f"org/{name}", shots=2, fewshot_as_multiturn=False))
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].tolist() == [f"Sei kurz, \u00fcberall.\n\nQ: \ud55c {n}?\nA:" for n in range(6)]
+    assert table.repairs[CUT] == 6 and not table.repairs["questions with different prompts, the commonest kept"]
+
+
 def test_order_gaps_and_checksums(tmp_path):
     put(tmp_path / "b", [sample(10, 0), sample(2, 0.25), sample("x", True)])
     file = put(tmp_path / "a", [sample(2, 1)], suffix="json")
@@ -227,6 +268,73 @@ def test_named_metric_only_where_logged(tmp_path):
         assert str(error.value) == (
             f"no log holds the metric {metric}; they hold acc,none, acc_norm,none, exact_match,none"
         )
+
+
+def test_metric_does_not_depend_on_the_first_line(tmp_path):
+    lines = [sample(0, acc=..., f1=0.5, metrics=["f1", "acc"]), sample(1, 1, f1=0), sample(2, N), sample(3, None)]
+    for place in range(4):
+        put(tmp_path / "a", lines[place:] + lines[:place])
+        table = lm_eval.load(tmp_path)
+        assert cells(table) == {("a", "quiz/1"): 1}
+        assert table.repairs["samples without the metric, taken as never asked"] == 3
+    put(tmp_path / "a", [sample(0, N), sample(1, None)])
+    with pytest.raises(OutcomeError, match="holds no acc,none, every value is missing or NaN; run the task again"):
+        lm_eval.load(tmp_path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_lower_is_better_is_no_correctness(tmp_path, known):
+    def put_all(metrics, **lower):
+        for name in "abc":
+            results = told(f"org/{name}", **({"higher_is_better": {"quiz": lower}} if known else {}))
+            put(tmp_path / name, [sample(**({"acc": ..., "metrics": list(metrics)} | metrics))], results=results)
+
+    put_all({"pct_stereotype": 1, "likelihood_diff": 3.25}, pct_stereotype=False, likelihood_diff=False)
+    with pytest.raises(OutcomeError, match=r"^quiz logs only metrics for which lower is better \(pct_ster"):
+        lm_eval.load(tmp_path)
+    with pytest.raises(OutcomeError, match=r"^for pct_stereotype of quiz lower is better, .*; leave the task out"):
+        lm_eval.load(tmp_path, metric="pct_stereotype")
+    put_all({"word_perplexity": 0.5, "f1": 0.25}, word_perplexity=False, f1=True)
+    assert (lm_eval.load(tmp_path).scores == 0.25).all()
+    if known:
+        put_all({"acc": 1, "exact_match": 0.5, "ter": 0.75}, acc=False)
+        assert (lm_eval.load(tmp_path).scores == 0.5).all()
+        put_all({"ter": 0.75}, ter=True)
+        assert (lm_eval.load(tmp_path).scores == 0.75).all()
+
+
+def test_metric_for_each_task(tmp_path):
+    for name in "ab":
+        put(tmp_path / name, [sample(acc=..., strict=1, loose=0, metrics=["strict", "loose"])], task="orders")
+        put(tmp_path / name, [sample(acc=..., bleu=0.25, rouge=0.5, filter=kept, metrics=["bleu", "rouge"])
+                              for kept in ("whole", "last")], task="tales")
+    with pytest.raises(OutcomeError) as error:
+        lm_eval.load(tmp_path)
+    assert str(error.value) == (
+        "several metrics could be the score of orders (strict, loose), tales (bleu, rouge); name one, such as METRIC = "
+        '"orders=strict; tales=bleu"'
+    )
+    with pytest.raises(OutcomeError, match=r'METRIC = "rouge; orders=strict"$'):
+        lm_eval.load(tmp_path, metric="rouge")
+    for metric in ("orders=strict; tales=rouge", " tales = rouge , last;orders=strict;", "rouge,last; orders=strict"):
+        assert lm_eval.load(tmp_path, metric=metric).scores.tolist() == [[1, 0.5]] * 2
+    table = lm_eval.load(tmp_path, metric="orders=loose; tales=bleu,last; acc")
+    assert table.scores.tolist() == [[0, 0.25]] * 2
+    assert table.provenance["tasks scored by bleu,last"] == "tales"
+
+
+@pytest.mark.parametrize(("metric", "message"), [
+    ("quizz=acc", "METRIC names the task 'quizz', which no log is of; there are quiz$"),
+    ("quiz=f1", "quiz does not log f1, named in METRIC; it logs acc$"),
+    ("quiz=acc,strict", "quiz does not log acc,strict, named in METRIC; it logs acc,none$"),
+    ("quiz=", "no metric for quiz"),
+    ("acc; f1", "two metrics for all other tasks"),
+    ("quiz=acc; quiz=f1", "two metrics for quiz"),
+])
+def test_wrong_metric_names(tmp_path, metric, message):
+    put(tmp_path / "a", [sample()])
+    with pytest.raises(OutcomeError, match=message):
+        lm_eval.load(tmp_path, metric=metric)
 
 
 def test_metric_left_out_of_a_document(tmp_path):
@@ -308,6 +416,192 @@ def test_names_that_differ_in_case(tmp_path):
     assert list(table.models.index) == ["Zephyr", "other", "zephyr"]
 
 
+# which runs are one model
+
+
+def told(name="org/m", args="", task="quiz", shots=0, config=None, **changes) -> dict:
+    """A results file as the harness writes it."""
+    args = f"pretrained={name}{args and ','}{args}" if isinstance(args, str) else {"pretrained": name} | args
+    config = {"model": "hf", "model_args": args, "fewshot_seed": 1234, "random_seed": 0} | (config or {})
+    return {
+        "configs": {task: {"task": task, "num_fewshot": shots}}, "n-shot": {task: shots}, "model_name": name,
+        "config": config, **changes,
+    }
+
+
+@pytest.mark.parametrize(("changes", "suffix"), [
+    ({"args": "revision=step1000"}, "revision=step1000"),
+    ({"args": {"revision": "step1000"}}, "revision=step1000"),
+    ({"args": "dtype=float16,batch_size=8"}, "dtype=float16"),
+    ({"args": {"load_in_4bit": True}}, "load_in_4bit=True"),
+    ({"args": "peft=org/adapter"}, "peft=org/adapter"),
+    ({"args": "max_length=2048"}, "max_length=2048"),
+    ({"shots": 5}, "num_fewshot=5"),
+    ({"config": {"gen_kwargs": "temperature=1,do_sample=true"}}, "gen_kwargs=do_sample=True,temperature=1"),
+    ({"config": {"gen_kwargs": {"temperature": 1}}}, "gen_kwargs=temperature=1"),
+    ({"chat_template": "x"}, "chat_template=2d711642"),
+    ({"chat_template": "y", "chat_template_sha": "2d711642b726"}, "chat_template=2d711642"),
+    ({"system_instruction": "x"}, "system_instruction=2d711642"),
+    ({"config": {"model": "vllm"}}, "model=vllm"),
+])
+def test_what_makes_the_answers_makes_a_variant(tmp_path, changes, suffix):
+    put(tmp_path / "a", [sample(score=0)], time=OLD, results=told())
+    put(tmp_path / "b", [sample(score=1)], time=NEW, results=told(**changes))
+    table = lm_eval.load(tmp_path)
+    plain = "org/m (num_fewshot=0)" if "shots" in changes else "org/m (model=hf)" if "vllm" in suffix else "org/m"
+    assert cells(table) == {(plain, "quiz/0"): 0, (f"org/m ({suffix})", "quiz/0"): 1}
+    assert table.repairs[VARIANTS] == sorted([plain, f"org/m ({suffix})"])
+    assert not table.repairs[OLDER]
+
+
+@pytest.mark.parametrize("changes", [
+    {"args": "batch_size=auto,device=cuda:1,parallelize=True,trust_remote_code=True,gpu_memory_utilization=0.9"},
+    {"args": {"revision": "main", "dtype": "auto", "load_in_4bit": False, "peft": None, "max_retries": 5}},
+    {"config": {"batch_size": 4, "device": "cpu", "use_cache": "x", "limit": 5, "random_seed": 7, "fewshot_seed": 7}},
+    {"config": {"gen_kwargs": None}, "chat_template": None, "fewshot_as_multiturn": True, "date": 17.5},
+    {"results": {"quiz": {"acc,none": 1}}, "total_evaluation_time_seconds": "9", "versions": {"quiz": 2}},
+    {"name": "org/m/"},
+])
+def test_what_does_not_make_the_answers_is_a_rerun(tmp_path, changes):
+    old = put(tmp_path / "a", [sample(score=0)], time=OLD, results=told())
+    put(tmp_path / "b", [sample(score=1)], time=NEW, results=told(**changes))
+    table = lm_eval.load(tmp_path)
+    assert cells(table) == {("org/m", "quiz/0"): 1}
+    assert table.repairs[OLDER] == [f"a/{old.name}"] and not table.repairs[VARIANTS]
+
+
+def test_shortest_names_that_tell_variants_apart(tmp_path):
+    for place, args in enumerate(["dtype=float32,max_length=8,revision=a", "dtype=float16,max_length=8,revision=b",
+                                  "dtype=float16,max_length=8,revision=c"]):
+        put(tmp_path / str(place), [sample()], results=told(args=args))
+    put(tmp_path / "other", [sample()], results=told("org/other", args="revision=a"))
+    assert list(lm_eval.load(tmp_path).models.index) == [
+        "org/m (revision=a)", "org/m (revision=b)", "org/m (revision=c)", "org/other"
+    ]
+    put(tmp_path / "4", [sample()], results=told(args="dtype=float16,max_length=8,revision=a"))
+    assert "org/m (revision=a, dtype=float16)" in lm_eval.load(tmp_path).models.index
+
+
+def test_tasks_asked_in_their_own_ways_are_one_model(tmp_path):
+    def run(folder, time, shots):
+        for task in shots:
+            results = told() | {"n-shot": shots, "configs": {task: {"num_fewshot": n} for task, n in shots.items()}}
+            put(tmp_path / folder, [sample()], task=task, time=time, results=results)
+
+    run("a", OLD, {"arc": 25, "sums": 5})
+    run("b", OLD, {"tales": 10})
+    assert list(lm_eval.load(tmp_path).models.index) == ["org/m"]
+    run("a", NEW, {"arc": 0, "sums": 0})
+    table = lm_eval.load(tmp_path)
+    assert list(table.models.index) == ["org/m (num_fewshot=0)", "org/m (num_fewshot=25/5)"]
+    assert len(cells(table)) == 5, "a task asked in one way is of one of them"
+    run("c", NEW, {"arc": 25})
+    assert list(lm_eval.load(tmp_path).models.index) == ["org/m (num_fewshot=0)", "org/m (num_fewshot=25/5)"]
+
+
+def test_local_paths_with_one_last_part_are_two_models(tmp_path):
+    for folder in ("x", "y"):
+        put(tmp_path / folder, [sample()], results=told(f"/opt/{folder}/llama"))
+    assert list(lm_eval.load(tmp_path).models.index) == ["/opt/x/llama", "/opt/y/llama"]
+
+
+def test_logs_without_results_beside_variants(tmp_path):
+    put(tmp_path / "org__m", [sample(score=0)], time=OLD)
+    put(tmp_path / "b", [sample(score=1)], time=NEW, results=told(args="revision=a"))
+    assert cells(lm_eval.load(tmp_path)) == {("org/m", "quiz/0"): 1}, "the only variant"
+    put(tmp_path / "c", [sample(score=1)], time=NEW, results=told(args="revision=b"))
+    assert list(lm_eval.load(tmp_path).models.index) == [
+        "org/m (revision=a)", "org/m (revision=b)", "org/m (settings=unknown)"
+    ]
+
+
+def test_limited_run_does_not_hide_a_fuller_one(tmp_path):
+    put(tmp_path / "a", [sample(n, 0) for n in range(3)], time=OLD, results=told())
+    file = put(tmp_path / "a", [sample(n, 1) for n in range(2)], time=NEW, results=told(config={"limit": 2}))
+    table = lm_eval.load(tmp_path)
+    assert table.scores.tolist() == [[0, 0, 0]]
+    assert table.repairs[FEWER] == [f"a/{file.name}"] and not table.repairs[OLDER]
+
+
+LAYOUTS = {
+    "one folder": lambda run, task: "out",
+    "by model": lambda run, task: f"org__{run}",
+    "by model and task": lambda run, task: f"{run}/{task}",
+    "two folders": lambda run, task: f"{'first' if task < 'm' else 'second'}/org__{run}",
+    "deep": lambda run, task: f"somewhere/else/{task}/{run}",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_table_does_not_depend_on_layout_order_or_packing(tmp_path, layout, seed):
+    """The same runs in another layout, lines in another order, some files gzipped: the same table."""
+    rng, tables = np.random.default_rng(seed), []
+    scores = {(run, task): rng.integers(0, 2, 6) for run in range(8) for task in ("arc", "sums", "tales")}
+    for folder, place in ((tmp_path / "plain", LAYOUTS["by model"]), (tmp_path / "data" / "other", LAYOUTS[layout])):
+        mixed = folder.name == "other"
+        for run, task in scores:
+            name, args = f"org/m{run % 4}", f"revision={'ab'[run // 4]}" if run % 2 else f"dtype=x,batch_size={run}"
+            results = told(name, args) | {"n-shot": {"arc": 1, "sums": 5, "tales": 0}}
+            filters = {"filter_list": [{"name": "strict"}, {"name": "loose"}]}
+            results["configs"] = {"arc": filters, "sums": filters}
+            lines = [sample(n, int(score), filter=kept) for kept in ("strict", "loose")
+                     for n, score in enumerate(scores[run, task] ^ (kept == "loose"))]
+            if task == "tales":
+                lines = lines[:6]
+            lines = list(rng.permutation(lines)) if mixed else lines
+            time, stem = f"2024-05-0{run + 1}T09-00-00", "out" if layout == "one folder" else "results"
+            file = put(folder / place(run, task), lines, task=task, time=time, results=results, stem=stem)
+            if mixed and rng.integers(2):
+                Path(f"{file}.gz").write_bytes(gzip.compress(file.read_bytes()))
+                file.unlink()
+        tables.append(lm_eval.load(folder))
+    plain, other = tables
+    assert list(plain.models.index) == ["org/m0", "org/m1 (revision=a)", "org/m1 (revision=b)", "org/m2",
+                                        "org/m3 (revision=a)", "org/m3 (revision=b)"]
+    assert cells(other) == cells(plain) and other.models.equals(plain.models)
+    assert other.questions.equals(plain.questions)
+    assert len(plain.repairs[OLDER]) == len(other.repairs[OLDER]) == 2 * 3
+
+
+@pytest.mark.parametrize("stem", ["pretrained=org__m,dtype=float", "pretrained__org__m,dtype__float"])
+def test_early_versions(tmp_path, stem):
+    """JSON lists, named by the arguments of the model and the task; the results beside are of the last run."""
+    lines = [sample(n, n % 2, doc_hash=..., filter=..., metrics=...) for n in range(3)]
+    results = told(args="dtype=float", task="q_u_iz")
+    del results["model_name"]
+    for name, several in ((stem, lines), (stem.replace("org__m", "org__m-xl"), lines[:2])):
+        put(tmp_path, [], results=results)
+        (tmp_path / f"{name}_q_u_iz.jsonl").write_text(json.dumps(several, indent=2))
+    next(tmp_path.glob("samples_*")).unlink()
+    next(tmp_path.glob("results_*")).rename(tmp_path / "results.json")
+    table = lm_eval.load(tmp_path)
+    assert cells(table) == {("org/m", f"q_u_iz/{n}"): n % 2 for n in range(3)} | {
+        ("org/m-xl", f"q_u_iz/{n}"): n % 2 for n in range(2)}
+    assert table.questions["prompt"].tolist() == [f"Q: {n}\nA:" for n in range(3)]
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(OutcomeError, match=r"0\.4\.0 to 0\.4\.2 need their results\.json"):
+        lm_eval.load(tmp_path)
+
+
+def test_wrong_sample_in_a_list(tmp_path):
+    put(tmp_path / "a", [json.dumps([sample(0), sample(None)], indent=1)], suffix="json")
+    with pytest.raises(OutcomeError, match="sample 2 of its list has no doc_id"):
+        lm_eval.load(tmp_path)
+
+
+def test_several_damaged_files_are_told_at_once(tmp_path):
+    for place in range(7):
+        put(tmp_path / f"m{place}", [sample(), "Error"])
+    put(tmp_path / "fine", [sample()], results=told())
+    with pytest.raises(OutcomeError, match=r"^7 files cannot be used: ") as error:
+        lm_eval.load(tmp_path)
+    assert str(error.value).count("line 2 is cut short or no JSON") == 5 and str(error.value).endswith("; and 2 more")
+
+
+# groups, questions and prompts
+
+
 @pytest.mark.parametrize(("several", "expected"), [
     ([{"group_subtasks": {"mmlu": ["stem"], "stem": ["maths"], "law": []}}], ("mmlu", "law")),
     ([{"group_subtasks": {"stem": ["maths"]}}, {"group_subtasks": {"mmlu": ["stem"]}}], ("mmlu", "law")),
@@ -338,6 +632,60 @@ def test_different_document_is_another_question(tmp_path):
     assert table.repairs["document numbers with different documents, taken as different questions"] == 1
 
 
+def test_document_under_other_numbers_is_the_same_question(tmp_path):
+    """A document is told by its hash; one that a log holds twice stays two questions."""
+    documents = [{"doc_hash": f"document {n}", "arguments": [[f"What is {n}?", " 1"]]} for n in (0, 1, 1)]
+    for name, numbers in {"a": [3, 7, 8], "b": [3, 7, 8], "c": [7, 3, 8]}.items():
+        put(tmp_path / name, [sample(n, n == 3, **said) for n, said in zip(numbers[:2], documents[:2], strict=True)])
+    table = lm_eval.load(tmp_path)
+    assert table.questions["prompt"].to_dict() == {"quiz/3": "What is 0?", "quiz/7": "What is 1?"}
+    assert table.scores.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert table.repairs["questions under several document numbers, matched by their document"] == 2
+    for name in "ab":
+        put(tmp_path / name, [sample(n, 1, **said) for n, said in zip([3, 7, 8], documents, strict=True)])
+    assert list(lm_eval.load(tmp_path).questions.index[:3]) == ["quiz/3", "quiz/7", "quiz/8"]
+
+
+def test_shuffled_options_are_one_question(tmp_path):
+    def asked(n, options, **changes):
+        listed = "".join(f"({letter}) {option}\n" for letter, option in zip("ABC", options, strict=True))
+        arguments = [[f"Colour of {n}?\n{listed}Answer:", " (A)"]]
+        return sample(n, arguments=arguments, doc_hash=f"{n} {options}", **changes)
+
+    for name, options in {"a": ["red", "blue", "green"], "b": ["blue", "red", "green"], "c": ["green", "blue", "red"],
+                          "d": ["red", "blue", "green"]}.items():
+        put(tmp_path / name, [asked(n, options) for n in range(3)])
+    table = lm_eval.load(tmp_path)
+    assert table.shape == (4, 3) and table.observed.all()
+    assert table.questions["prompt"].iloc[0] == "Colour of 0?\n(A) red\n(B) blue\n(C) green\nAnswer:"
+    assert table.repairs["documents whose text has its lines in another order, taken as one question"] == 2 * 3
+    put(tmp_path / "e", [asked(0, ["red", "blue", "black"]), sample(1, arguments=[["Colour of 1?", ""]], doc_hash="x")])
+    assert lm_eval.load(tmp_path).shape == (5, 5), "other options, another text"
+
+
+def test_same_text_with_another_answer_is_another_question(tmp_path):
+    for name, changes in {"a": {}, "b": {"doc_hash": "revised"}, "c": {"doc_hash": "again", "target": "2"}}.items():
+        put(tmp_path / name, [sample(0, **changes)])
+    assert lm_eval.load(tmp_path).shape[1] == 3
+    (tmp_path / "c" / f"samples_quiz_{NEW}.jsonl").unlink()
+    assert lm_eval.load(tmp_path).shape[1] == 1
+
+
+def test_every_context_of_options_stands_in_the_prompt(tmp_path):
+    """Blanks filled in: the contexts end in the option, and only the ending of both tells two questions apart."""
+    def filled(n, end, before=""):
+        return sample(n, arguments=[[f"{before}The cup did not fit, as the {word}", end] for word in ("cup", "bag")])
+
+    put(tmp_path / "a", [filled(0, " is too large."), filled(1, " is too small.")])
+    ways = [f"The cup did not fit, as the {word} is too {size}."
+            for size in ("large", "small") for word in ("cup", "bag")]
+    expected = ["\n".join(ways[:2]), "\n".join(ways[2:])]
+    assert lm_eval.load(tmp_path).questions["prompt"].tolist() == expected
+    shots = "The ball rolled. It was round.\n\nThe box fell. It was full.\n\n"
+    put(tmp_path / "a", [filled(0, " is too large.", shots), filled(1, " is too small.", shots)], results=told(shots=2))
+    assert lm_eval.load(tmp_path).questions["prompt"].tolist() == expected, "worked examples stand there once and go"
+
+
 def test_commonest_prompt(tmp_path):
     def chat(text):
         return {"arguments": [[text, {"until": []}]]}
@@ -356,8 +704,8 @@ def test_commonest_prompt(tmp_path):
     ([["The cat", " purrs."], ["The dog", " purrs."]], "The cat purrs.\nThe dog purrs.", 0),
     ([["Fill in.\n\nThe cat", " purrs."], ["Fill in.\n\nA dog", {}]], "Fill in.\n\nThe cat purrs.\nA dog", 0),
     ({"gen_args_0": {"arg_0": ['[{"role": "user"}]'], "arg_1": {}}}, '[{"role": "user"}]', 0),
-    ([['[{"role": "system", "content": "\\ud55c"}, {"role": "user", "content": [{"type": "image"}, {"text": "\u00e9?"}]}]',
-       {}]], "\ud55c\n\n\u00e9?", 0),
+    ([['[{"role": "system", "content": "\\ud55c"}, {"role": "user", "content": [{"type": "image"}, {"text": "a?"}]}]']],
+     "\ud55c\n\na?", 0),
     ({"gen_args_0": {"arg_0": [{"role": "user"}, {"role": "system"}]}}, '[{"role": "user"}, {"role": "system"}]', 0),
     ([["", "cats purr"], ["", "cats bark"]], "cats purr\ncats bark", 1),
 ])
@@ -459,11 +807,14 @@ def test_any_byte_anywhere(data):
         valid_or_refused(Path(folder))
 
 
-@settings(max_examples=60, deadline=None)
-@given(JSON, JSON, JSON)
-def test_any_results(name, members, scored):
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from([
+    "model_name", "group_subtasks", "groups", "config", "configs", "n-shot", "higher_is_better", "chat_template",
+    "chat_template_sha", "system_instruction", "fewshot_as_multiturn",
+]), JSON | st.dictionaries(st.sampled_from(["model_args", "gen_kwargs", "model", "fewshot_seed", "quiz"]), JSON)))
+def test_any_results(results):
     with tempfile.TemporaryDirectory() as folder:
         put(Path(folder) / "a", GOOD)
-        results = {"model_name": name, "group_subtasks": members, "groups": scored}
+        put(Path(folder) / "a", GOOD, time=OLD, results={"model_name": "a", "config": {"model_args": "dtype=x"}})
         (Path(folder) / "a" / f"results_{NEW}.json").write_text(json.dumps(results))
         valid_or_refused(Path(folder))

@@ -152,7 +152,7 @@ def name_of(results: Mapping[str, object]) -> str:
     args = _arguments(_object(results.get("config")).get("model_args"))
     named = [results.get("model_name"), *(args.get(key) for key in NAMES)]
     name = next((name for name in named if is_text(name)), "")
-    return name.rstrip("/") or name
+    return name.strip().rstrip("/") or name
 
 
 def _name_of_folder(path: Path, log: _Found) -> str:
@@ -183,7 +183,7 @@ def task_settings_of(results: Mapping[str, object], task: str) -> dict[str, str]
         "gen_kwargs": ",".join(f"{key}={value}" for key, value in sorted(_arguments(config.get("gen_kwargs")).items())),
         "chat_template": template,
         "system_instruction": _digest(results, "system_instruction"),
-        "fewshot_as_multiturn": str(results.get("fewshot_as_multiturn")) if template and shots else "",
+        "fewshot_as_multiturn": _written(results.get("fewshot_as_multiturn")) if template and shots else "",
         "fewshot_seed": _written(config.get("fewshot_seed")) if shots else "",
         "model": _written(config.get("model") or results.get("model_source")),
     }
@@ -213,22 +213,25 @@ def _written(value: object) -> str:
 
 
 def _variants(runs: list[_Found]) -> list[tuple[dict[str, str], list[_Found]]]:
-    """The logs of each variant of a model, and what it ran with.
-
-    Logs whose results are not known are of the only variant or, where there are several, one of their own.
-    """
+    """The logs of each variant of a model, and what it ran with."""
     by_settings = defaultdict(list)
     for log in runs:
         known = log.results.keys() - {"model_name"}
         by_settings[_key(settings_of(log.results)) if known else None].append(log)
     unknown = by_settings.pop(None, [])
-    variants = [({**dict(settings), **said}, logs)
-                for settings, group in by_settings.items() for said, logs in _by_task(group)]
+    variants = []
+    for settings, group in by_settings.items():
+        told = _by_task([log for log in group if log.own])
+        for said, logs in _with_unknown(told, [log for log in group if not log.own]):
+            variants.append((dict(settings) | said, logs))
+    return _with_unknown(variants, unknown)
+
+
+def _with_unknown(variants: list[tuple[dict[str, str], list]], unknown: list[_Found]) -> list[tuple[dict, list]]:
+    """Logs without a results file of their run belong to the only variant or, where there are several, to another."""
     if len(variants) == 1:
-        variants[0][1].extend(unknown)
-    elif unknown:
-        variants.append((UNKNOWN if variants else {}, unknown))
-    return variants
+        return [(variants[0][0], variants[0][1] + unknown)]
+    return variants + ([(UNKNOWN if variants else {}, unknown)] if unknown else [])
 
 
 def _by_task(logs: list[_Found]) -> list[tuple[dict[str, str], list[_Found]]]:
@@ -273,7 +276,7 @@ def _names(name: str, variants: list[dict[str, str]]) -> list[str]:
     """A name for each variant: the model's with the fewest settings that tell all apart."""
     keys = {key for said in variants for key in said if len({other.get(key) for other in variants}) > 1}
     kept = sorted(keys, key=lambda key: (" of " in key, FIRST.index(key) if key in FIRST else len(FIRST), key))
-    for key in reversed(kept.copy()):
+    for key in reversed([key for key in kept if key not in UNKNOWN]):
         rest = [other for other in kept if other != key]
         if len({tuple(said.get(other) for other in rest) for said in variants}) == len(variants):
             kept = rest

@@ -83,7 +83,10 @@ def read_samples(file: Path) -> Samples:
         ids.append(doc_id)
     if not ids:
         raise OutcomeError(f"{file} holds no sample; delete it or run the task again")
-    rows = pd.DataFrame({"doc_id": ids, **{name: np.array(column) for name, column in columns.items()}})
+    rows = pd.DataFrame({"doc_id": ids} | {
+        name: np.array(column, dtype=np.uint64 if column.typecode == "Q" else np.int64)
+        for name, column in columns.items()
+    })
     scores, logged = {}, set()
     for name, (numbers, column) in values.items():
         scores[name] = np.full(len(ids), np.nan)
@@ -157,7 +160,7 @@ def _object(text: bytes, where: str) -> dict:
 
 def _parsed(text: bytes, where: str) -> object:
     try:
-        return json.loads(text.decode("utf-8-sig"))
+        return json.loads(text.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError:
         coding = "UTF-16" if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "another encoding"
         raise OutcomeError(f"{where} is not UTF-8 text but {coding}; save it as UTF-8") from None

@@ -165,18 +165,18 @@ def _same_documents(logs: list[Log], rows: pd.DataFrame) -> tuple[np.ndarray, di
     Rows of one task are one question if they are of one document, whatever its number (a document that one log holds
     under several numbers is as many questions), or of documents under one number whose prompts hold the same lines.
     """
-    ids = rows.drop_duplicates(["log", "document", "doc_id"])
-    twice = ids.loc[ids.duplicated(["log", "document"]), ["task", "document"]].drop_duplicates()
-    twice = pd.MultiIndex.from_frame(twice)
-    keys = rows[["task", "document"]].assign(doc_id="")
-    if len(twice):
-        keys["doc_id"] = rows["doc_id"].where(pd.MultiIndex.from_frame(keys[["task", "document"]]).isin(twice), "")
-    question = keys.groupby(["task", "document", "doc_id"], sort=False).ngroup().to_numpy()
+    keys, held = rows[["task", "document"]].assign(nth=0), rows[["log", "document", "doc_id"]]
+    ids = held.drop_duplicates()
+    if ids.duplicated(["log", "document"]).any():
+        ids = ids.assign(length=ids["doc_id"].str.len()).sort_values(["length", "doc_id"])
+        ids["nth"] = ids.groupby(["log", "document"]).cumcount()
+        keys["nth"] = held.merge(ids, how="left", on=list(held))["nth"].to_numpy()
+    question = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
     places = _commonest(rows.assign(question=question), "question", "doc_id")
     moved = places["question"].duplicated().sum()
     places = places.drop_duplicates("question")
     clash = places[places.duplicated(["task", "doc_id"], keep=False)]
-    held = rows.assign(question=question)[np.isin(question, clash["question"])].groupby("question")["log"].agg(set)
+    logs_of = rows.assign(question=question)[np.isin(question, clash["question"])].groupby("question")["log"].agg(set)
     same = defaultdict(list)
     for number, group in clash.groupby("log"):
         for row, (text, target) in zip(group.itertuples(), texts_at(logs[number].file, group["offset"]), strict=True):
@@ -185,7 +185,7 @@ def _same_documents(logs: list[Log], rows: pd.DataFrame) -> tuple[np.ndarray, di
     joined = np.arange(question.max() + 1)
     for several in same.values():
         numbers = [number for number, *_ in several]
-        alone = sum(len(held[number]) for number in numbers) == len(set.union(*(held[number] for number in numbers)))
+        alone = sum(map(len, logs_of[numbers])) == len(set.union(*logs_of[numbers]))
         if alone and len({text for _, text, _ in several}) == len({tuple(told) for _, *told in several}):
             joined[numbers] = min(numbers)
     question = pd.factorize(joined[question])[0]
