@@ -523,6 +523,24 @@ def test_limited_run_does_not_hide_a_fuller_one(tmp_path):
     assert table.repairs[FEWER] == [f"a/{file.name}"] and not table.repairs[OLDER]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_runs_are_one_model_exactly_if_all_that_makes_the_answers_is_equal(tmp_path, seed):
+    """Random settings: a model for each that differ, under a name of its own; of equal ones the newest run counts."""
+    rng, newest = np.random.default_rng(seed), {}
+    pools = {"revision": ["main", "a", "b"], "dtype": ["auto", "float16"], "batch_size": ["1", "2"]}
+    for run in range(12):
+        args = {key: str(rng.choice(values)) for key, values in pools.items()}
+        changes = {"shots": int(rng.choice([0, 5])), "chat_template": str(rng.choice(["", "x"])), "date": run}
+        text = args if rng.integers(2) else ",".join(f"{key}={value}" for key, value in args.items())
+        put(tmp_path / f"{rng.integers(4)}", [sample(n, run >> n & 1) for n in range(4)],
+            time=f"2024-05-{run + 1:02}T09-00-00", results=told(args=text, **changes))
+        newest[args["revision"], args["dtype"], changes["shots"], changes["chat_template"]] = run
+    table = lm_eval.load(tmp_path)
+    assert len(set(table.models.index)) == len(newest) and table.observed.all()
+    assert sorted(int(row @ [1, 2, 4, 8]) for row in table.scores) == sorted(newest.values())
+    assert len(table.repairs[OLDER]) == 12 - len(newest)
+
+
 LAYOUTS = {
     "one folder": lambda run, task: "out",
     "by model": lambda run, task: f"org__{run}",
@@ -658,7 +676,7 @@ def test_shuffled_options_are_one_question(tmp_path):
     table = lm_eval.load(tmp_path)
     assert table.shape == (4, 3) and table.observed.all()
     assert table.questions["prompt"].iloc[0] == "Colour of 0?\n(A) red\n(B) blue\n(C) green\nAnswer:"
-    assert table.repairs["documents whose text has its lines in another order, taken as one question"] == 2 * 3
+    assert table.repairs["documents with the lines of another, in any order, taken as one question"] == 2 * 3
     put(tmp_path / "e", [asked(0, ["red", "blue", "black"]), sample(1, arguments=[["Colour of 1?", ""]], doc_hash="x")])
     assert lm_eval.load(tmp_path).shape == (5, 5), "other options, another text"
 
@@ -757,6 +775,11 @@ def test_wrong_files(tmp_path):
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 10\n")
     with pytest.raises(OutcomeError, match="is a Git LFS pointer, not the data: git lfs pull"):
         lm_eval.load(tmp_path)
+    file.unlink()
+    file.symlink_to("nowhere")
+    with pytest.raises(OutcomeError, match="does not exist"):
+        lm_eval.load(tmp_path)
+    file.unlink()
     put(tmp_path / "a", [sample()], results=[])
     with pytest.raises(OutcomeError, match=r"results_.* must hold a JSON object"):
         lm_eval.load(tmp_path)

@@ -20,14 +20,17 @@ RESULTS = re.compile(rf"(?!samples_)(?:results|.+_(?P<time>{TIME}))\.json(?:\.gz
 OLD = re.compile(r"(?!samples_)(?P<rest>.+)\.jsonl(?:\.gz)?")  # harness 0.4.0 to 0.4.2: <model_args>_<task>.jsonl
 FORBIDDEN = re.compile(r"[\"<>:/|\\?*\[\]]+")  # the harness writes __ for these in the name of a folder
 NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")  # the argument that names a model, in this order
-DEFAULTS = {"revision": "main", "dtype": "auto", "load_in_4bit": "False", "load_in_8bit": "False", "subfolder": ""}
+DEFAULTS = {
+    "revision": "main", "dtype": "auto", "load_in_4bit": "False", "load_in_8bit": "False", "fewshot_seed": "1234",
+}
 NO_ANSWER = frozenset((  # arguments that do not make the answers
     "batch_size", "max_batch_size", "seed",  # how many at a time, which draw
     "device", "device_map", "device_map_option", "parallelize", "max_memory_per_gpu", "max_cpu_memory", "gpus",
     "offload_folder", "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "swap_space",
     "gpu_memory_utilization", "low_cpu_mem_usage", "enforce_eager", "attn_implementation",  # where it is computed
     "cache_dir", "download_dir", "logits_cache", "trust_remote_code",  # how it is loaded
-    "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "api_key", "token",  # how it is asked
+    "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "api_key", "token", "auth_token",
+    "use_auth_token",  # how it is asked
 ))
 FIRST = ("revision", "peft", "dtype", "num_fewshot", "gen_kwargs")  # what tells variants apart in the clearest way
 UNKNOWN = {"settings": "unknown"}
@@ -187,7 +190,7 @@ def task_settings_of(results: Mapping[str, object], task: str) -> dict[str, str]
         "fewshot_seed": _written(config.get("fewshot_seed")) if shots else "",
         "model": _written(config.get("model") or results.get("model_source")),
     }
-    return {key: value for key, value in said.items() if value}
+    return {key: value for key, value in said.items() if value and value != DEFAULTS.get(key)}
 
 
 def _digest(results: Mapping[str, object], key: str) -> str:

@@ -72,6 +72,7 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
     path = Path(path)
     logs, results, variants, faults = find_logs(path)
     logs, samples, dropped = _counted(logs, faults)
+    _refuse(faults)
     contents = [content for _, content in results]
     chosen = choose_metrics(logs, samples, contents, parse_metric(metric, {log.task for log in logs}))
     parts, missing, several, scored = [], 0, 0, defaultdict(set)
@@ -90,7 +91,9 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
     rows = pd.concat(parts, ignore_index=True)
     rows["model"] = np.array([names.index(log.model) for log in logs])[rows["log"]]
     rows["task"] = np.array([log.task for log in logs], dtype=object)[rows["log"]]
-    rows["question"], matched = _same_documents(logs, rows)
+    rows["question"] = _by_document(rows)
+    numbers = rows[["question", "doc_id"]].drop_duplicates()["question"].duplicated().sum()
+    rows["question"], documents = pd.factorize(_by_text(logs, rows))[0], rows["question"].nunique()
     questions, repairs = _questions(logs, rows)
     group = _groups({log.task for log in logs}, contents)
     return from_rows(
@@ -112,7 +115,8 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
             **{kind: [str(file.relative_to(path)) for file in files] for kind, files in dropped.items()},
             "files with several filters, the first taken": several,
             "samples without the metric, taken as never asked": missing,
-            **matched,
+            "questions under several document numbers, matched by their document": int(numbers),
+            "documents with the lines of another, in any order, taken as one question": documents - len(questions),
             **repairs,
         },
     )
@@ -145,8 +149,6 @@ def _counted(logs: list[Log], faults: list[OutcomeError]) -> tuple[list[Log], li
         fewer += [log.file for log, _ in read if log.time > best.time]
         kept.append(best)
         samples.append(found)
-    if not kept:
-        _refuse(faults)
     return kept, samples, dropped
 
 
@@ -159,11 +161,10 @@ def _refuse(faults: list[OutcomeError]) -> None:
         raise OutcomeError(f"{len(faults)} files cannot be used: " + "; ".join(map(str, faults[:TOLD])) + more)
 
 
-def _same_documents(logs: list[Log], rows: pd.DataFrame) -> tuple[np.ndarray, dict[str, int]]:
-    """The number of the question of each row, from 0, and the repairs.
+def _by_document(rows: pd.DataFrame) -> np.ndarray:
+    """The number of the question of each row, from 0: one for a document of a task, whatever its number.
 
-    Rows of one task are one question if they are of one document, whatever its number (a document that one log holds
-    under several numbers is as many questions), or of documents under one number whose prompts hold the same lines.
+    A document that a log holds under several numbers is as many questions, in the order of these numbers.
     """
     keys, held = rows[["task", "document"]].assign(nth=0), rows[["log", "document", "doc_id"]]
     ids = held.drop_duplicates()
@@ -171,29 +172,29 @@ def _same_documents(logs: list[Log], rows: pd.DataFrame) -> tuple[np.ndarray, di
         ids = ids.assign(length=ids["doc_id"].str.len()).sort_values(["length", "doc_id"])
         ids["nth"] = ids.groupby(["log", "document"]).cumcount()
         keys["nth"] = held.merge(ids, how="left", on=list(held))["nth"].to_numpy()
-    question = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
-    places = _commonest(rows.assign(question=question), "question", "doc_id")
-    moved = places["question"].duplicated().sum()
-    places = places.drop_duplicates("question")
+    return keys.groupby(list(keys), sort=False).ngroup().to_numpy()
+
+
+def _by_text(logs: list[Log], rows: pd.DataFrame) -> np.ndarray:
+    """The questions of the rows once more; those under one document number whose prompts hold the same lines are one.
+
+    Not so if one log holds both, or if the prompts are the same and the right answers are not.
+    """
+    places = _commonest(rows, "question", "doc_id").drop_duplicates("question")
     clash = places[places.duplicated(["task", "doc_id"], keep=False)]
-    logs_of = rows.assign(question=question)[np.isin(question, clash["question"])].groupby("question")["log"].agg(set)
+    logs_of = rows[rows["question"].isin(clash["question"])].groupby("question")["log"].agg(set)
     same = defaultdict(list)
     for number, group in clash.groupby("log"):
         for row, (text, target) in zip(group.itertuples(), texts_at(logs[number].file, group["offset"]), strict=True):
             lines = tuple(sorted(OPTION.sub("", line, count=1).strip() for line in spoken(text).splitlines()))
             same[row.task, row.doc_id, lines].append((row.question, text, target))
-    joined = np.arange(question.max() + 1)
+    joined = np.arange(rows["question"].max() + 1)
     for several in same.values():
         numbers = [number for number, *_ in several]
         alone = sum(map(len, logs_of[numbers])) == len(set.union(*logs_of[numbers]))
         if alone and len({text for _, text, _ in several}) == len({tuple(told) for _, *told in several}):
             joined[numbers] = min(numbers)
-    question = pd.factorize(joined[question])[0]
-    return question, {
-        "questions under several document numbers, matched by their document": int(moved),
-        "documents whose text has its lines in another order, taken as one question":
-            int((joined != np.arange(len(joined))).sum()),
-    }
+    return joined[rows["question"]]
 
 
 def _commonest(rows: pd.DataFrame, key: str, value: str) -> pd.DataFrame:
@@ -223,7 +224,7 @@ def _questions(logs: list[Log], rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[
     texts, cut = {}, Counter()
     for number, group in sent.groupby("log"):
         found = prompts_at(logs[number].file, group["offset"])
-        others = rows["offset"][rows["log"] == number].head(WITNESSES)
+        others = rows[rows["log"] == number].sort_values("document")["offset"].head(WITNESSES)
         said = {question: text for question, (text, bare) in zip(group.index, found, strict=True) if not bare}
         short = without_examples(
             list(said.values()), shots_of(logs[number].results, logs[number].task),
