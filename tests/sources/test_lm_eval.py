@@ -436,6 +436,7 @@ def told(name="org/m", args="", task="quiz", shots=0, config=None, **changes) ->
     ({"args": {"load_in_4bit": True}}, "load_in_4bit=True"),
     ({"args": "peft=org/adapter"}, "peft=org/adapter"),
     ({"args": "max_length=2048"}, "max_length=2048"),
+    ({"args": "quantization=awq"}, "quantization=awq"),
     ({"shots": 5}, "num_fewshot=5"),
     ({"config": {"gen_kwargs": "temperature=1,do_sample=true"}}, "gen_kwargs=do_sample=True,temperature=1"),
     ({"config": {"gen_kwargs": {"temperature": 1}}}, "gen_kwargs=temperature=1"),
@@ -461,6 +462,7 @@ def test_what_makes_the_answers_makes_a_variant(tmp_path, changes, suffix):
     {"config": {"gen_kwargs": None}, "chat_template": None, "fewshot_as_multiturn": True, "date": 17.5},
     {"results": {"quiz": {"acc,none": 1}}, "total_evaluation_time_seconds": "9", "versions": {"quiz": 2}},
     {"name": "org/m/"},
+    {"args": "token=secret,openai_api_key=secret"},
 ])
 def test_what_does_not_make_the_answers_is_a_rerun(tmp_path, changes):
     old = put(tmp_path / "a", [sample(score=0)], time=OLD, results=told())
@@ -497,6 +499,16 @@ def test_tasks_asked_in_their_own_ways_are_one_model(tmp_path):
     assert len(cells(table)) == 5, "a task asked in one way is of one of them"
     run("c", NEW, {"arc": 25})
     assert list(lm_eval.load(tmp_path).models.index) == ["org/m (num_fewshot=0)", "org/m (num_fewshot=25/5)"]
+
+
+def test_tasks_asked_by_different_programs_are_one_model(tmp_path):
+    put(tmp_path / "a", [sample()], time=OLD, results=told(args="dtype=float16"))
+    asked = told(task="sums", args={"dtype": "float16", "max_model_len": 4096}, chat_template="x",
+                 system_instruction="y", config={"model": "vllm", "gen_kwargs": {"temperature": 0}})
+    put(tmp_path / "b", [sample()], task="sums", results=asked)
+    assert list(lm_eval.load(tmp_path).models.index) == ["org/m"]
+    put(tmp_path / "c", [sample()], task="tales", results=told(task="tales", args="dtype=float32"))
+    assert list(lm_eval.load(tmp_path).models.index) == ["org/m (dtype=float16)", "org/m (dtype=float32)"]
 
 
 def test_local_paths_with_one_last_part_are_two_models(tmp_path):

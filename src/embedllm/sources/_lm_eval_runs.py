@@ -29,9 +29,10 @@ NO_ANSWER = frozenset((  # arguments that do not make the answers
     "offload_folder", "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "swap_space",
     "gpu_memory_utilization", "low_cpu_mem_usage", "enforce_eager", "attn_implementation",  # where it is computed
     "cache_dir", "download_dir", "logits_cache", "trust_remote_code",  # how it is loaded
-    "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "api_key", "token", "auth_token",
-    "use_auth_token",  # how it is asked
+    "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "token", "use_auth_token",  # by whom
 ))
+SECRET = ("key", "secret", "password")  # endings of further ones, which no name should show
+OF_TASK = ("max_length", "max_model_len", "max_gen_toks", "truncation", "add_bos_token", "enable_thinking")
 FIRST = ("revision", "peft", "dtype", "num_fewshot", "gen_kwargs")  # what tells variants apart in the clearest way
 UNKNOWN = {"settings": "unknown"}
 
@@ -169,19 +170,21 @@ def _name_of_folder(path: Path, log: _Found) -> str:
 
 
 def settings_of(results: Mapping[str, object]) -> dict[str, str]:
-    """The arguments that make a model what it is, beside its name and `NO_ANSWER`; those of `DEFAULTS` left out."""
+    """The arguments that make a model what it is, beside its name, `NO_ANSWER`, `OF_TASK` and `DEFAULTS`."""
     args = _arguments(_object(results.get("config")).get("model_args"))
     name = name_of(results)
     return {key: value for key, value in args.items()
-            if key not in NO_ANSWER and value != DEFAULTS.get(key) and value.rstrip("/") != name}
+            if key not in NO_ANSWER and key not in OF_TASK and not key.endswith(SECRET)
+            and value != DEFAULTS.get(key) and value.rstrip("/") != name}
 
 
 def task_settings_of(results: Mapping[str, object], task: str) -> dict[str, str]:
-    """What else makes the answers to a task: how it was asked, and by which program."""
+    """What else makes the answers to a task: how it was asked, and by which program; tasks may differ in it."""
     config = _object(results.get("config"))
+    args = _arguments(config.get("model_args"))
     shots = shots_of(results, task).number
     template = _digest(results, "chat_template")
-    said = {
+    said = {key: args.get(key) for key in OF_TASK} | {
         "num_fewshot": None if shots is None else str(shots),
         "gen_kwargs": ",".join(f"{key}={value}" for key, value in sorted(_arguments(config.get("gen_kwargs")).items())),
         "chat_template": template,
