@@ -318,6 +318,10 @@ def test_metric_for_each_task(tmp_path):
         lm_eval.load(tmp_path, metric="rouge")
     for metric in ("orders=strict; tales=rouge", " tales = rouge , last;orders=strict;", "rouge,last; orders=strict"):
         assert lm_eval.load(tmp_path, metric=metric).scores.tolist() == [[1, 0.5]] * 2
+    put(tmp_path / "c", [sample(acc=..., ppl=0.5, metrics=["ppl"])], task="words")
+    with pytest.raises(OutcomeError, match=r'^words logs only .*; several .* METRIC = "orders=strict; tales=bleu"$'):
+        lm_eval.load(tmp_path)
+    (tmp_path / "c" / f"samples_words_{NEW}.jsonl").unlink()
     table = lm_eval.load(tmp_path, metric="orders=loose; tales=bleu,last; acc")
     assert table.scores.tolist() == [[0, 0.25]] * 2
     assert table.provenance["tasks scored by bleu,last"] == "tales"

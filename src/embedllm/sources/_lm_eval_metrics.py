@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from embedllm.outcomes import OutcomeError, abbreviate
-from embedllm.sources._lm_eval_runs import Log, values_at
+from embedllm.sources._lm_eval_runs import Log
 from embedllm.sources._lm_eval_samples import Samples, is_text, values_of
+from embedllm.sources._lm_eval_settings import values_at
 
 METRICS = ("acc", "exact_match")  # where none is named, the first of them that a task logs
 LOWER = re.compile(  # metrics for which lower is better, where no results file says so
@@ -71,15 +72,18 @@ def choose_metrics(logs: list[Log], samples: list[Samples], results: list[dict],
     of_task = defaultdict(list)
     for place, log in enumerate(logs):
         of_task[log.task].append(place)
-    chosen, metrics, undecided = {}, {}, {}
+    chosen, metrics, undecided, faults = {}, {}, {}, []
     for task, places in sorted(of_task.items()):
-        metric = _metric(task, [samples[place] for place in places], _lower(task, results), wanted)
-        if isinstance(metric, list):
-            undecided[task] = metric
-        else:
-            metrics[task] = metric
+        try:
+            metric = _metric(task, [samples[place] for place in places], _lower(task, results), wanted)
+        except OutcomeError as error:
+            faults.append(str(error))
+            continue
+        (undecided if isinstance(metric, list) else metrics)[task] = metric
     if undecided:
-        raise _advice(undecided, wanted)
+        faults.append(_advice(undecided, wanted))
+    if faults:
+        raise OutcomeError("; ".join(faults))
     for task, places in of_task.items():
         for place in places:
             chosen[place] = metrics[task], _filter(logs[place], samples[place], metrics[task], results, wanted)
@@ -104,7 +108,9 @@ def _lower(task: str, results: list[dict]) -> Mapping[str, bool]:
     """The metrics of a task that results files say something about: whether lower is better."""
     said = {}
     for held in values_at(results, "higher_is_better", task):
-        said |= {metric: not higher for metric, higher in held.items() if isinstance(higher, bool)}
+        for metric, higher in held.items():
+            if isinstance(higher, bool):
+                said[metric] = said.get(metric, False) or not higher
     return said
 
 
@@ -183,14 +189,14 @@ def _agreed(logs: list[Log], samples: list[Samples], places: list[int], chosen: 
         first = first or (kept and (kept, logs[place].file))
 
 
-def _advice(undecided: Mapping[str, list[str]], wanted: Wanted) -> OutcomeError:
-    """The error that tells what to write as METRIC."""
+def _advice(undecided: Mapping[str, list[str]], wanted: Wanted) -> str:
+    """What to write as METRIC."""
     common = [name for name in next(iter(undecided.values())) if all(name in usable for usable in undecided.values())]
     parts = [common[0]] if common and "" not in wanted.of_task else [f"{task}={usable[0]}"
                                                                      for task, usable in undecided.items()]
     text = "; ".join([*filter(None, [wanted.text.rstrip("; ")]), *parts])
     logged = abbreviate(f"{task} ({', '.join(usable)})" for task, usable in undecided.items())
-    return OutcomeError(f"several metrics could be the score of {logged}; name one, such as METRIC = \"{text}\"")
+    return f"several metrics could be the score of {logged}; name one, such as METRIC = \"{text}\""
 
 
 def scores_of(log: Log, found: Samples, metric: str, kept: int) -> np.ndarray:

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from embedllm.outcomes import OutcomeError, abbreviate
-from embedllm.sources._lm_eval_prompts import shots_of
 from embedllm.sources._lm_eval_samples import is_text, read_object
+from embedllm.sources._lm_eval_settings import name_of, object_of, settings_of, task_settings_of
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{TIME}))?\.jsonl?(?:\.gz)?")
 RESULTS = re.compile(rf"(?!samples_)(?:results|.+_(?P<time>{TIME}))\.json(?:\.gz)?")
 OLD = re.compile(r"(?!samples_)(?P<rest>.+)\.jsonl(?:\.gz)?")  # harness 0.4.0 to 0.4.2: <model_args>_<task>.jsonl
 FORBIDDEN = re.compile(r"[\"<>:/|\\?*\[\]]+")  # the harness writes __ for these in the name of a folder
-NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")  # the argument that names a model, in this order
-DEFAULTS = {
-    "revision": "main", "dtype": "auto", "load_in_4bit": "False", "load_in_8bit": "False", "fewshot_seed": "1234",
-}
-NO_ANSWER = frozenset((  # arguments that do not make the answers
-    "batch_size", "max_batch_size", "seed",  # how many at a time, which draw
-    "device", "device_map", "device_map_option", "parallelize", "max_memory_per_gpu", "max_cpu_memory", "gpus",
-    "offload_folder", "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "swap_space",
-    "gpu_memory_utilization", "low_cpu_mem_usage", "enforce_eager", "attn_implementation",  # where it is computed
-    "cache_dir", "download_dir", "logits_cache", "trust_remote_code",  # how it is loaded
-    "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "token", "use_auth_token",  # by whom
-))
-SECRET = ("key", "secret", "password")  # endings of further ones, which no name should show
-OF_TASK = ("max_length", "max_model_len", "max_gen_toks", "truncation", "add_bos_token", "enable_thinking")
 FIRST = ("revision", "peft", "dtype", "num_fewshot", "gen_kwargs")  # what tells variants apart in the clearest way
 UNKNOWN = {"settings": "unknown"}
 
@@ -137,26 +121,18 @@ def _early(file: Path, beside: list[tuple[Path, dict]]) -> _Found | None:
     The results beside it are of the last run that wrote to the folder, so perhaps of another model.
     """
     rest = OLD.fullmatch(file.name)["rest"]
-    tasks = [(name, place, content) for place, content in beside for name in _object(content.get("configs"))
+    tasks = [(name, place, content) for place, content in beside for name in object_of(content.get("configs"))
              if rest.endswith(f"_{name}")]
     if not tasks:
         return None
     task, place, content = max(tasks, key=lambda of: len(of[0]))
     told = rest.removesuffix(f"_{task}")
-    args = _object(content.get("config")).get("model_args")
+    args = object_of(content.get("config")).get("model_args")
     if isinstance(args, str) and _letters(args) == _letters(told):
         return _Found(file, task, "", content, True, place)
     parts = [re.split("=|__", part, maxsplit=1) for part in told.split(",")]
     args = {part[0]: part[1].replace("__", "/") for part in parts if len(part) == 2}
     return _Found(file, task, "", {"config": {"model_args": args}}, False, (file.parent, told))
-
-
-def name_of(results: Mapping[str, object]) -> str:
-    """The model that a results file tells, "" where none."""
-    args = _arguments(_object(results.get("config")).get("model_args"))
-    named = [results.get("model_name"), *(args.get(key) for key in NAMES)]
-    name = next((name for name in named if is_text(name)), "")
-    return name.strip().rstrip("/") or name
 
 
 def _name_of_folder(path: Path, log: _Found) -> str:
@@ -167,55 +143,6 @@ def _name_of_folder(path: Path, log: _Found) -> str:
     parts = parts or (path.resolve().name,)
     named = [part for part in parts if "__" in part]
     return (named[-1] if named else "/".join(parts)).replace("__", "/") or str(path.resolve())
-
-
-def settings_of(results: Mapping[str, object]) -> dict[str, str]:
-    """The arguments that make a model what it is, beside its name, `NO_ANSWER`, `OF_TASK` and `DEFAULTS`."""
-    args = _arguments(_object(results.get("config")).get("model_args"))
-    name = name_of(results)
-    return {key: value for key, value in args.items()
-            if key not in NO_ANSWER and key not in OF_TASK and not key.endswith(SECRET)
-            and value != DEFAULTS.get(key) and value.rstrip("/") != name}
-
-
-def task_settings_of(results: Mapping[str, object], task: str) -> dict[str, str]:
-    """What else makes the answers to a task: how it was asked, and by which program; tasks may differ in it."""
-    config = _object(results.get("config"))
-    args = _arguments(config.get("model_args"))
-    shots = shots_of(results, task).number
-    template = _digest(results, "chat_template")
-    said = {key: args.get(key) for key in OF_TASK} | {
-        "num_fewshot": None if shots is None else str(shots),
-        "gen_kwargs": ",".join(f"{key}={value}" for key, value in sorted(_arguments(config.get("gen_kwargs")).items())),
-        "chat_template": template,
-        "system_instruction": _digest(results, "system_instruction"),
-        "fewshot_as_multiturn": _written(results.get("fewshot_as_multiturn")) if template and shots else "",
-        "fewshot_seed": _written(config.get("fewshot_seed")) if shots else "",
-        "model": _written(config.get("model") or results.get("model_source")),
-    }
-    return {key: value for key, value in said.items() if value and value != DEFAULTS.get(key)}
-
-
-def _digest(results: Mapping[str, object], key: str) -> str:
-    """The first digits of the hash of a text, as the harness tells it or taken here."""
-    if is_text(told := results.get(f"{key}_sha")):
-        return told[:8]
-    text = results.get(key)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8] if is_text(text) else ""
-
-
-def _arguments(args: object) -> dict[str, str]:
-    """Arguments as text: of a dict (later versions) or of "a=b,c=d"; those without a value are left out."""
-    if isinstance(args, str):
-        args = dict(part.split("=", 1) for part in args.split(",") if "=" in part)
-    return {key.strip(): text for key, value in _object(args).items() if is_text(key) and (text := _written(value))}
-
-
-def _written(value: object) -> str:
-    """A value as a text, "" for none."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    text = text.strip().removeprefix("torch.").encode("utf-8", "replace").decode()
-    return {"none": "", "null": "", "true": "True", "false": "False"}.get(text.lower(), text)
 
 
 def _variants(runs: list[_Found]) -> list[tuple[dict[str, str], list[_Found]]]:
@@ -296,12 +223,3 @@ def _key(settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 def _letters(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", text)
-
-
-def _object(value: object) -> Mapping:
-    return value if isinstance(value, dict) else {}
-
-
-def values_at(results: Iterable[Mapping[str, object]], key: str, task: str) -> list[Mapping]:
-    """What results files hold for a task under a key."""
-    return [held for content in results if (held := _object(_object(content.get(key)).get(task)))]
