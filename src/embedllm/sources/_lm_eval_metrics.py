@@ -11,7 +11,7 @@ import numpy as np
 
 from embedllm.outcomes import OutcomeError, abbreviate
 from embedllm.sources._lm_eval_runs import Log
-from embedllm.sources._lm_eval_samples import Samples, is_text, values_of
+from embedllm.sources._lm_eval_samples import Samples, values_of
 from embedllm.sources._lm_eval_settings import values_at
 
 METRICS = ("acc", "exact_match")  # where none is named, the first of them that a task logs
@@ -85,8 +85,10 @@ def choose_metrics(logs: list[Log], samples: list[Samples], results: list[dict],
     if faults:
         raise OutcomeError("; ".join(faults))
     for task, places in of_task.items():
+        listed = [said.get("name") for config in values_at(results, "configs", task)
+                  for said in values_of(config.get("filter_list")) if isinstance(said, dict)]
         for place in places:
-            chosen[place] = metrics[task], _filter(logs[place], samples[place], metrics[task], results, wanted)
+            chosen[place] = metrics[task], _filter(logs[place], samples[place], metrics[task], listed, wanted)
         _agreed(logs, samples, places, chosen)
     default = wanted.of_task.get("")
     taken = {(metric, samples[place].filters[kept]) for place, (metric, kept) in chosen.items()
@@ -146,8 +148,8 @@ def _metric(task: str, samples: list[Samples], lower: Mapping[str, bool], wanted
     return usable
 
 
-def _filter(log: Log, found: Samples, metric: str, results: list[dict], wanted: Wanted) -> int:
-    """The place of the filter of a log: the one named, the first by the results, or the first of the file."""
+def _filter(log: Log, found: Samples, metric: str, listed: list[object], wanted: Wanted) -> int:
+    """The place of the filter of a log: the one named, the first that the results list, or the first of the file."""
     held = [place for place in range(len(found.filters)) if (metric, place) in found.logged | found.faults.keys()]
     own = log.task in wanted.of_task
     asked, kept = wanted.of_task.get(log.task, wanted.of_task.get("", ("", "")))
@@ -161,8 +163,6 @@ def _filter(log: Log, found: Samples, metric: str, results: list[dict], wanted: 
         if own:
             several = abbreviate(named(metric, found.filters[place]) for place in held)
             raise OutcomeError(f"{log.task} does not log {asked},{kept}, named in METRIC; it logs {several}")
-    listed = [name.get("name") for config in values_at(results, "configs", log.task)
-              for name in values_of(config.get("filter_list")) if isinstance(name, dict) and is_text(name.get("name"))]
     return min(held, default=0, key=lambda place: (
         listed.index(found.filters[place]) if found.filters[place] in listed else len(listed), place
     ))
@@ -215,4 +215,4 @@ def scores_of(log: Log, found: Samples, metric: str, kept: int) -> np.ndarray:
     if (metric, kept) not in found.logged:
         raise OutcomeError(f"{log.file} holds no {named(metric, found.filters[kept])}, every value is missing or NaN; "
                            "run the task again or leave the file out")
-    return found.scores[metric][(found.rows["filter"] == kept).to_numpy()]
+    return found.scores[metric][found.rows["filter"].to_numpy() == kept]

@@ -63,8 +63,8 @@ def read_samples(file: Path) -> Samples:
     filters, faults, values = {}, {}, defaultdict(lambda: (array("q"), array("d")))
     for where, offset, sample in _samples(file):
         doc_id = _number(sample, where)
-        kept = sample.get("filter") if is_text(sample.get("filter")) else None
-        place = filters.setdefault(kept, len(filters))
+        kept = sample.get("filter")
+        place = filters.setdefault(kept if is_text(kept) else None, len(filters))
         for name in _metrics(sample):
             value = sample[name]
             if value is None or value != value:
@@ -83,15 +83,14 @@ def read_samples(file: Path) -> Samples:
         ids.append(doc_id)
     if not ids:
         raise OutcomeError(f"{file} holds no sample; delete it or run the task again")
-    rows = pd.DataFrame({"doc_id": ids} | {
-        name: np.array(column, dtype=np.uint64 if column.typecode == "Q" else np.int64)
-        for name, column in columns.items()
-    })
+    columns = {name: np.array(column, dtype=np.uint64 if column.typecode == "Q" else np.int64)
+               for name, column in columns.items()}
     scores, logged = {}, set()
     for name, (numbers, column) in values.items():
         scores[name] = np.full(len(ids), np.nan)
         scores[name][np.array(numbers)] = np.array(column)
-        logged |= {(name, place) for place in set(rows["filter"][~np.isnan(scores[name])])}
+        logged |= {(name, int(place)) for place in np.unique(columns["filter"][~np.isnan(scores[name])])}
+    rows = pd.DataFrame({"doc_id": np.array(ids, dtype=object), **columns})
     return Samples(rows, list(filters), scores, logged, faults)
 
 

@@ -79,7 +79,8 @@ def load(path: Path, *, duplicates: str = "first", metric: str = "") -> OutcomeM
         except OutcomeError as error:
             faults.append(error)
             continue
-        parts.append(found.rows[found.rows["filter"] == kept].assign(score=scores, log=number))
+        rows = found.rows if len(found.filters) == 1 else found.rows[found.rows["filter"] == kept]
+        parts.append(rows.assign(score=scores, log=number))
         missing += int(np.isnan(scores).sum())
         several += len(found.filters) > 1 and f",{found.filters[kept]}" not in metric.replace(" ", "")
         scored[named(name, found.filters[kept])].add(log.task)
