@@ -161,7 +161,7 @@ def test_wrong_content_is_named_with_file_and_row(tmp_path, change, message):
 
 
 def test_row_numbers_go_on_over_the_blocks_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("embedllm.sources._files.BLOCK", 300_000)  # two rows with the long prompt do not fit
+    monkeypatch.setattr("embedllm.sources._csv.BLOCK", 300_000)  # two rows with the long prompt do not fit
     frame = pd.concat([rows()] * 20, ignore_index=True)
     assert embedllm.load(write(tmp_path, frame)).shape == (3, 6)
     with pytest.raises(OutcomeError, match=r"test\.csv, row 62: the label must be 0 or 1, found '7'"):
@@ -176,7 +176,7 @@ def test_a_missing_empty_cut_or_recoded_file_is_named(tmp_path, name):
     content = file.read_bytes()
     header = content.index(b"\n") + 1
     for wrong in (None, b"", content[:header], content[:20], content[:-5], b"\xff" + content, b"\x1f\x8b\x08\0" * 99,
-                  content + b"1,2\n", content.decode().encode("utf-16"), content + b'9,9,9,1,z,piqa,"open\n'):
+                  content + b"1,2\n", content.decode().encode("utf-16")[:-1], content + b'9,9,9,1,z,piqa,"open\n'):
         file.unlink() if wrong is None else file.write_bytes(wrong)
         with pytest.raises(OutcomeError, match=name.replace(".", r"\.")):
             embedllm.load(tmp_path)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources._files import first_line
+from embedllm.sources._files import first_line, opened
 
 LARGEST = 1 << 28  # bytes that a list may take; the published ones take 4 to 17 million
 # What zipfile raises for files that are not whole (NotImplementedError is a RuntimeError).
@@ -28,9 +28,9 @@ def read_list(file: Path) -> tuple[list, bytes]:
         in UTF-8.
     """
     try:
-        with file.open("rb") as stream:
+        with opened(file) as stream:
             data = stream.read(LARGEST + 1)
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise OutcomeError(f"{file} cannot be read: {first_line(error)}") from None
     return _parsed(data, file), data
 
@@ -46,7 +46,7 @@ def read_zipped_list(file: Path) -> list:
         `LARGEST` bytes unpacked, or anything but one JSON list in UTF-8.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with opened(file) as packed, zipfile.ZipFile(packed) as archive:
             members = [member for member in archive.infolist()
                        if member.filename.lower().endswith(".json") and not member.filename.startswith("__MACOSX/")]
             if len(members) != 1:

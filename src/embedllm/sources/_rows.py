@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, resolved
-from embedllm.sources._files import require_columns
+from embedllm.sources._files import require_cells, require_columns
 from embedllm.splits import PARTS
 
 
@@ -60,12 +60,12 @@ def from_rows(
     require_columns(outcomes, names["outcomes"], ["model", "question_id", "score"])
     require_columns(questions, names["questions"], ["question_id", "prompt", "benchmark"])
     if models is None:
-        models = pd.DataFrame({"model": sorted({_written(name) for name in outcomes["model"].unique()})})
+        models = pd.DataFrame({"model": sorted({written(name) for name in outcomes["model"].unique()})})
     require_columns(models, names["models"], ["model"])
-    mended = {name for frame in (outcomes, models) for name in frame["model"].unique() if name != _written(name)}
+    mended = {name for frame in (outcomes, models) for name in frame["model"].unique() if name != written(name)}
     mended |= {name for frame in (outcomes, questions) for name in frame["question_id"].unique()
-               if isinstance(name, str) and name != _written(name)}
-    models = models.assign(model=models["model"].map(_written))
+               if isinstance(name, str) and name != written(name)}
+    models = models.assign(model=models["model"].map(written))
     questions = questions.assign(question_id=questions["question_id"].map(_id))
     for stem, frame, key in (("models", models, "model"), ("questions", questions, "question_id")):
         _reject(names[stem], frame[frame[key].duplicated()], [key], f"{key} that stands in an earlier row as well")
@@ -77,12 +77,13 @@ def from_rows(
         _reject(names["questions"], questions[~questions["part"].isin(PARTS)], ["question_id", "part"],
                 f"part that is none of {', '.join(PARTS)}")
     questions, models = questions.set_index("question_id"), models.set_index("model")
+    require_cells(f"{names['outcomes']}, models x questions", len(models), len(questions))
 
     scores = pd.to_numeric(outcomes["score"], errors="coerce").astype(np.float64)
     wrong = scores.isna() & outcomes["score"].notna() | (scores < 0) | (scores > 1)
     cell = ["model", "question_id", "score"]
     _reject(names["outcomes"], outcomes[wrong], cell, "score that is no number in [0, 1]")
-    row = _positions(outcomes["model"], models.index, _written)
+    row = _positions(outcomes["model"], models.index, written)
     column = _positions(outcomes["question_id"], questions.index, _id)
     for stem, position in {"model": row, "question": column}.items():
         _reject(names["outcomes"], outcomes[position < 0], cell, f"{stem} that {names[stem + 's']} does not hold")
@@ -154,19 +155,19 @@ def known_models(names: Iterable[str], facts: pd.DataFrame) -> tuple[pd.DataFram
     unknown : list of str
         Names as `from_rows` writes them.
     """
-    names, written = {_written(name) for name in names}, facts["model"].map(_written)
-    unknown = sorted(names - set(written))
-    return pd.concat([facts[written.isin(names)], pd.DataFrame({"model": unknown})]), unknown
+    names, known = {written(name) for name in names}, facts["model"].map(written)
+    unknown = sorted(names - set(known))
+    return pd.concat([facts[known.isin(names)], pd.DataFrame({"model": unknown})]), unknown
 
 
-def _written(name: object) -> str:
+def written(name: object) -> str:
     """A name as it is kept: without blanks at its ends, in one of the Unicode forms of the same letters."""
     return unicodedata.normalize("NFC", str(name).strip())
 
 
 def _id(name: object) -> object:
     """A question id as it is kept; numbers stay numbers."""
-    return _written(name) if isinstance(name, str) else name
+    return written(name) if isinstance(name, str) else name
 
 
 def _text(cell: object) -> object:
@@ -174,10 +175,10 @@ def _text(cell: object) -> object:
     return str(cell) if isinstance(cell, int | float | np.number) and cell == cell else cell
 
 
-def _positions(names: pd.Series, index: pd.Index, written: Callable[[object], object]) -> np.ndarray:
+def _positions(names: pd.Series, index: pd.Index, kept: Callable[[object], object]) -> np.ndarray:
     """Where each name stands in an index, -1 where it does not; each distinct name is sought once."""
     codes, distinct = pd.factorize(names)
-    return np.append(index.get_indexer(pd.Index([written(name) for name in distinct], dtype=object)), -1)[codes]
+    return np.append(index.get_indexer(pd.Index([kept(name) for name in distinct], dtype=object)), -1)[codes]
 
 
 def _reject(name: str, wrong: pd.DataFrame, columns: list[str], what: str) -> None:

@@ -9,13 +9,23 @@ import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
-from embedllm.sources._files import checksum, coerce_numbers, first_line, read_table, require_columns, text
-from embedllm.sources._rows import from_rows, known_models
+from embedllm.sources._columns import BENCHMARK, is_wide, long_form, require_alike, with_score
+from embedllm.sources._files import (
+    checksum,
+    first_line,
+    opened,
+    require_columns,
+    text,
+    text_categories,
+    to_scores,
+)
+from embedllm.sources._rows import from_rows, known_models, written
+from embedllm.sources._tables import SUFFIXES, read_table
 
-SCORE = ("score", "label")  # accepted names of a column, the first one found is taken
-BENCHMARK = ("benchmark", "category", "task")
 FACTS = ("parameters_b", "active_parameters_b", "cost")  # what is known about models in numbers
+UNITS = ("query", "million tokens")  # what a model's cost is for; the first where nothing is said
 TABLES = ("outcomes", "questions", "models")
+NAMES = ("model", "question_id")
 
 
 def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "first") -> OutcomeMatrix:
@@ -24,12 +34,15 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     Parameters
     ----------
     path : Path
-        Folder with ``questions.csv`` or ``questions.parquet`` (columns ``question_id``, ``prompt``, and
-        ``benchmark``, ``category`` or ``task``; further columns are kept, ``part`` is a published split)
-        and ``outcomes.csv`` or ``outcomes.parquet`` in one of two forms: long (columns ``model``,
-        ``question_id``, and ``score`` or ``label``) or wide (``question_id`` and one column for each
-        model). A score is a number in [0, 1], true or false; blank = not asked. A file ``models.csv`` or
-        ``models.parquet`` (column ``model`` and facts) is optional. CSV files are UTF-8.
+        Folder with three tables, each a file of one of the `SUFFIXES` as `read_table` reads it:
+
+        ``questions``: columns ``question_id``, ``prompt``, and ``benchmark``, ``category`` or ``task``; further
+        columns are kept, ``part`` is a published split.
+        ``outcomes`` in one of two forms: long (columns ``model``, ``question_id``, and ``score``, ``correct`` or
+        ``label``) or wide (``question_id`` and one column for each model). A score is a number in [0, 1], true or
+        false; blank = not asked. The long form may have a column ``cost``, a number from 0 on for each answer.
+        ``models``, optional: column ``model`` and facts. ``cost`` is that of a query, or of what the column
+        ``cost_unit`` says, one of `UNITS`.
     facts : DataFrame, optional
         Column ``model`` and facts, taken in place of the models file.
     duplicates : str
@@ -39,7 +52,8 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     -------
     OutcomeMatrix
         Question ids are text, so that 1 in one file is "1" in the other. A model that the models table
-        does not know is added without facts, and named in ``repairs``.
+        does not know is added without facts, and named in ``repairs``. A model without a ``cost`` has the mean
+        ``cost`` of its answers, if these have any; ``cost_unit`` stands beside ``cost``.
 
     Raises
     ------
@@ -55,24 +69,24 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     files = {stem: file for stem in TABLES if (file := _file(path, stem))}
     if facts is not None:
         files.pop("models", None)
-    outcomes = _named(_read(path, files, "outcomes"), "score", SCORE)
-    provenance = {"source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}}
-    if "question_id" in outcomes and not {"model", "score"} & set(outcomes.columns):
-        outcomes = _long(outcomes, files["outcomes"])
-        names = outcomes["model"].unique()
-        provenance["columns taken as models"] = f"{len(names)}: {abbreviate(names)}"
-    questions = _named(_read(path, files, "questions"), "benchmark", BENCHMARK)
-    if "score" in outcomes:
-        outcomes["score"] = coerce_numbers(outcomes["score"])
-    models, repairs = None, {}
+    outcomes, told = _outcomes(path, files)
+    questions = _read(path, files, "questions")
+    if found := [name for name in BENCHMARK if name in questions]:
+        questions = questions.rename(columns={found[0]: "benchmark"})
+    provenance = {
+        "source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}, **told}
     if "models" in files:
-        facts = _read(path, files, "models")
-        require_columns(facts, files["models"], ["model"])
-        facts = facts.assign(**{fact: _facts(files["models"], facts, fact) for fact in FACTS if fact in facts})
-    if facts is not None and "model" in outcomes:
-        models, repairs["models without a row of facts"] = known_models(outcomes["model"], facts)
-    if "models" in files and models is not None:
+        facts = _known_facts(_read(path, files, "models"), files["models"])
+    models, repairs = None, {}
+    if facts is not None:
+        models, repairs["models without a row of facts"] = known_models(outcomes["model"].unique(), facts)
+        if "cost_unit" in models:
+            models = models.assign(cost_unit=facts["cost_unit"].iloc[0] if len(facts) else UNITS[0])
+    if "models" in files:
         repairs["models with facts and no outcomes, left out"] = sorted(set(facts["model"]) - set(models["model"]))
+    if "cost" in outcomes:
+        models, differing = _with_costs(outcomes, models, files)
+        repairs |= differing
     try:
         return from_rows(
             outcomes, questions, models, duplicates=duplicates, provenance=provenance, repairs=repairs,
@@ -84,7 +98,7 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
 
 def holds_outcomes(path: Path) -> bool:
     """Whether a folder holds a table of outcomes for `load`."""
-    return any((path / f"outcomes.{suffix}").exists() for suffix in ("csv", "parquet"))
+    return any((path / f"outcomes.{suffix}").exists() for suffix in SUFFIXES)
 
 
 def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | None:
@@ -126,8 +140,10 @@ def vectors_of(path: Path, encoder: str, table: OutcomeMatrix) -> np.ndarray | N
 def _vectors(file: Path) -> tuple[pd.Series, np.ndarray]:
     """Question ids as text, and their vectors, from one file."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with opened(file) as stream, np.load(stream, allow_pickle=False) as arrays:
             ids, vectors = arrays["question_id"], arrays["vectors"]
+    except OutcomeError:
+        raise
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise OutcomeError(
             f"{file} cannot be read ({first_line(error)}); expected arrays question_id and vectors"
@@ -141,51 +157,101 @@ def _vectors(file: Path) -> tuple[pd.Series, np.ndarray]:
 
 def _file(path: Path, stem: str) -> Path | None:
     """The file that holds a table, if there is one."""
-    files = [file for suffix in ("csv", "parquet") if (file := path / f"{stem}.{suffix}").exists()]
+    files = [file for suffix in SUFFIXES if (file := path / f"{stem}.{suffix}").exists()]
     if len(files) > 1:
-        raise OutcomeError(f"{path} holds {stem}.csv and {stem}.parquet; keep the one that is meant")
+        raise OutcomeError(f"{path} holds {' and '.join(file.name for file in files)}; keep the one that is meant")
     return files[0] if files else None
+
+
+def _absent(path: Path, stem: str) -> OutcomeError:
+    """The error for a table that is not there, or not in a form that is read."""
+    others = sorted(file.name for file in path.glob(f"{stem}.*"))
+    pickles = [name for name in others if name.endswith((".pkl", ".pickle"))]
+    if pickles:
+        return OutcomeError(
+            f"{path / pickles[0]} is a pickle, which may run any program when it is read; if you trust it, turn it "
+            f"into parquet: import pandas; table = pandas.read_pickle('{pickles[0]}'); "
+            f"table.to_parquet('{stem}.parquet')"
+        )
+    return OutcomeError(f"{path} lacks {stem}.csv or {stem}.parquet (also read: {', '.join(SUFFIXES)})"
+                        + (f"; it holds {abbreviate(others)}" if others else ""))
 
 
 def _read(path: Path, files: dict[str, Path], stem: str) -> pd.DataFrame:
     """A table of the folder, names of models and questions as text, other columns as they are."""
     if stem not in files:
-        raise OutcomeError(f"{path} lacks {stem}.csv or {stem}.parquet")
-    frame = read_table(files[stem])
-    for column in {"model", "question_id"} & set(frame.columns):
-        frame[column] = text(frame[column])
+        raise _absent(path, stem)
+    as_text = text_categories if stem == "outcomes" else text
+    frame = read_table(files[stem], words=NAMES if stem == "outcomes" else ())
+    for column in {*NAMES} & set(frame.columns):
+        try:
+            frame[column] = as_text(frame[column])
+        except TypeError:
+            raise OutcomeError(f"{files[stem]}: {column} holds lists or records where names are expected") from None
         blank = np.flatnonzero(frame[column].isna() | (frame[column] == ""))
         if len(blank):
             raise OutcomeError(f"{files[stem]}, row {frame.index[blank[0]]}: no {column} ({len(blank)} such row(s))")
     return frame
 
 
-def _long(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """One row per answer, from one row per question, where every column but the question id is a model."""
-    columns = wide.columns.drop("question_id")
-    questions = [name for name in ("prompt", *BENCHMARK, "part") if name in columns]
-    if questions:
-        raise OutcomeError(
-            f"{file} has neither a column model nor model, question by question: {abbreviate(questions)} belongs in "
-            "the questions table, since in the wide form every column beside question_id is a model"
-        )
-    if not all(str(name).strip() for name in columns):
-        raise OutcomeError(f"{file} has a column without a name; name it after a model or remove it")
-    return wide.melt("question_id", var_name="model", value_name="score", ignore_index=False)
+def _outcomes(path: Path, files: dict[str, Path]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """One row per answer with its ``score`` and, if known, ``cost``; and what was taken for models, in words."""
+    outcomes = _read(path, files, "outcomes")
+    file = files["outcomes"]
+    if is_wide(outcomes):
+        outcomes = long_form(outcomes, file)
+        names = outcomes["model"].cat.categories
+        return outcomes, {"columns taken as models": f"{len(names)}: {abbreviate(names)}"}
+    require_columns(outcomes, file, NAMES)
+    outcomes = with_score(outcomes, file)
+    require_alike(outcomes, file)
+    if "cost" in outcomes:
+        outcomes["cost"] = _numbers(file, outcomes, "cost", zero=True)
+    return outcomes[[*NAMES, "score", *({"cost"} & set(outcomes.columns))]], {}
 
 
-def _named(frame: pd.DataFrame, name: str, accepted: tuple[str, ...]) -> pd.DataFrame:
-    """The table with the first accepted column under the one name."""
-    found = [column for column in accepted if column in frame.columns]
-    return frame.rename(columns={found[0]: name}) if found else frame
+def _known_facts(models: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The models table, its facts as numbers and the unit of its costs filled in."""
+    require_columns(models, file, ["model"])
+    models = models.assign(**{fact: _numbers(file, models, fact) for fact in FACTS if fact in models})
+    if not {"cost", "cost_unit"} & set(models):
+        return models
+    units = models.get("cost_unit", pd.Series(UNITS[0], models.index)).astype("string").str.strip()
+    units = units.mask(units.fillna("") == "", UNITS[0]).astype(object)
+    for number in models.index[~units.isin(UNITS)][:1]:
+        raise OutcomeError(f"{file}, row {number}: cost_unit of model {models['model'][number]} must be "
+                           f"{' or '.join(UNITS)}, found {units[number][:60]!r}")
+    if set(UNITS) <= set(units):
+        raise OutcomeError(f"{file} gives costs for a {UNITS[0]} and for {UNITS[1]}; give all in one cost_unit")
+    return models.assign(cost_unit=units)
 
 
-def _facts(file: Path, models: pd.DataFrame, fact: str) -> pd.Series:
-    """A column of numbers about models, float64, above 0 and finite, NaN where blank."""
-    words = coerce_numbers(models[fact])
+def _with_costs(
+    outcomes: pd.DataFrame, models: pd.DataFrame | None, files: dict[str, Path]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Models with the mean cost of their answers where they have no cost, and how many costs differ from that mean."""
+    if models is None:
+        models, _ = known_models(outcomes["model"].unique(), pd.DataFrame({"model": []}, dtype=object))
+    if "cost_unit" in models and (models["cost_unit"] == UNITS[1]).any():
+        raise OutcomeError(f"{files['models']} gives costs for {UNITS[1]}, {files['outcomes']} for each answer; keep "
+                           "those of one of the files")
+    answered = outcomes[outcomes["score"].notna()]
+    means = answered.groupby("model", observed=True)["cost"].mean()
+    means = means.groupby(means.index.map(written)).mean().reindex(models["model"].map(written)).to_numpy()
+    known = models["cost"].to_numpy(float) if "cost" in models else np.full(len(models), np.nan)
+    differing = int((np.abs(means / known - 1) > 0.01).sum())
+    return (
+        models.assign(cost=np.where(np.isnan(known), means, known), cost_unit=UNITS[0]),
+        {"models whose cost differs by more than 1 % from the mean of their answers": differing},
+    )
+
+
+def _numbers(file: Path, frame: pd.DataFrame, column: str, zero: bool = False) -> pd.Series:
+    """A column of finite numbers above 0, or from 0 on, float64, NaN where blank."""
+    words = to_scores(frame[column])
     found = pd.to_numeric(words, errors="coerce").astype("float64")
-    wrong = (found.isna() & words.notna()) | (found <= 0) | np.isinf(found)
-    for number, row in models[wrong].head(1).iterrows():
-        raise OutcomeError(f"{file}, row {number}: {fact} of model {row['model']} must be a number above 0, found "
-                           f"{str(row[fact])[:60]!r}")
+    wrong = (found.isna() & words.notna()) | (found < 0 if zero else found <= 0) | np.isinf(found)
+    for number, row in frame[wrong].head(1).iterrows():
+        raise OutcomeError(f"{file}, row {number}: {column} of model {row['model']} must be a number "
+                           f"{'from 0 on' if zero else 'above 0'}, found {str(row[column])[:60]!r}")
     return found

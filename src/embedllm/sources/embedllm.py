@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from embedllm import hub
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
-from embedllm.sources._files import checksum, coerce_numbers, first_line, read_batches
+from embedllm.sources._csv import read_batches
+from embedllm.sources._files import checksum, coerce_numbers, first_line
 from embedllm.sources._rows import from_rows
 from embedllm.splits import PARTS
 

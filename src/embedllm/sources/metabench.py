@@ -16,9 +16,10 @@ import pandas as pd
 
 from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
-from embedllm.sources._files import checksum, coerce_numbers, read_table, require_columns
+from embedllm.sources._files import checksum, coerce_numbers, require_columns
 from embedllm.sources._metabench_rds import read_fit
 from embedllm.sources._rows import from_rows, known_models
+from embedllm.sources._tables import read_table
 from embedllm.sources.seal import closed
 
 COMMIT = "fe74e29"

@@ -17,8 +17,9 @@ import pandas as pd
 from embedllm import hub
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, without
 from embedllm.sources import mmlu_pro
-from embedllm.sources._files import checksum, coerce_numbers, first_line, read_table, require_columns
+from embedllm.sources._files import checksum, coerce_numbers, first_line, require_columns
 from embedllm.sources._rows import from_rows, known_models, read_facts
+from embedllm.sources._tables import read_table
 from embedllm.sources.process_order import HEADER, Task, dealt, in_order, row_order
 from embedllm.sources.seal import closed
 
