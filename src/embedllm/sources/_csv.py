@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -35,6 +36,8 @@ NEVER_ENDS = ('begins a quoted cell that never ends: the file is cut short, or a
 TEXT_BEHIND = 'has a quoted cell with text behind its end; write quotation marks inside of it as ""'
 UNQUOTED = ('has a quotation mark in a cell that does not begin with one; put the cell in quotation marks and write '
             'those inside of it as ""')
+TWO_THINGS = ("which may mean one of two things; write quotation marks twice (in Spark the option escape is '\"'), or "
+              "parquet")
 UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error)
 WORD = pa.dictionary(pa.int32(), pa.string())  # a column of few distinct words, each held once
 
@@ -224,24 +227,19 @@ def _requoted(file: Path, content: bytes, delimiter: str) -> bytes | None:
         what, place = fault.args
     else:
         return None
+    cells = []
     if b'\\"' in content:
-        try:
+        with contextlib.suppress(_MisquotedError):
             cells = list(_quoted_cells(content, delimiter, rb'"(?:[^"\\]|\\.)*+"'))
-        except _MisquotedError:
-            cells = []
-        for cell in cells:
-            if other := re.search(rb'\\[^"]', cell[0]):
-                what, place = (f"escapes quotation marks by backslashes and has {other[0].decode(errors='replace')!r} "
-                               'as well, which may mean two things; write "" (in Spark the option escape is \'"\'), or '
-                               "parquet"), cell.start() + other.start()
-                break
-        else:
-            if cells:
-                pieces, end = [], 0
-                for cell in cells:
-                    pieces += [content[end:cell.start()], cell[0].replace(b'\\"', b'""')]
-                    end = cell.end()
-                return b"".join([*pieces, content[end:]])
+    others = [(cell.start() + other.start(), other[0]) for cell in cells if (other := re.search(rb'\\[^"]', cell[0]))]
+    if cells and not others:
+        ends = [0, *(cell.end() for cell in cells)]
+        mended = [content[end:cell.start()] + cell[0].replace(b'\\"', b'""')
+                  for end, cell in zip(ends, cells, strict=False)]
+        return b"".join([*mended, content[ends[-1]:]])
+    if others:
+        place, other = others[0]
+        what = f"escapes quotation marks by backslashes and has {other.decode(errors='replace')!r}, {TWO_THINGS}"
     raise OutcomeError(f"{file}, line {content.count(10, 0, place) + 1}, {what}")
 
 
@@ -261,7 +259,8 @@ def _quoted_cells(content: bytes, delimiter: str, pattern: bytes) -> Iterator[re
             place = cell.end()
         else:
             end = ends.search(content, place).start()
-            if content.count(b'"', place, end) % 2 or not ends.split(before)[-1].strip():
+            blank = not re.split(rb"[%s]" % re.escape(edges), before)[-1].strip()
+            if blank or content.count(b'"', place, end) % 2 or b'\\"' in content[place - 1:end]:
                 raise _MisquotedError(UNQUOTED, place)
             place = end
 

@@ -58,7 +58,7 @@ def _parquet(file: Path, words: Sequence[str]) -> pd.DataFrame:
             unpacked = sum(held.row_group(number).total_byte_size for number in range(held.num_row_groups))
             if unpacked > LARGEST:
                 raise OutcomeError(f"{file} unpacks to {size(unpacked)}, more than {size(LARGEST)}; keep fewer rows")
-            table = pa.parquet.ParquetFile(stream, read_dictionary=sorted(names & set(words))).read()
+            table = pa.parquet.read_table(stream, read_dictionary=sorted(names & set(words)))
         table.validate(full=True)  # damaged text is found here, not wherever it is used first
         frame = table.to_pandas()
     except (*UNREADABLE, ValueError, TypeError, KeyError) as error:
