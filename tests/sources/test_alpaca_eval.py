@@ -217,7 +217,7 @@ def test_wrong_fields(tmp_path, field, value, found):
     ("content", "message"),
     [
         (b"", "is no JSON"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "is no JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         (json.dumps([record()]).encode()[:-1], "is no JSON"),
         (json.dumps([record()]).encode("utf-16"), "is not UTF-8"),
         (b'["\xe9"]', "is not UTF-8"),

@@ -1,7 +1,10 @@
 """The reader's own folder: known tables, the forms they may take, and files that are wrong."""
 
 import csv
+import importlib.util
+import os
 import tempfile
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from embedllm.outcomes import OutcomeError
 from embedllm.sources import directory
 
 N = np.nan
+DIFFERING = "models whose cost differs by more than 1 % from the mean of their answers"
 
 OUTCOMES = pd.DataFrame({
     "model": ["b", "b", "b", "a", "a", "a"],
@@ -176,15 +180,162 @@ def test_wide_form_names_the_row_and_the_model_of_a_wrong_score(folder):
 
 
 def test_wide_form_needs_names_and_says_what_it_took_for_models(folder):
-    wide = pd.DataFrame({"question_id": [1, 2], "a": [1, 0], "difficulty": [0.5, 1]})
+    wide = pd.DataFrame({"question_id": [1, 2], "b": [1, 0], "a": [0.5, 1]})
     table = directory.load(folder(outcomes=wide))
-    assert table.provenance["columns taken as models"] == "2: a, difficulty"
-    assert "a column without a name" in refusal(folder(outcomes=wide.rename(columns={"difficulty": ""})))
+    assert table.provenance["columns taken as models"] == "2: b, a"
+    assert "a column without a name" in refusal(folder(outcomes=wide[["b", "question_id", "a"]].rename(
+        columns={"b": ""})))
 
 
-def test_columns_separated_by_something_else_are_told(folder, tmp_path):
-    put(OUTCOMES, folder(outcomes=None) / "outcomes.csv", sep=";")
-    assert "outcomes.csv separates its columns by ';'" in refusal(tmp_path)
+@pytest.mark.parametrize("form", [{"sep": ";"}, {"sep": "\t"}, {"encoding": "utf-16"}, {"compression": "gzip"}])
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv"])
+def test_forms_of_csv(folder, tmp_path, form, suffix):
+    path = folder(outcomes=None, models=MODELS)
+    OUTCOMES.to_csv(path / f"outcomes.{suffix}", index=False, **{"compression": None} | form)
+    np.testing.assert_array_equal(directory.load(tmp_path).scores, SCORES)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_ids_in_the_index_of_a_parquet_file(folder, tmp_path, wide):
+    """As pandas writes tables whose ids are their index, or columns and index."""
+    outcomes = OUTCOMES.set_index(["model", "question_id"])
+    outcomes = OUTCOMES.pivot_table("score", "question_id", "model") if wide else outcomes
+    outcomes.to_parquet(folder(outcomes=None, questions=None) / "outcomes.parquet")
+    QUESTIONS.set_index("question_id", drop=False).to_parquet(tmp_path / "questions.parquet")
+    MODELS.set_index("model").to_parquet(tmp_path / "models.parquet")
+    table = directory.load(tmp_path)
+    np.testing.assert_array_equal(table.scores, SCORES)
+    assert list(table.models["family"]) == ["f", "NA"]
+
+
+def test_an_excel_file(folder, tmp_path):
+    file = folder(outcomes=None) / "outcomes.xlsx"
+    if importlib.util.find_spec("openpyxl"):
+        OUTCOMES.to_excel(file, index=False)
+        np.testing.assert_array_equal(directory.load(tmp_path).scores, SCORES)
+        with pd.ExcelWriter(file) as book:
+            OUTCOMES.to_excel(book, sheet_name="one", index=False)
+            OUTCOMES.to_excel(book, sheet_name="two", index=False)
+        assert "has 2 sheets; keep the one that is meant" in refusal(tmp_path)
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("xl/workbook.xml", "")
+        assert "outcomes.xlsx needs the package openpyxl (pip install openpyxl)" in refusal(tmp_path)
+    file.write_bytes(b"PK")
+    assert "outcomes.xlsx cannot be read as an Excel file" in refusal(tmp_path)
+
+
+def test_excel_files_are_bounded(folder, tmp_path, monkeypatch):
+    with zipfile.ZipFile(folder(outcomes=None) / "outcomes.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", b"0" * 5000)
+    monkeypatch.setattr("embedllm.sources._tables.LARGEST", 4999)
+    assert "outcomes.xlsx unpacks to" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["pkl", "pickle"])
+def test_a_pickle_is_refused_with_a_recipe_that_works(folder, tmp_path, suffix, monkeypatch):
+    OUTCOMES.to_pickle(folder(outcomes=None) / f"outcomes.{suffix}")
+    recipe = refusal(tmp_path).partition("turn it into parquet: ")[2]
+    assert len(recipe.split("; ")) == 3
+    monkeypatch.chdir(tmp_path)
+    exec(recipe)
+    np.testing.assert_array_equal(directory.load(tmp_path).scores, SCORES)
+
+
+def test_a_table_in_a_form_that_is_not_read_is_named(folder, tmp_path):
+    (folder(outcomes=None) / "outcomes.jsonl").write_text("{}")
+    assert "lacks outcomes.csv or outcomes.parquet" in refusal(tmp_path) and "outcomes.jsonl" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["outcomes.csv", "questions.parquet", "models.csv", "models.xlsx"])
+def test_pointers_of_git_lfs_and_pipes(folder, tmp_path, file):
+    stem, _, suffix = file.partition(".")
+    path = folder("parquet" if suffix == "parquet" else "csv", **{} if stem == "models" else {stem: None})
+    (path / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:11dfe2fc\nsize 42\n")
+    assert f"{file} is a Git LFS pointer, not the data: git lfs pull" in refusal(path)
+    (path / file).unlink()
+    os.mkfifo(path / file)
+    assert "it is no file" in refusal(path)
+
+
+def test_a_table_too_large_for_memory_is_refused_before(folder, tmp_path, monkeypatch):
+    """60,000 models x 60,000 questions, few of them asked."""
+    number = np.arange(60_000)
+    outcomes = pd.DataFrame({"model": number, "question_id": number, "score": 1})
+    questions = pd.DataFrame({"question_id": number, "prompt": "What?", "benchmark": "x"})
+    assert "60,000 x 60,000 cells would take 13.4 GiB, more than the 4 GiB" in refusal(
+        folder("parquet", outcomes=outcomes, questions=questions))
+
+
+# costs
+
+
+COSTS = [0.02, 0.04, N, 5, 0.1, 0.3]  # of a's first row nothing: it was not asked
+
+
+def test_costs_of_answers_become_costs_of_models(folder):
+    outcomes = OUTCOMES.assign(cost=COSTS)
+    for models in (None, MODELS):
+        table = directory.load(folder(outcomes=outcomes, models=models))
+        np.testing.assert_allclose(table.models["cost"], [0.2, 0.03])
+        assert set(table.models["cost_unit"]) == {"query"}
+        np.testing.assert_array_equal(table.scores, SCORES)
+    table = directory.load(folder(outcomes=outcomes, models=MODELS.assign(cost=[0.2001, N])))
+    np.testing.assert_allclose(table.models["cost"], [0.2001, 0.03])
+    assert table.repairs[DIFFERING] == 0
+    table = directory.load(folder(outcomes=outcomes, models=MODELS.assign(cost=[0.21, 0.0301])))
+    np.testing.assert_allclose(table.models["cost"], [0.21, 0.0301])
+    assert table.repairs[DIFFERING] == 1
+
+
+def test_models_without_costs_of_answers_have_none(folder):
+    table = directory.load(folder(outcomes=OUTCOMES.assign(cost=[N, N, N, N, 0, 0])))
+    np.testing.assert_array_equal(table.models["cost"], [0, N])
+    assert "cost" not in directory.load(folder(outcomes=OUTCOMES)).models
+
+
+@pytest.mark.parametrize(("cost", "message"), [
+    (-1, "must be a number from 0 on, found '-1"), ("cheap", "found 'cheap'"), (np.inf, "found 'inf'"),
+])
+def test_wrong_costs_of_answers(folder, cost, message):
+    costs = pd.Series(COSTS, dtype=object)
+    costs[4] = cost
+    told = refusal(folder(outcomes=OUTCOMES.assign(cost=costs)))
+    assert "outcomes.csv, row 6: cost of model a" in told and message in told
+
+
+def test_units_of_costs(folder):
+    def units(*told):
+        return folder(models=MODELS.assign(cost=[1, 2], cost_unit=told))
+
+    assert list(directory.load(units("query", None)).models["cost_unit"]) == ["query"] * 2
+    assert list(directory.load(units(*["million tokens"] * 2)).models["cost_unit"]) == ["million tokens"] * 2
+    assert list(directory.load(folder(models=MODELS.assign(cost=1))).models["cost_unit"]) == ["query"] * 2
+    assert "models.csv, row 3: cost_unit of model b must be query or million tokens, found 'token'" in refusal(
+        units("query", "token"))
+    assert "for a query and for million tokens; give all in one" in refusal(units("query", "million tokens"))
+    units(*["million tokens"] * 2)
+    told = refusal(folder(outcomes=OUTCOMES.assign(cost=COSTS)))
+    assert "costs for million tokens" in told and "for each answer; keep those of one" in told
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.lists(st.tuples(st.sampled_from(["a", "b ", "b"]), st.sampled_from(["1", "2"]),
+                               st.sampled_from(["0", "1", ""]), st.sampled_from(["", "0", "0.5", "2"])), min_size=1))
+def test_any_costs_are_averaged_over_the_answers_of_a_model(rows):
+    expected: dict[str, list[float]] = {}
+    for model, _, score, cost in rows:
+        if score:
+            expected.setdefault(model.strip(), []).extend([float(cost)] if cost else [])
+    with tempfile.TemporaryDirectory() as path:
+        put(pd.DataFrame(rows, columns=["model", "question_id", "score", "cost"]), Path(path) / "outcomes.csv")
+        put(QUESTIONS, Path(path) / "questions.csv")
+        table = read_or_refuse(directory.load, Path(path))
+    if not expected:
+        assert table is None
+        return
+    assert table.models["cost"].to_dict() == pytest.approx(
+        {model: np.mean(costs) if costs else N for model, costs in expected.items()}, nan_ok=True)
 
 
 @pytest.mark.parametrize("prompt", [[1, 2, 3], [b"a", b"b", b"c"], [[{"role": "user", "content": "hi"}]] * 3])
@@ -432,6 +583,13 @@ def test_vectors_in_pieces(table, tmp_path):
         directory.vectors_of(tmp_path, "minilm", table)
     np.savez(tmp_path / "vectors" / "minilm.2.npz", question_id=ids[3:], vectors=vectors[3:])
     with pytest.raises(OutcomeError, match=r"minilm: question id\(s\) that occur twice: \['10'\]"):
+        directory.vectors_of(tmp_path, "minilm", table)
+
+
+def test_vectors_that_git_lfs_has_not_fetched(table, tmp_path):
+    save_vectors(tmp_path)
+    (tmp_path / "vectors" / "minilm.npz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(OutcomeError, match=r"minilm\.npz is a Git LFS pointer"):
         directory.vectors_of(tmp_path, "minilm", table)
 
 

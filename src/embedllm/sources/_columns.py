@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError, abbreviate
-from embedllm.sources._files import held, to_scores
+from embedllm.sources._files import held, text_categories, to_scores
+from embedllm.sources._rows import written
 
 BENCHMARK = ("benchmark", "category", "task")  # accepted names of a column, the first one found is taken
 SCORE = ("score", "correct", "label")  # the same; `label` may be the right answer instead and is checked
@@ -95,6 +96,7 @@ def require_alike(outcomes: pd.DataFrame, file: Path) -> None:
     if not columns:
         return
     pair = ["model", "question_id"]
+    outcomes = outcomes.assign(**{name: text_categories(outcomes[name].map(written)) for name in pair})
     repeated = outcomes[outcomes.duplicated(pair, keep=False)]
     for column in columns:
         values = repeated[column].astype("string").fillna("")

@@ -236,8 +236,8 @@ def _with_costs(
         raise OutcomeError(f"{files['models']} gives costs for {UNITS[1]}, {files['outcomes']} for each answer; keep "
                            "those of one of the files")
     answered = outcomes[outcomes["score"].notna()]
-    means = answered.groupby("model", observed=True)["cost"].mean()
-    means = means.groupby(means.index.map(written)).mean().reindex(models["model"].map(written)).to_numpy()
+    costs = answered.groupby("model", observed=True)["cost"].agg(["sum", "count"]).groupby(written).sum()
+    means = (costs["sum"] / costs["count"]).reindex(models["model"].map(written)).to_numpy()  # none of none is NaN
     known = models["cost"].to_numpy(float) if "cost" in models else np.full(len(models), np.nan)
     differing = int((np.abs(means / known - 1) > 0.01).sum())
     return (
