@@ -217,6 +217,8 @@ def test_an_excel_file(folder, tmp_path):
             OUTCOMES.to_excel(book, sheet_name="one", index=False)
             OUTCOMES.to_excel(book, sheet_name="two", index=False)
         assert "has 2 sheets; keep the one that is meant" in refusal(tmp_path)
+        OUTCOMES.set_axis(["model", "question_id", "model"], axis=1).to_excel(file, index=False)
+        assert "has several columns named 'model'" in refusal(tmp_path)
     else:
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("xl/workbook.xml", "")
@@ -230,6 +232,13 @@ def test_excel_files_are_bounded(folder, tmp_path, monkeypatch):
         archive.writestr("xl/workbook.xml", b"0" * 5000)
     monkeypatch.setattr("embedllm.sources._tables.LARGEST", 4999)
     assert "outcomes.xlsx unpacks to" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "message"), [
+    ("score", "score that is no number in [0, 1]: row 1"), ("model", "model holds lists or records where names"),
+])
+def test_lists_in_a_parquet_file(folder, column, message):
+    assert message in refusal(folder("parquet", outcomes=OUTCOMES.assign(**{column: [[1], [2], [3]] * 2})))
 
 
 @pytest.mark.parametrize("suffix", ["pkl", "pickle"])

@@ -308,7 +308,7 @@ def test_unusable_zips(tmp_path, content, message):
 
 def test_a_folder_that_is_named_like_a_zip(tmp_path):
     (tmp_path / "model_outputs_a_5shots.zip").mkdir()
-    assert "is no whole zip file" in refusal(tmp_path)
+    assert "cannot be read, it is no file" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("stated", [None, 10, 4_000_000_000])

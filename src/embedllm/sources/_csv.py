@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources._files import LARGEST, first_line, opened, require_cells, require_columns, size
+from embedllm.sources._files import LARGEST, first_line, opened, require_cells, require_columns, require_distinct, size
 
 BLOCK = 1 << 24  # bytes read at a time; the longest row must fit
 SEPARATORS = (";", "\t", "|")  # looked for where the first line has no comma
@@ -164,7 +163,8 @@ def _header(file: Path, stream: BinaryIO) -> tuple[str, list[str], int]:
     if told:
         delimiter, header = told[1], next(csv.reader(lines, delimiter=told[1]), [])
     else:
-        delimiter, header = ",", next(csv.reader(lines), [])
+        delimiter = "\t" if ".tsv" in file.suffixes and "\t" in line else ","
+        header = next(csv.reader(lines, delimiter=delimiter), [])
         found = [sign for sign in SEPARATORS if len(header) == 1 and sign in header[0]]
         if len(found) > 1:
             raise OutcomeError(f"{file} separates its columns by one of {' '.join(map(repr, found))}; save it with "
@@ -176,9 +176,7 @@ def _header(file: Path, stream: BinaryIO) -> tuple[str, list[str], int]:
     if any("\0" in name for name in header):
         raise OutcomeError(f"{file} holds NUL bytes, as UTF-16 text without a byte order mark; save it as UTF-8")
     last = max(number for number, name in enumerate(header) if name.strip())
-    repeated = sorted(name for name, number in Counter(header[:last + 1]).items() if number > 1)
-    if repeated:
-        raise OutcomeError(f"{file} has several columns named {', '.join(map(repr, repeated[:5]))}")
+    require_distinct(file, header[:last + 1])
     return delimiter, [*header[:last + 1], *[""] * (len(header) - last - 1)], int(bool(told))
 
 

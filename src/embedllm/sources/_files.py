@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -86,6 +87,13 @@ def held(frame: pd.DataFrame) -> str:
     return f"it has {', '.join(f'{str(column)[:40]!r}' for column in frame.columns[:12]) or 'none'}"
 
 
+def require_distinct(name: object, columns: Sequence[str]) -> None:
+    """Raise OutcomeError if two columns have one name."""
+    repeated = sorted(column for column, number in Counter(columns).items() if number > 1)
+    if repeated:
+        raise OutcomeError(f"{name} has several columns named {', '.join(map(repr, repeated[:5]))}")
+
+
 def require_cells(name: object, rows: int, columns: int) -> None:
     """Raise OutcomeError if a table of so many rows and columns is too large to be held."""
     if rows * columns > CELLS:
@@ -125,7 +133,10 @@ def to_scores(values: pd.Series) -> pd.Series:
     """Cells as `coerce_numbers` gives them, float64 if every one that is not blank is a number; each word read once."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values
-    codes, distinct = pd.factorize(values)
+    try:
+        codes, distinct = pd.factorize(values)
+    except TypeError:  # lists and records, which are no numbers
+        codes, distinct = pd.factorize(values.map(str))
     words = coerce_numbers(pd.Series(distinct, dtype=object))
     numbers = pd.to_numeric(words, errors="coerce")
     if (numbers.notna() | words.isna()).all():

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from embedllm.outcomes import OutcomeError
 from embedllm.sources._csv import UNREADABLE, read_csv
-from embedllm.sources._files import LARGEST, first_line, opened, require_cells, size
+from embedllm.sources._files import LARGEST, first_line, opened, require_cells, require_distinct, size
 
 SUFFIXES = ("csv", "csv.gz", "tsv", "parquet", "xlsx")
 
@@ -70,8 +70,7 @@ def _parquet(file: Path, words: Sequence[str]) -> pd.DataFrame:
     index.columns = frame.index.names
     frame = pd.concat([index[levels], frame.reset_index(drop=True)], axis=1)
     frame.columns = frame.columns.map(str)
-    if frame.columns.has_duplicates:
-        raise OutcomeError(f"{file} has several columns named {frame.columns[frame.columns.duplicated()][0]!r}")
+    require_distinct(file, list(frame.columns))
     return _numbered(frame, 1)
 
 
@@ -82,14 +81,19 @@ def _excel(file: Path) -> pd.DataFrame:
             with pd.ExcelFile(stream, engine="openpyxl") as book:
                 if len(book.sheet_names) > 1:
                     raise OutcomeError(f"{file} has {len(book.sheet_names)} sheets; keep the one that is meant")
-                frame = book.parse(dtype=str, keep_default_na=False, na_values=[""])
+                cells = book.parse(header=None, dtype=str, keep_default_na=False, na_values=[""])
     except ImportError:
         raise OutcomeError(f"{file} needs the package openpyxl (pip install openpyxl); or save it as CSV") from None
     except OutcomeError:
         raise
     except Exception as error:  # openpyxl and the XML parsers below it raise whatever they meet
         raise OutcomeError(f"{file} cannot be read as an Excel file: {first_line(error)}") from None
-    return _numbered(frame, 2).dropna(how="all")
+    if cells.empty:
+        raise OutcomeError(f"{file} is empty or lacks its first row, the names of the columns")
+    columns, frame = cells.iloc[0].fillna(""), cells.iloc[1:]
+    held = (columns != "") | frame.notna().any()
+    require_distinct(file, list(columns[held]))
+    return _numbered(frame.loc[:, held].set_axis(columns[held], axis=1), 2).dropna(how="all")
 
 
 def _require_bounded(file: Path, stream: BinaryIO) -> None:
