@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources._files import first_line
+from embedllm.sources._files import first_line, opened
 
 # Of examples with answers and the question, apart by blank lines, the question alone.
 FRAME = re.compile(r"\A(?:Question|Q): *|\s*\n(?:Answer|A):\s*\Z")
@@ -47,7 +47,10 @@ def read_fit(file: Path) -> tuple[pd.DataFrame, pd.Series]:
         raise OutcomeError(
             f"{file}: reading metabench's .rds files needs the package rdata: make setup EXTRAS=data") from None
     try:
+        opened(file).close()  # refuses pipes and pointers of Git LFS
         top = parse_file(file).object
+    except OutcomeError:
+        raise
     except Exception as error:  # a damaged file fails anywhere in the parser, in any way
         raise OutcomeError(f"{file} cannot be read as R data: {first_line(error)}") from None
     try:

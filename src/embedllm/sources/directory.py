@@ -10,20 +10,11 @@ import pandas as pd
 
 from embedllm.outcomes import OutcomeError, OutcomeMatrix, abbreviate
 from embedllm.sources._columns import BENCHMARK, is_wide, long_form, require_alike, with_score
-from embedllm.sources._files import (
-    checksum,
-    first_line,
-    opened,
-    require_columns,
-    text,
-    text_categories,
-    to_scores,
-)
-from embedllm.sources._rows import from_rows, known_models, written
+from embedllm.sources._facts import UNITS, numbers, read_models, with_costs
+from embedllm.sources._files import checksum, first_line, opened, require_columns, text, text_categories
+from embedllm.sources._rows import from_rows, known_models
 from embedllm.sources._tables import SUFFIXES, read_table
 
-FACTS = ("parameters_b", "active_parameters_b", "cost")  # what is known about models in numbers
-UNITS = ("query", "million tokens")  # what a model's cost is for; the first where nothing is said
 TABLES = ("outcomes", "questions", "models")
 NAMES = ("model", "question_id")
 
@@ -69,6 +60,8 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     files = {stem: file for stem in TABLES if (file := _file(path, stem))}
     if facts is not None:
         files.pop("models", None)
+    elif "models" not in files and any(file.suffix not in (".md", ".txt") for file in path.glob("models.*")):
+        raise _absent(path, "models")
     outcomes, told = _outcomes(path, files)
     questions = _read(path, files, "questions")
     if found := [name for name in BENCHMARK if name in questions]:
@@ -76,7 +69,7 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     provenance = {
         "source": "directory", **{file.name: f"sha256 {checksum(file)}" for file in files.values()}, **told}
     if "models" in files:
-        facts = _known_facts(_read(path, files, "models"), files["models"])
+        facts = read_models(_read(path, files, "models"), files["models"])
     models, repairs = None, {}
     if facts is not None:
         models, repairs["models without a row of facts"] = known_models(outcomes["model"].unique(), facts)
@@ -85,7 +78,7 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
     if "models" in files:
         repairs["models with facts and no outcomes, left out"] = sorted(set(facts["model"]) - set(models["model"]))
     if "cost" in outcomes:
-        models, differing = _with_costs(outcomes, models, files)
+        models, differing = with_costs(outcomes, models, path)
         repairs |= differing
     try:
         return from_rows(
@@ -206,52 +199,5 @@ def _outcomes(path: Path, files: dict[str, Path]) -> tuple[pd.DataFrame, dict[st
     outcomes = with_score(outcomes, file)
     require_alike(outcomes, file)
     if "cost" in outcomes:
-        outcomes["cost"] = _numbers(file, outcomes, "cost", zero=True)
+        outcomes["cost"] = numbers(file, outcomes, "cost", zero=True)
     return outcomes[[*NAMES, "score", *({"cost"} & set(outcomes.columns))]], {}
-
-
-def _known_facts(models: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """The models table, its facts as numbers and the unit of its costs filled in."""
-    require_columns(models, file, ["model"])
-    models = models.assign(**{fact: _numbers(file, models, fact) for fact in FACTS if fact in models})
-    if not {"cost", "cost_unit"} & set(models):
-        return models
-    units = models.get("cost_unit", pd.Series(UNITS[0], models.index)).astype("string").str.strip()
-    units = units.mask(units.fillna("") == "", UNITS[0]).astype(object)
-    for number in models.index[~units.isin(UNITS)][:1]:
-        raise OutcomeError(f"{file}, row {number}: cost_unit of model {models['model'][number]} must be "
-                           f"{' or '.join(UNITS)}, found {units[number][:60]!r}")
-    if set(UNITS) <= set(units):
-        raise OutcomeError(f"{file} gives costs for a {UNITS[0]} and for {UNITS[1]}; give all in one cost_unit")
-    return models.assign(cost_unit=units)
-
-
-def _with_costs(
-    outcomes: pd.DataFrame, models: pd.DataFrame | None, files: dict[str, Path]
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Models with the mean cost of their answers where they have no cost, and how many costs differ from that mean."""
-    if models is None:
-        models, _ = known_models(outcomes["model"].unique(), pd.DataFrame({"model": []}, dtype=object))
-    if "cost_unit" in models and (models["cost_unit"] == UNITS[1]).any():
-        raise OutcomeError(f"{files['models']} gives costs for {UNITS[1]}, {files['outcomes']} for each answer; keep "
-                           "those of one of the files")
-    answered = outcomes[outcomes["score"].notna()]
-    costs = answered.groupby("model", observed=True)["cost"].agg(["sum", "count"]).groupby(written).sum()
-    means = (costs["sum"] / costs["count"]).reindex(models["model"].map(written)).to_numpy()  # none of none is NaN
-    known = models["cost"].to_numpy(float) if "cost" in models else np.full(len(models), np.nan)
-    differing = int((np.abs(means / known - 1) > 0.01).sum())
-    return (
-        models.assign(cost=np.where(np.isnan(known), means, known), cost_unit=UNITS[0]),
-        {"models whose cost differs by more than 1 % from the mean of their answers": differing},
-    )
-
-
-def _numbers(file: Path, frame: pd.DataFrame, column: str, zero: bool = False) -> pd.Series:
-    """A column of finite numbers above 0, or from 0 on, float64, NaN where blank."""
-    words = to_scores(frame[column])
-    found = pd.to_numeric(words, errors="coerce").astype("float64")
-    wrong = (found.isna() & words.notna()) | (found < 0 if zero else found <= 0) | np.isinf(found)
-    for number, row in frame[wrong].head(1).iterrows():
-        raise OutcomeError(f"{file}, row {number}: {column} of model {row['model']} must be a number "
-                           f"{'from 0 on' if zero else 'above 0'}, found {str(row[column])[:60]!r}")
-    return found
