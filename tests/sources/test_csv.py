@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources import _csv, _files, _tables
+from embedllm.sources import _files, _quotes, _tables
 from embedllm.sources._tables import read_table
 
 CELLS = st.text(st.sampled_from('a1 ,;\t|"\\\n\u00fc\U0001f600='), max_size=6)
@@ -103,24 +104,12 @@ def test_a_misplaced_quotation_mark_is_named_by_its_line(tmp_path, cell, message
     assert message in refused(tmp_path, f"question_id,prompt\n1,What?\n2,{cell}\n3,Who?\n".encode())
 
 
-def test_quotation_marks_at_the_ends_of_blocks(monkeypatch, tmp_path):
-    monkeypatch.setattr("embedllm.sources._csv.BLOCK", 64)
-    for length in range(50, 80):
-        rows = [["question_id", "prompt"], ["1", "x" * length + '"'], ["2", '",'], ["3", '""']]
-        stream = io.StringIO()
-        csv.writer(stream).writerows(rows)
-        (tmp_path / "t.csv").write_bytes(stream.getvalue().encode())
-        with pytest.MonkeyPatch.context() as whole:  # pyarrow's block holds a row
-            frame = read_table_in_blocks(tmp_path / "t.csv", whole)
-        assert frame == [row[1] for row in rows[1:]]
-
-
-def read_table_in_blocks(file: Path, patch) -> list[str]:
-    """The prompts of a file whose marks are checked in blocks of 64 bytes and which is read in one."""
-    layout = _csv._layout(file)
-    assert layout.quoted and layout.content is None
-    patch.setattr(_csv, "BLOCK", 1 << 20)
-    return read_table(file)["prompt"].tolist()
+def test_quotation_marks_at_the_ends_of_blocks(monkeypatch):
+    monkeypatch.setattr(_quotes, "BLOCK", 8)
+    for length in range(20):
+        for cells, doubled in (('"x""",y', True), ('"","""",y', True), ('"x"y', False), ('x"y"', False), ('"x', False)):
+            content = b"x" * length + b"\n" + cells.encode() + b"\n" * (cells != '"x')
+            assert _quotes.census(io.BytesIO(content), ",") == (mock.ANY, True, doubled)
 
 
 def test_rows_are_numbered_from_the_first_line(tmp_path):
