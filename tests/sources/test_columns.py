@@ -148,6 +148,11 @@ def test_columns_beside_those_of_models(name):
         long_form(wide, FILE)
 
 
+def test_a_refused_name_of_several_lines_is_one_line(tmp_path):
+    outcomes = pd.DataFrame({"question_id": [1], "a": [1], "total\ncost": [0]})
+    assert "total cost belongs in the questions table" in sentence(directory.load, put(tmp_path, outcomes))
+
+
 def test_names_of_models_are_names_of_models():
     similar = ["qwen", "qwen-max", "gpt-4", "gpt-4-mini", "random"]
     names = list(dict.fromkeys([*mmlu_pro.facts()["model"], *alpaca_eval.facts()["model"], *similar]))

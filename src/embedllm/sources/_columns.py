@@ -130,7 +130,7 @@ def long_form(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
     if not all(name.strip() for name in columns):
         raise OutcomeError(f"{form}, but it has a column without a name; name it after a model or remove it")
     distinct = set(columns)
-    others = [name for name in columns if _is_no_model(name, distinct)]
+    others = [" ".join(name.split()) for name in columns if _is_no_model(name, distinct)]
     if others:
         raise OutcomeError(f"{form}: {abbreviate(others)} belongs in the questions table (or, for one row per answer, "
                            f"looked for the columns model, question_id and {' or '.join(SCORE)})")
