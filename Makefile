@@ -3,6 +3,7 @@ DATASET_TOLD := $(filter-out undefined,$(origin DATASET))
 DATASET ?= mmlu-pro
 DATA_DIR ?=
 NAME := # never the environment's, where WSL keeps the machine's name
+METRIC :=
 ENCODER ?= minilm
 SEED ?= 0
 PRESET ?= default
@@ -12,7 +13,7 @@ TORCH ?= $(if $(wildcard $(VENV)/.embedllm-cuda),cuda,cpu)
 EXTRAS ?=
 
 # A run's parameters go to Python in the environment, as they were typed: neither make nor a shell reads `$` in them.
-PARAMETERS := DATASET DATA_DIR NAME ENCODER SEED PRESET
+PARAMETERS := DATASET DATA_DIR METRIC NAME ENCODER SEED PRESET
 $(foreach name,$(PARAMETERS),$(eval override $(name) := $$(value $(name))))
 export $(PARAMETERS)
 
@@ -60,7 +61,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*##  *\(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
 	  || grep -E '^[a-z-]+:.*##' Makefile
 	@echo "one notebook and those it reads: make 05_probing"
-	@printf '%s\n' "variables: DATASET=$$DATASET DATA_DIR=$$DATA_DIR NAME=$$NAME ENCODER=$$ENCODER SEED=$$SEED PRESET=$$PRESET TORCH=$(TORCH)"
+	@printf '%s\n' "variables: DATASET=$$DATASET DATA_DIR=$$DATA_DIR METRIC=$$METRIC NAME=$$NAME ENCODER=$$ENCODER SEED=$$SEED PRESET=$$PRESET TORCH=$(TORCH)"
 
 setup: $(SETUP) $(EXTRA_SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU, EXTRAS=data)
 
@@ -151,7 +152,7 @@ cells: $(SETUP)  ## write the notebooks' parameter cells anew, after a change of
 	@$(EXECUTE) cells
 
 publish:  ## make the default run's notebooks the committed ones, write the README's tables
-	@$(MAKE) --no-print-directory reproduce DATASET=mmlu-pro DATA_DIR= NAME= ENCODER=minilm SEED=0 PRESET=default
+	@$(MAKE) --no-print-directory reproduce DATASET=mmlu-pro DATA_DIR= METRIC= NAME= ENCODER=minilm SEED=0 PRESET=default
 	@unset $(PARAMETERS); $(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)

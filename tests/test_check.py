@@ -83,8 +83,9 @@ def test_sizes_and_families_that_are_known_are_not_missed():
 @pytest.mark.parametrize(("values", "message"), [
     ({"DATA_DIR": "nowhere"}, "DATA_DIR = 'nowhere': no such directory"),
     ({"DATA_DIR": "README.md"}, "DATA_DIR = 'README.md' is a file"),
-    ({"DATA_DIR": "notebooks"}, "DATA_DIR = 'notebooks' holds none of outcomes.csv or outcomes.parquet (DATASET=dir"),
-    ({"DATA_DIR": "notebooks", "DATASET": "lm-eval"}, "DATA_DIR = 'notebooks' holds no samples_*.jsonl"),
+    ({"DATA_DIR": "notebooks"},
+     "DATA_DIR = 'notebooks' holds none of outcomes.csv or outcomes.parquet or outcomes.* (DATASET=directory)"),
+    ({"DATA_DIR": "notebooks", "DATASET": "lm-eval"}, "DATA_DIR = 'notebooks' holds no samples_*.json*"),
     ({"DATASET": "lm-evl"}, "DATASET = 'lm-evl' (source of outcomes): must be one of"),
     ({"PRESET": "nope"}, "PRESET = 'nope': no such file"),
 ])

@@ -338,7 +338,7 @@ ENCODERS = {entry.name: entry for entry in (
     Encoder("random", "embedllm.encoders.encoding.noise", "#BDBDBD", dim=384),
 )}
 
-_OUTCOMES = ("outcomes.csv", "outcomes.parquet")
+_OUTCOMES = ("outcomes.csv", "outcomes.parquet", "outcomes.*")
 SOURCES = {entry.name: entry for entry in (
     Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True,
            files=((*_OUTCOMES, "*.zip", "raw/*.zip"),),
@@ -369,8 +369,8 @@ SOURCES = {entry.name: entry for entry in (
            credit="Made here; these models do not exist."),
     Source("embedllm", "embedllm.sources.embedllm", origin="public", files=(("train.csv", "val.csv", "test.csv"),)),
     Source("directory", "embedllm.sources.directory", own=True,
-           files=(_OUTCOMES, ("questions.csv", "questions.parquet"))),
-    Source("lm-eval", "embedllm.sources.lm_eval", own=True, files=(("**/samples_*.jsonl", "**/samples_*.json"),)),
+           files=(_OUTCOMES, ("questions.csv", "questions.parquet", "questions.*"))),
+    Source("lm-eval", "embedllm.sources.lm_eval", own=True, files=(("**/samples_*.json*", "**/results.json*"),)),
 )}
 
 ORACLE, BEST_SINGLE = "oracle", "best single model"

@@ -117,13 +117,14 @@ def test_default_pools_are_pools_of_their_source():
 
 
 @pytest.mark.parametrize(("files", "dataset", "message"), [
-    ([], "directory", "holds no outcomes.csv or outcomes.parquet, which DATASET=directory is read from"),
-    (["outcomes.csv"], "directory", "holds no questions.csv or questions.parquet, which DATASET=directory"),
+    ([], "directory", "holds no outcomes.csv or outcomes.parquet or outcomes.*, which DATASET=directory is read from"),
+    (["outcomes.csv"], "directory",
+     "holds no questions.csv or questions.parquet or questions.*, which DATASET=directory"),
     (["deep/outcomes.csv", "questions.csv"], "directory", "holds no outcomes.csv"),
     (["outcomes.csv", "questions.parquet"], "directory", ""),
     (["outcomes.csv"], "mmlu-pro", ""),
     (["a/b/samples_x_2024.jsonl"], "lm-eval", ""),
-    (["a/b/results_x.json"], "lm-eval", "holds no samples_*.jsonl or samples_*.json, which DATASET=lm-eval"),
+    (["a/b/results_x.json"], "lm-eval", "holds no samples_*.json* or results.json*, which DATASET=lm-eval"),
     (["a/samples_x.jsonl"], "mmlu-pro", "which DATASET=mmlu-pro is read from; DATASET=lm-eval can be"),
     (["raw/data.rds"], "metabench", ""), (["train.csv"], "embedllm", ""),
     (["raw/llm_data/x"], "open-llm-leaderboard", ""),

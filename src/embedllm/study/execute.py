@@ -57,7 +57,8 @@ def write_inputs(p: Parameters, run: Path) -> None:
     files = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
              for path in sorted(folder.rglob("*")) if path.is_file() and p.DATA_DIR]  # downloads are pinned
     text = preset.read_text() if preset.exists() else ""
-    _write_if_changed(run / "inputs" / "parameters.sha", "\n".join([text, str(folder), *files]))
+    told = [text, str(folder), *filter(None, [p.METRIC]), *files]
+    _write_if_changed(run / "inputs" / "parameters.sha", "\n".join(told))
 
 
 def distrust_damaged(run: Path, figures: Path) -> None:

@@ -64,6 +64,7 @@ class Parameters(BaseModel):
 
     DATASET: Annotated[str, _one_of(SOURCES)] = Field(next(iter(SOURCES)), description="source of outcomes")
     DATA_DIR: str = Field("", description="folder the data is read from; blank: embedded or downloaded")
+    METRIC: str = Field("", description="score in lm-eval logs, as acc_norm or task=metric; ...; blank: found")
     NAME: str = Field("", description="label of your own data, for its folders", pattern=f"{LABEL}|^$")
     ENCODER: Encoder = Field("minilm", description="what turns prompts into vectors")
     PRESET: str = Field("default", description="notebooks/presets/<name>.yaml that the values came from",
@@ -122,7 +123,6 @@ class DataPreparation(Parameters):
         None, description="models to leave out, by name; None: the source's default, [] none"
     )
     SAMPLE: int = Field(0, description="questions to draw evenly from all benchmarks, 0 for all", ge=0)
-    METRIC: str = Field("", description="score taken from lm-eval logs, as exact_match,strict-match; blank finds it")
     REVISION: str = Field(embedllm_files.REVISION, description="commit of the EmbedLLM files on the Hugging Face Hub")
     N_MODELS: int = Field(112, description="models of the simulated pool", ge=16)
     N_QUESTIONS: int = Field(6000, description="questions of the simulated pool", ge=100)
