@@ -111,6 +111,7 @@ def test_broken_and_too_small_tables_are_refused(own):
     (own / "outcomes.csv").write_text("model,question_id,score\na,0,1\n")
     done = checked(DATA_DIR=own)
     assert done.returncode == 1 and "the table is too small: 1 models" in done.stderr
+    assert "models: 1" in done.stdout and "nothing, see the error" in done.stdout, "what could be read is described"
 
 
 def test_names_from_files_do_not_move_the_cursor(own):

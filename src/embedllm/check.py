@@ -41,7 +41,10 @@ def dataset_of(values: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Command line; ends with status 1 and one sentence where the table cannot be used."""
+    """Command line; ends with status 1 and one sentence where the table cannot be used.
+
+    One that can be read but not divided, being too small, is described all the same.
+    """
     try:
         values, said = from_environment(), ""
         if values["DATA_DIR"] and "DATASET" not in os.environ:
@@ -53,13 +56,19 @@ def main() -> None:
         parameters = {name: read(name, preset | values, preset) for name in NOTEBOOKS}
         p = parameters["01_data_preparation"]
         check_data_dir(p)
-        table = divide(data.load_outcomes(p), p.SPLIT, p.SPLIT_SEED)
+        table = data.load_outcomes(p)
     except (ParameterError, OutcomeError) as error:
         sys.exit(f"error: {error}")
     from embedllm.conclusions.first_look import report  # late, so that a refusal does not wait for SciPy
 
+    try:
+        table, refused = divide(table, p.SPLIT, p.SPLIT_SEED), ""
+    except OutcomeError as error:
+        refused = str(error)
     place = f" {shown(data_dir(p))}" if p.DATA_DIR else ""
-    print(_printable(f"DATASET={p.DATASET}{place}{said}\n{report(table, parameters)}"))
+    print(_printable(f"DATASET={p.DATASET}{place}{said}\n{report(table, parameters, refused)}"))
+    if refused:
+        sys.exit(f"error: {refused}")
 
 
 def _printable(text: str) -> str:

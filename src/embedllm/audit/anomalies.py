@@ -54,14 +54,14 @@ def model_fit(table: OutcomeMatrix) -> pd.DataFrame:
     Returns
     -------
     DataFrame, indexed by model name
-        ``questions`` (asked), ``mean`` (in [0, 1]), ``correlation`` (NaN where undefined), ``distance`` (Fisher
+        ``questions`` (asked), ``mean`` (`adjusted_means`), ``correlation`` (NaN where undefined), ``distance`` (Fisher
         z minus the median of all) and ``finding``: "", "constant", or, where unlike the rest, "weak" (in the
         lowest third by mean), "strong" (in the highest third) or "middling". With fewer than eight models that have a
         correlation none is judged.
     """
     easy = easiness(table)
     used = table.observed & ~np.isnan(easy)
-    n = used.sum(axis=1)
+    n, means = used.sum(axis=1), adjusted_means(table)
     score, rest = np.where(used, table.scores, 0.0), np.where(used, easy, 0.0)
     count = np.maximum(n, 1)[:, None]
     score -= np.where(used, score.sum(axis=1, keepdims=True) / count, 0)
@@ -76,10 +76,10 @@ def model_fit(table: OutcomeMatrix) -> pd.DataFrame:
     if defined.sum() >= FEWEST:
         scale = 1.4826 * np.median(np.abs(distance[defined]))
         limit = np.maximum(max(FARTHEST, CUT * scale), 3 / np.sqrt(np.maximum(n - 3, 1)))
-        rank = pd.Series(adjusted_means(table)).rank(pct=True).to_numpy()
+        rank = pd.Series(means).rank(pct=True).to_numpy()
         kind = np.select([rank <= 1 / 3, rank > 2 / 3], ["weak", "strong"], "middling")
         finding = np.where(defined & (distance < -limit), kind, finding)
-    return pd.DataFrame({"questions": table.observed.sum(axis=1), "mean": table.model_means,
+    return pd.DataFrame({"questions": table.observed.sum(axis=1), "mean": means,
                          "correlation": correlation, "distance": distance, "finding": finding},
                         index=table.models.index)
 

@@ -17,5 +17,6 @@ def describe_related(table: OutcomeMatrix) -> list[tuple]:
         (f"groups of near-copies, {COPY:.0%} and more answered alike", len(groups),
          f"{sum(map(len, groups))} models (very good ones are alike by chance as well): {named}" if groups else ""),
         ("lineages", len(lineage), f"the largest, {lineage.index[0]}, has {lineage.iloc[0]} models; the number of "
-                                   "models is not that of independent ones"),
+                                   "models is not that of independent ones" if lineage.iloc[0] > 1 else
+         "each model is one of its own"),
     ]

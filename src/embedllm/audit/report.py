@@ -219,8 +219,9 @@ def _forecastable(table):
     entropies = label_entropy(table)
     for row in entropies.itertuples():
         saved = 1 - row.bits / entropies["bits"][0] if entropies["bits"][0] > 0 else 0.0
+        told = f"{_percent(abs(saved))} {'less' if saved >= 0 else 'more'} than knowing the overall mean"
         rows.append((f"bits per cell, knowing {row.knowing}", f"{row.bits:.3f}",
-                     f"{_percent(saved)} less than knowing the overall mean" if row.Index else ""))
+                     told if row.Index else ""))
     return rows
 
 

@@ -20,15 +20,21 @@ def variance(panels: pd.DataFrame) -> str:
 def doubts(fit: pd.DataFrame, among: int = 3) -> str:
     """A warning if the audit flags any of the models with the highest means, from `anomalies.model_fit`; else blank."""
     top = fit.sort_values("mean", ascending=False).head(among)
-    named = [f"{literal(name)} (mean {row['mean']:.2f}, correlation {row['correlation']:.2f})"
-             for name, row in top[~top["finding"].isin(["", "middling"])].iterrows()]
-    if not named:
+    top = top[~top["finding"].isin(["", "middling"])]
+    if not len(top):
         return ""
-    usual, verb = fit["correlation"].median(), "follows" if len(named) == 1 else "follow"
-    return (f"**Before you read on:** of the {among} highest means of this table, {listed(named)} {verb} the "
-            f"difficulty that the other models find much less than is usual here (median correlation {usual:.2f}). An "
-            "attack on the scoring looks like that, and so does a judge who is won by style. A ranking, a best single "
-            "model or a router that goes there says little; `EXCLUDE` leaves models out.")
+    one_score, sentences = top["finding"] == "constant", []
+    if one_score.any():
+        sentences.append(f"{listed(map(literal, top.index[one_score]))} scored the same on every question.")
+    if not one_score.all():
+        named = [f"{literal(name)} (mean {row['mean']:.2f}, correlation {row['correlation']:.2f})"
+                 for name, row in top[~one_score].iterrows()]
+        sentences.append(
+            f"{listed(named)} {'follows' if len(named) == 1 else 'follow'} the difficulty that the other models find "
+            f"much less than is usual here (median correlation {fit['correlation'].median():.2f}).")
+    return (f"**Before you read on:** of the {among} highest means of this table, {' '.join(sentences)} An attack on "
+            "the scoring looks like that, and so does a judge who is won by style. A ranking, a best single model or a "
+            "router that goes there says little; `EXCLUDE` leaves models out.")
 
 
 def specialist(accuracy: pd.DataFrame) -> str:

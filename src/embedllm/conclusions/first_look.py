@@ -20,6 +20,7 @@ from embedllm.study.parameters import NOTEBOOKS, Parameters
 
 WIDTH = 110  # letters in a line
 FEW_MODELS, FEW_QUESTIONS = 10, 1000  # from which intervals mean something
+UNMENDED = "nothing to mend"  # a check of `report.audit`
 NOTHING = ("0", "0.0%", "0%")  # found
 HEADINGS = {
     "What is there": ("size", "missing cells", "repeated rows"),
@@ -44,6 +45,7 @@ def findings_in_words(findings: pd.DataFrame) -> list[str]:
             rows = rows[~rows["value"].isin(NOTHING)]
         rows = rows[rows["value"] != "sha256"]
         lines += ["", heading]
+        rows = rows.assign(detail=rows["detail"].mask(rows["check"] == UNMENDED, ""))  # a long list
         for row in rows.itertuples():
             lines += _wrapped(f"{row.check}: {row.value}" + (f" ({row.detail})" if row.detail else ""))
     return lines
@@ -95,22 +97,38 @@ def outlook(table: OutcomeMatrix, parameters: dict[str, Parameters]) -> dict[str
     return lacks
 
 
-def report(table: OutcomeMatrix, parameters: dict[str, Parameters]) -> str:
-    """All that can be said of a split table without encoding a prompt or training anything."""
+def report(table: OutcomeMatrix, parameters: dict[str, Parameters], refused: str = "") -> str:
+    """All that can be said of a table without encoding a prompt or training anything.
+
+    Parameters
+    ----------
+    table : OutcomeMatrix
+        Divided into parts, or as it was read where it cannot be.
+    parameters : dict
+        Of each notebook, by its name.
+    refused : str
+        Why it cannot be divided.
+    """
     lines = findings_in_words(audit(table))
     if warning := doubts(model_fit(table)):
         lines += ["", *_wrapped(html.unescape(warning).replace("**", ""), "")]
+    lines += ["", "What the notebooks can say"]
+    lines += ["  nothing, see the error"] if refused else _said(table, parameters)
+    return "\n".join([*lines, "", *_wrapped("Not looked at here, since they take prompt vectors: prompts alike in "
+                                            "meaning, and what near-duplicates change in a forecast.", "")])
+
+
+def _said(table: OutcomeMatrix, parameters: dict[str, Parameters]) -> list[str]:
+    """Lines on what each notebook can say of a divided table."""
     parts = table.questions["part"].value_counts()
-    lines += ["", "What the notebooks can say", *_wrapped(", ".join(
-        f"{parts[part]:,} questions {what}" for part, what in zip(PARTS, ("train", "validate", "test"), strict=True)))]
+    lines = _wrapped(", ".join(f"{parts[part]:,} questions {what}" for part, what in zip(
+        PARTS, ("train", "validate", "test"), strict=True)))
     if table.shape[0] < FEW_MODELS or table.shape[1] < FEW_QUESTIONS:
         lines += _wrapped(f"expect wide intervals: they mean something from {FEW_MODELS} models and {FEW_QUESTIONS:,} "
                           "questions on")
     for name, lacks in outlook(table, parameters).items():
         lines += _wrapped(f"{name.replace('_', ' ')}: " + (f"not {'; not '.join(lacks)}" if lacks else "all of it"))
-    lines += ["", *_wrapped("Not looked at here, since they take prompt vectors: prompts alike in meaning, and what "
-                            "near-duplicates change in a forecast.", "")]
-    return "\n".join(lines)
+    return lines
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:

@@ -132,7 +132,8 @@ def long_form(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
     distinct = set(columns)
     others = [" ".join(name.split()) for name in columns if _is_no_model(name, distinct)]
     if others:
-        raise OutcomeError(f"{form}: {abbreviate(others)} belongs in the questions table (or, for one row per answer, "
+        verb = "belongs" if len(others) == 1 else "belong"
+        raise OutcomeError(f"{form}: {abbreviate(others)} {verb} in the questions table (or, for one row per answer, "
                            f"looked for the columns model, question_id and {' or '.join(SCORE)})")
     models, questions = pd.Index(columns), wide["question_id"].astype("category")
     answers = pd.DataFrame({
