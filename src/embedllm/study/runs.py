@@ -63,8 +63,8 @@ class Run:
     memory: Memory = field(default_factory=lambda: Memory(paths.ARTIFACTS / "memo"))
 
     def __post_init__(self):
-        is_deep = self._kept and self.parameters.PRESET == shelf.DEEP
-        self.shelf = shelf.Shelf(self.figures, f"{self.notebook[:2]}_", self.folder / "figures", is_deep)
+        is_deep, number = self._kept and self.parameters.PRESET == shelf.DEEP, f"{self.notebook[:2]}_"
+        self.shelf = shelf.Shelf(self.figures, number, self.folder / "figures", is_deep)
         self.judges = self._kept and not is_deep
 
     @property
@@ -206,13 +206,13 @@ class Run:
     def finish(self) -> None:
         """Declare the products whole: write their manifest, kept as it is if nothing changed.
 
-        Also removes figures that an earlier run of this notebook drew and this one did not, lists the modules that
-        were really used, for make, and lets other processes run the notebook.
+        Also removes figures that an earlier run drew and this one did not, lists the modules used, for make, and lets
+        other processes run the notebook.
         """
         if self.shelf.is_deep and self.shelf.drawn:
             file = self.shelf.deep("provenance.json")
             self.shelf.kept.add(file.name)
-            shelf.record(file, self.parameters.model_dump(), self.table_digest, self.memory.used)
+            shelf.record(file, self.parameters.model_dump(exclude={"DATA_DIR"}), self.table_digest, self.memory.used)
         self.shelf.tidy()
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
         products.note_use(self.folder, self.notebook, read_back=self.memory.read_back, drawn=self.shelf.drawn)
