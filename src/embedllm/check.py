@@ -14,10 +14,9 @@ from embedllm.files import shown
 from embedllm.outcomes import OutcomeError
 from embedllm.splits import divide
 from embedllm.study import data
-from embedllm.study.given import from_environment
-from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
+from embedllm.study.given import from_environment, read_all
+from embedllm.study.parameters import TABLE, ParameterError, Parameters
 from embedllm.study.paths import check_data_dir, data_dir, holds, in_words
-from embedllm.study.presets import read_preset
 
 
 def dataset_of(values: dict[str, str]) -> str:
@@ -52,10 +51,8 @@ def main() -> None:
             said = f", as its files say it is; make reproduce needs DATASET={values['DATASET']}"
         if values["DATASET"] in SOURCES and SOURCES[values["DATASET"]].own:
             values["NAME"] = values["NAME"] or "own"  # names folders, of which a check writes none
-        preset = read_preset(values["PRESET"], values["DATASET"])
-        parameters = {name: read(name, preset | values, preset) for name in NOTEBOOKS}
-        p = parameters["01_data_preparation"]
-        check_data_dir(p)
+        parameters = read_all(values)
+        p = parameters[TABLE]
         table = data.load_outcomes(p)
     except (ParameterError, OutcomeError) as error:
         sys.exit(f"error: {error}")

@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from embedllm.catalog import SOURCES
 from embedllm.figures import plots, style
 from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
-from embedllm.outcomes import replace_unchecked
+from embedllm.outcomes import OutcomeError, replace_unchecked
 from embedllm.sources import open_llm_leaderboard
 from embedllm.study import data, execute, paths, presets, runs
 from embedllm.study.memo import Memory
@@ -455,3 +456,19 @@ def test_what_showed_progress_is_not_kept():
     notebook = {"metadata": {"kernelspec": {}}, "cells": [{"cell_type": "code", "metadata": {}, "outputs": outputs}]}
     assert execute.clean(notebook)["cells"][0]["outputs"] == [
         {"name": "stdout", "text": "a result\n"}, {"name": "stdout", "text": ["before\n", "after\n"]}]
+
+
+def test_own_data_is_read_before_a_kernel_starts_and_once(tmp_path):
+    """What is wrong in a cell is told by make itself; of data that notebook 01 has read nothing is read again."""
+    (tmp_path / "outcomes.csv").write_text("model,question_id,score\na,1,7\n")
+    (tmp_path / "questions.csv").write_text("question_id,prompt,benchmark\n1,What is this?,one\n")
+    p = read(runs.TABLE, {"DATASET": "directory", "DATA_DIR": str(tmp_path), "NAME": "own"})
+    run = tmp_path / "run"
+    execute.write_inputs(p, run)
+    with pytest.raises(OutcomeError, match="no number in"):
+        data.read_own_data(p, run)
+    (run / f"{runs.TABLE}.done").touch()
+    data.read_own_data(p, run)
+    os.utime(run / "inputs" / "parameters.sha", (2**31, 2**31))  # changed since
+    with pytest.raises(OutcomeError, match="no number in"):
+        data.read_own_data(p, run)

@@ -14,8 +14,8 @@ from embedllm.catalog import SOURCES
 from embedllm.files import ROOT, shown
 from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, without
-from embedllm.splits import sample
-from embedllm.study.parameters import ParameterError, Parameters
+from embedllm.splits import divide, sample
+from embedllm.study.parameters import TABLE, DataPreparation, ParameterError, Parameters
 from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
 from embedllm.study.shelf import MARK
@@ -70,6 +70,24 @@ def load_outcomes(p) -> OutcomeMatrix:
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
     kept = sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
     return replace(kept, models=kept.models.assign(lineage=lineages(kept)))
+
+
+def read_own_data(p: DataPreparation, run: Path) -> None:
+    """Read a reader's own data once before a kernel starts, so that what is wrong with it is told at once.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of a run: of data that its first notebook has read since they changed nothing is looked at.
+
+    Raises
+    ------
+    OutcomeError, ParameterError
+        If the data cannot be read or divided.
+    """
+    stamp, told = run / f"{TABLE}.done", run / "inputs" / "parameters.sha"
+    if SOURCES[p.DATASET].own and not (stamp.exists() and stamp.stat().st_mtime >= told.stat().st_mtime):
+        divide(load_outcomes(p), p.SPLIT, p.SPLIT_SEED)
 
 
 def source_folder(p: Parameters) -> Path:

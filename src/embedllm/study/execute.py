@@ -18,11 +18,12 @@ from pathlib import Path
 import pandas as pd
 
 from embedllm.files import ROOT, digest, shown, write
+from embedllm.outcomes import OutcomeError
 from embedllm.study import products
-from embedllm.study.data import minutes
-from embedllm.study.given import from_environment
-from embedllm.study.parameters import NOTEBOOKS, ParameterError, Parameters, read
-from embedllm.study.paths import ARTIFACTS, base_folder, check_data_dir, data_dir, figure_folder
+from embedllm.study.data import minutes, read_own_data
+from embedllm.study.given import from_environment, read_all
+from embedllm.study.parameters import NOTEBOOKS, TABLE, ParameterError, Parameters
+from embedllm.study.paths import ARTIFACTS, base_folder, data_dir, figure_folder
 from embedllm.study.presets import PRESETS, read_preset
 from embedllm.study.products import StudyError
 from embedllm.study.publish import publish, write_cells, write_gallery
@@ -217,16 +218,14 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     action, notebook = asked.action, asked.notebook
     try:
-        values = from_environment()
-        preset = read_preset(values["PRESET"], values["DATASET"])
-        for name in NOTEBOOKS:  # all of them before any runs
-            p = read(name, preset | values, preset)
-        check_data_dir(p)
-    except ParameterError as error:
+        p = read_all(from_environment())[TABLE]
+        run = base_folder(p)
+        if action == "inputs":
+            write_inputs(p, run)
+            read_own_data(p, run)
+    except (ParameterError, OutcomeError) as error:
         sys.exit(f"error: {error}")
-    run = base_folder(p)
     if action == "inputs":
-        write_inputs(p, run)
         if p.PRESET == DEEP:
             print(f"make deep runs all that is too heavy for make reproduce{minutes(p.label, deep=True)}; interrupted, "
                   "it goes on where it was", flush=True)

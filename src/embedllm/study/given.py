@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import os
 
-from embedllm.study.parameters import ParameterError, Parameters
+from embedllm.study.parameters import NOTEBOOKS, TABLE, ParameterError, Parameters, read
+from embedllm.study.paths import check_data_dir
+from embedllm.study.presets import read_preset
 
 INJECTED = "# Parameters"  # the first line of papermill's cell
 
@@ -23,6 +25,20 @@ def from_environment() -> dict[str, str]:
         if any("\ud800" <= letter <= "\udfff" for letter in value):  # what became of bytes that are none
             raise ParameterError(f"{name} = {value!a} is not UTF-8 text: rename what it names")
     return values
+
+
+def read_all(values: dict) -> dict[str, Parameters]:
+    """The parameters of every notebook of a run, by its name.
+
+    Raises
+    ------
+    ParameterError
+        If a value or the preset cannot be used, or DATA_DIR does not hold the dataset.
+    """
+    preset = read_preset(values["PRESET"], values["DATASET"])
+    known = {name: read(name, preset | values, preset) for name in NOTEBOOKS}
+    check_data_dir(known[TABLE])
+    return known
 
 
 def from_namespace(namespace: dict) -> dict:

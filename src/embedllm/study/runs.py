@@ -21,7 +21,7 @@ from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
 from embedllm.study.given import from_namespace
 from embedllm.study.memo import Memory
-from embedllm.study.parameters import Parameters, read
+from embedllm.study.parameters import TABLE, Parameters, read
 from embedllm.study.paths import base_folder, check_data_dir, figure_folder
 from embedllm.study.presets import with_preset
 from embedllm.study.products import StudyError
@@ -29,7 +29,6 @@ from embedllm.study.products import StudyError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLE = "01_data_preparation"  # the notebook that everything else starts from
 DOUBTS = "doubts.md"  # what it doubts about the table
 
 
