@@ -17,6 +17,7 @@ from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_o
 from embedllm.presentation import thousandths
 
 LEAST = 0.005  # share of the questions from which a model is worth a color
+MANY_PANELS = 4  # beside each other: titles of more are written smaller
 
 
 def plot_distributions(table: pd.DataFrame, group: str, label: str) -> Figure:
@@ -138,7 +139,8 @@ def plot_intervals(
         if margin:
             axes.axvspan(-margin, margin, color=GRAY, alpha=0.18, lw=0, zorder=0)
         _arrange(axes, rows, len(panels), bool(zero))
-        axes.set(title=title, xlabel=label if isinstance(label, str) else label[title])
+        axes.set(xlabel=label if isinstance(label, str) else label[title])
+        axes.set_title(title, size=8 if len(panels) > MANY_PANELS else plt.rcParams["axes.titlesize"])
     marks = [plt.Line2D([], [], marker="o", lw=1.8, color=color_of(g, BLUE), label=g) for g in groups if hue]
     named = dict.fromkeys(line for lines in (levels or {}).values() for line in lines)
     marks += [plt.Line2D([], [], ls="--", lw=1, color=color_of(line), label=line) for line in named]

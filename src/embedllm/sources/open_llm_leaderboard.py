@@ -23,7 +23,7 @@ from embedllm.sources._tables import read_table
 from embedllm.sources.process_order import HEADER, Task, dealt, in_order, row_order
 from embedllm.sources.seal import closed
 
-COMMIT = "e358446"
+COMMIT = "e35844641ce7694ce4897c8ae3cef2fe53aeed6c"
 RESULTS, PROMPTS = "llm_data/llm_performance_data", "train_and_evaluate_assessors/data/open-llm-leaderboard-v2"
 SUITES = {"Big-Bench-Hard": "bbh", "IFEVAL": "ifeval", "MATH-LvL-5": "math", "MuSR": "musr", "MMLU-Pro": "mmlu_pro"}
 SPELT = {"math_beginner_algebra_hard": "math_algebra_hard"}  # as the files of prompts call it
