@@ -84,9 +84,11 @@ def test_sizes_and_families_that_are_known_are_not_missed():
     ({"DATA_DIR": "nowhere"}, "DATA_DIR = 'nowhere': no such directory"),
     ({"DATA_DIR": "README.md"}, "DATA_DIR = 'README.md' is a file"),
     ({"DATA_DIR": "notebooks"},
-     "DATA_DIR = 'notebooks' holds none of outcomes.csv or outcomes.parquet or outcomes.* (DATASET=directory)"),
+     "DATA_DIR = 'notebooks' holds none of outcomes.csv or outcomes.parquet (DATASET=directory)"),
     ({"DATA_DIR": "notebooks", "DATASET": "lm-eval"}, "DATA_DIR = 'notebooks' holds no samples_*.json*"),
     ({"DATASET": "lm-evl"}, "DATASET = 'lm-evl' (source of outcomes): must be one of"),
+    ({"DATA_DIR": "notebooks", "NAME": "bench"}, "NAME = 'bench' is taken by the study itself"),
+    ({"DATA_DIR": "notebooks", "DATASET": "simulated"}, "DATASET simulated reads no data: leave DATA_DIR blank"),
     ({"PRESET": "nope"}, "PRESET = 'nope': no such file"),
 ])
 def test_refusals_are_one_sentence_and_quick(values, message):

@@ -211,3 +211,13 @@ def test_who_shares_no_question_with_others_stays_apart(rng):
     scores = np.tile(answers(rng, 2, 400), (2, 1))
     scores[:2, 250:], scores[2:, :200] = np.nan, np.nan
     assert lineages(make_table(scores)).nunique() == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_models_that_answer_alike_are_one_lineage_and_no_error(seed):
+    """Their likeness may come to lie above one by rounding."""
+    rng = np.random.default_rng(seed)
+    scores = (rng.random((4, 200)) < 0.6).astype(np.float32)
+    scores[1] = scores[2] = scores[0]
+    assert lineages(make_table(scores)).nunique() == 2
+    assert lineages(make_table(np.ones((3, 200)))).nunique() >= 1

@@ -15,7 +15,7 @@ from embedllm.outcomes import OutcomeError
 from embedllm.splits import divide
 from embedllm.study import data
 from embedllm.study.given import from_environment, read_all
-from embedllm.study.parameters import TABLE, ParameterError, Parameters
+from embedllm.study.parameters import TABLE, ParameterError, read
 from embedllm.study.paths import check_data_dir, data_dir, holds, in_words
 
 
@@ -28,7 +28,7 @@ def dataset_of(values: dict[str, str]) -> str:
         If there is no such directory, or none or several of these sources fit.
     """
     own = {name: source for name, source in SOURCES.items() if source.own}
-    p = Parameters(DATASET=next(iter(own)), DATA_DIR=values["DATA_DIR"], NAME=values["NAME"] or "own")
+    p = read(TABLE, {"DATASET": next(iter(own)), "DATA_DIR": values["DATA_DIR"], "NAME": values["NAME"] or "own"})
     fitting = [name for name, source in own.items() if data_dir(p).is_dir() and holds(data_dir(p), source.files[0])]
     if not fitting and not data_dir(p).is_dir():
         check_data_dir(p)

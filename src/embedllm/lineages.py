@@ -104,7 +104,7 @@ def lineages(table: OutcomeMatrix) -> pd.Series:
     alike = likeness(table)
     group = np.ones(1, int)
     if len(unknown) > 1:
-        apart = 1 - alike[np.ix_(unknown, unknown)]
+        apart = np.maximum(1 - alike[np.ix_(unknown, unknown)], 0)  # rounding: a copy may be more than alike
         group = fcluster(linkage(squareform(apart, checks=False), "average"), 1 - RELATED, "distance")
     known = base[base != ""].unique()
     member = np.stack([base == name for name in known]).astype(float) if len(known) else np.zeros((0, len(base)))

@@ -284,30 +284,54 @@ def additive_means(table: OutcomeMatrix) -> pd.DataFrame:
     """Mean score of each model on each benchmark as if models differed by the same on all of them.
 
     Levels of models and of benchmarks that add up, by least squares over the observed cells: what can be said of a
-    benchmark that a model was not asked.
+    benchmark that a model was not asked. Where groups of models share no benchmark (`groups_apart`) nothing tells how
+    their levels differ, and the solution of least norm is taken.
 
     Returns
     -------
     DataFrame, models x benchmarks
         In the scale of the scores, though values may lie a little beyond its ends; NaN for a model without any answer.
     """
-    codes, names = pd.factorize(table.questions["benchmark"])
-    member = np.eye(len(names))[codes]  # (n_questions, n_benchmarks)
-    asked = table.observed @ member
-    totals = np.nan_to_num(table.scores).astype(np.float64) @ member
-    share = asked / np.maximum(asked.sum(axis=1, keepdims=True), 1)
-    # Normal equations of the benchmarks' levels, the models' eliminated; a constant is free.
-    left = np.diag(asked.sum(axis=0)) - asked.T @ share
-    right = totals.sum(axis=0) - np.nan_to_num(table.model_means) @ asked
-    level = np.linalg.pinv(left, hermitian=True) @ right
-    own = table.model_means - share @ level
-    return pd.DataFrame(own[:, None] + level, table.models.index, names)
+    counts, totals = _by_benchmark_sums(table)
+    names, n, total = totals.columns, counts.to_numpy(np.float64), totals.to_numpy()
+    if n.shape[0] < n.shape[1]:  # fewer models than benchmarks: solve for the models' levels
+        model, benchmark = _additive_levels(n.T, total.T)[::-1]
+    else:
+        benchmark, model = _additive_levels(n, total)[::-1]
+    model = np.where(n.sum(axis=1) > 0, model, np.nan)
+    return pd.DataFrame(model[:, None] + benchmark, table.models.index, names)
+
+
+def _additive_levels(n: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Levels of rows and of columns from counts and totals of cells: normal equations, the rows eliminated."""
+    asked = np.maximum(n.sum(axis=1), 1)
+    share = n / asked[:, None]
+    left = np.diag(n.sum(axis=0)) - n.T @ share
+    columns = np.linalg.pinv(left, hermitian=True) @ (total.sum(axis=0) - (total.sum(axis=1) / asked) @ n)
+    return total.sum(axis=1) / asked - share @ columns, columns
+
+
+def _by_benchmark_sums(table: OutcomeMatrix) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Number of observed cells and their sum, models x benchmarks."""
+    benchmark = table.questions["benchmark"].to_numpy()
+    cells = pd.DataFrame(table.scores.T.astype(np.float64), columns=table.models.index).groupby(
+        benchmark, sort=False, observed=True)
+    return cells.count().T, cells.sum().T
+
+
+def groups_apart(table: OutcomeMatrix) -> int:
+    """Number of groups of models that share no benchmark, directly or by others: means tell nothing across them."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    asked = (_by_benchmark_sums(table)[0].to_numpy() > 0).astype(float)
+    return connected_components(csr_matrix(asked @ asked.T), directed=False)[0]
 
 
 def adjusted_means(table: OutcomeMatrix) -> np.ndarray:
     """Mean score that each model would have on all questions: what ranks models that were asked different ones.
 
-    A raw mean ranks a model first that was asked an easy benchmark only. Where all models were asked equally much of
+    A raw mean ranks a model first that was asked an easy benchmark only. Where all models were asked the same share of
     each benchmark this is the raw mean; elsewhere the mean of `additive_means`, benchmarks weighed by their questions
     (Searle, Speed and Milliken 1980, The American Statistician 34).
 
@@ -316,16 +340,18 @@ def adjusted_means(table: OutcomeMatrix) -> np.ndarray:
     ndarray, shape (n_models,), float64
         In the scale of the scores, though a model may come to lie a little beyond its ends; NaN without any answer.
     """
-    asked = pd.DataFrame(table.observed.T).groupby(table.questions["benchmark"].to_numpy()).sum()
-    if asked.nunique(axis=1).eq(1).all():
+    counts = _by_benchmark_sums(table)[0]
+    sizes = table.questions["benchmark"].value_counts()[counts.columns].to_numpy()
+    if np.array_equal(counts * sizes.sum(), counts.sum(axis=1).to_numpy()[:, None] * sizes):
         return table.model_means
-    means = additive_means(table)
-    return means.to_numpy() @ table.questions["benchmark"].value_counts(normalize=True)[means.columns].to_numpy()
+    return additive_means(table).to_numpy() @ (sizes / sizes.sum())
 
 
 def suites(table: OutcomeMatrix) -> pd.Series:
     """The group of benchmarks that each question belongs to: its column ``suite``, or its benchmark where none is."""
-    return table.questions.get("suite", table.questions["benchmark"])
+    benchmark = table.questions["benchmark"]
+    suite = table.questions.get("suite", benchmark)
+    return suite.where(suite.notna() & (suite != ""), benchmark)
 
 
 def grouped(table: OutcomeMatrix) -> OutcomeMatrix:

@@ -141,11 +141,41 @@ def test_a_column_whose_cells_are_no_scores_is_refused_by_name(cells, place, kin
 
 
 @pytest.mark.parametrize("name", ["gpt-4|total_cost", "gpt-4|model_response", "gpt-4_tokens", "gpt-4 answer",
-                                  "input_tokens", "Unnamed: 0", "mean_score"])
+                                  "input_tokens", "Unnamed: 0", "mean_score", "gpt-4_confidence", "gold_label",
+                                  "true_answer", "is_hard", "n_correct", "y_true"])
 def test_columns_beside_those_of_models(name):
     wide = pd.DataFrame({"question_id": ["1"], "gpt-4": ["1"], name: ["0"]})
     with pytest.raises(OutcomeError, match=r"belongs? in the questions table"):
         long_form(wide, FILE)
+
+
+def test_columns_of_one_model_without_one_of_its_own():
+    wide = pd.DataFrame({"question_id": ["1"], "m_correct": ["1"], "m_confidence": ["0"], "other_latency": ["1"]})
+    with pytest.raises(OutcomeError, match="m_correct, m_confidence belong in the questions table"):
+        long_form(wide, FILE)
+
+
+def test_columns_that_differ_in_blanks_are_not_mixed():
+    with pytest.raises(OutcomeError, match="differ in blanks at the ends or in Unicode form only: 'm', 'm '; keep one"):
+        long_form(pd.DataFrame({"question_id": ["1"], "m": ["1"], "m ": ["0"]}), FILE)
+
+
+@pytest.mark.parametrize("column", ["metric_id", "prompt_template_id", "judge_id"])
+def test_a_word_of_a_run_does_not_hide_what_was_scored(column):
+    rows = pd.DataFrame({"model": ["a", "a"], "question_id": ["1", "1"], "score": [1.0, 0.0], column: ["x", "y"]})
+    with pytest.raises(OutcomeError, match=f"rows differ in {column}; keep one"):
+        require_alike(rows, FILE)
+
+
+def test_a_right_answer_under_the_name_correct_is_no_score(tmp_path):
+    outcomes = pd.DataFrame([(model, question, question % 2, 1) for model in "abc" for question in range(4)],
+                            columns=["model", "question_id", "correct", "prediction"])
+    assert "correct is the same for all models at every question" in sentence(directory.load, put(tmp_path, outcomes))
+
+
+def test_a_folder_of_other_models_is_not_a_published_data_set(tmp_path):
+    outcomes = pd.DataFrame({"model": ["a", "b"], "question_id": [1, 1], "score": [1, 0]})
+    assert "read by DATASET=directory" in sentence(mmlu_pro.load, put(tmp_path, outcomes))
 
 
 def test_a_refused_name_of_several_lines_is_one_line(tmp_path):

@@ -69,7 +69,7 @@ def test_known_table(folder, suffix):
     assert list(table.questions.index) == ["10", "1", "2"]
     assert list(table.questions["prompt"]) == list(QUESTIONS["prompt"]), "the prompt None is a prompt"
     assert list(table.questions["origin"]) == ["o1", "o2", "o3"]
-    assert list(table.models["family"]) == ["f", "NA"]
+    assert list(table.models["family"]) == ["f", None]
     np.testing.assert_array_equal(table.models["parameters_b"], [7.0, N])
     assert table.repairs["models without a row of facts"] == []
 
@@ -207,7 +207,7 @@ def test_ids_in_the_index_of_a_parquet_file(folder, tmp_path, wide):
     MODELS.set_index("model").to_parquet(tmp_path / "models.parquet")
     table = directory.load(tmp_path)
     np.testing.assert_array_equal(table.scores, SCORES)
-    assert list(table.models["family"]) == ["f", "NA"]
+    assert list(table.models["family"]) == ["f", None]
 
 
 def test_an_excel_file(folder, tmp_path):
@@ -237,7 +237,7 @@ def test_excel_files_are_bounded(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("column", "message"), [
-    ("score", "score that is no number in [0, 1]: row 1"), ("model", "model holds lists or records where names"),
+    ("score", "score that is no number in [0, 1]: row 1"), ("model", "model holds lists, records or bytes where names"),
 ])
 def test_lists_in_a_parquet_file(folder, column, message):
     assert message in refusal(folder("parquet", outcomes=OUTCOMES.assign(**{column: [[1], [2], [3]] * 2})))

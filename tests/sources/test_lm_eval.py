@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -433,6 +434,23 @@ def told(name="org/m", args="", task="quiz", shots=0, config=None, **changes) ->
     }
 
 
+def test_a_copy_of_a_file_is_no_task(tmp_path):
+    put(tmp_path / "a", [sample(score=1)], time=OLD, results=told())
+    for name in (f"samples_quiz_{OLD} (1).jsonl", f"samples_quiz_{OLD}_rescored.jsonl"):
+        copy = tmp_path / "a" / name
+        shutil.copy(next((tmp_path / "a").glob("samples_*")), copy)
+        with pytest.raises(OutcomeError, match="something after the time, as a copy has"):
+            lm_eval.load(tmp_path)
+        copy.unlink()
+
+
+@pytest.mark.parametrize("key", ["header", "api_token", "hf_token", "auth", "openai_key"])
+def test_no_secret_becomes_part_of_a_name(tmp_path, key):
+    for place, secret in (("a", "sk-1"), ("b", "sk-2")):
+        put(tmp_path / place, [sample(score=1)], time=OLD, results=told(args={key: secret}))
+    assert list(lm_eval.load(tmp_path).models.index) == ["org/m"]
+
+
 @pytest.mark.parametrize(("changes", "suffix"), [
     ({"args": "revision=step1000"}, "revision=step1000"),
     ({"args": {"revision": "step1000"}}, "revision=step1000"),
@@ -448,6 +466,8 @@ def told(name="org/m", args="", task="quiz", shots=0, config=None, **changes) ->
     ({"chat_template": "y", "chat_template_sha": "2d711642b726"}, "chat_template=2d711642"),
     ({"system_instruction": "x"}, "system_instruction=2d711642"),
     ({"config": {"model": "vllm"}}, "model=vllm"),
+    ({"configs": {"quiz": {"task": "quiz", "num_fewshot": 0, "doc_to_text": "other"}}}, "task=95903dff"),
+    ({"configs": {"quiz": {"num_fewshot": 0, "metadata": {"version": 2}}}}, "task=4ed0d756"),
 ])
 def test_what_makes_the_answers_makes_a_variant(tmp_path, changes, suffix):
     put(tmp_path / "a", [sample(score=0)], time=OLD, results=told())

@@ -118,9 +118,9 @@ def test_default_pools_are_pools_of_their_source():
 
 
 @pytest.mark.parametrize(("files", "dataset", "message"), [
-    ([], "directory", "holds no outcomes.csv or outcomes.parquet or outcomes.*, which DATASET=directory is read from"),
+    ([], "directory", "holds no outcomes.csv or outcomes.parquet, which DATASET=directory is read from"),
     (["outcomes.csv"], "directory",
-     "holds no questions.csv or questions.parquet or questions.*, which DATASET=directory"),
+     "holds no questions.csv or questions.parquet, which DATASET=directory"),
     (["deep/outcomes.csv", "questions.csv"], "directory", "holds no outcomes.csv"),
     (["outcomes.csv", "questions.parquet"], "directory", ""),
     (["outcomes.csv"], "mmlu-pro", ""),

@@ -11,7 +11,7 @@ from embedllm.audit.near_duplicates import near_duplicates
 from embedllm.audit.related import describe_related
 from embedllm.audit.row_order import describe_row_orders
 from embedllm.audit.variance import label_entropy, variance_components
-from embedllm.outcomes import OutcomeMatrix, abbreviate, adjusted_means, by_benchmark, prompt_groups
+from embedllm.outcomes import OutcomeMatrix, abbreviate, adjusted_means, by_benchmark, groups_apart, prompt_groups
 from embedllm.splits import PARTS
 
 LONG = 20_000  # characters; a longer prompt is no ordinary question
@@ -92,7 +92,7 @@ def _size(table):
     sizes = table.questions["benchmark"].value_counts()
     means, names = adjusted_means(table), table.models.index
     binary = np.isin(table.scores[table.observed], (0, 1)).mean()
-    asked = int(table.observed.sum())
+    asked, apart = int(table.observed.sum()), groups_apart(table)
     return [
         ("models", table.shape[0], ""),
         ("questions", f"{table.shape[1]:,}", ""),
@@ -100,7 +100,8 @@ def _size(table):
                                    f"({sizes.index[0]})" if len(sizes) > 1 else str(sizes.index[0])),
         ("observed cells", f"{asked:,}", f"{asked / table.scores.size:.2%} of the table"),
         ("mean score", f"{table.scores[table.observed].mean(dtype=np.float64):.3f}",
-         f"models from {means.min():.3f} ({names[means.argmin()]}) to {means.max():.3f} ({names[means.argmax()]})"),
+         f"models from {means.min():.3f} ({names[means.argmin()]}) to {means.max():.3f} ({names[means.argmax()]})"
+         if apart == 1 else f"not comparable: {apart} groups of models share no benchmark"),
         ("binary cells", f"{binary:.1%}", "" if binary == 1 else "the rest are graded, strictly between 0 and 1"),
     ]
 

@@ -11,7 +11,7 @@ from embedllm.audit.anomalies import model_fit
 from embedllm.audit.report import audit
 from embedllm.conclusions._words import LEVEL
 from embedllm.conclusions.data_preparation import doubts
-from embedllm.outcomes import OutcomeMatrix, grouped, model_facts
+from embedllm.outcomes import OutcomeMatrix, grouped, groups_apart, model_facts
 from embedllm.presentation import counted
 from embedllm.probing.communities import family_of_size
 from embedllm.probing.geometry import FEWEST_TO_PLOT
@@ -71,6 +71,9 @@ def outlook(table: OutcomeMatrix, parameters: dict[str, Parameters]) -> dict[str
         lacks["03_correctness_forecasting"].append("what knowing the benchmark adds: there is a single one")
         lacks["04_model_routing"].append("the best model per benchmark, and gains by benchmark: there is a single one")
         lacks["05_probing"].append("accuracy on a benchmark that was left out: there is a single one")
+    if (apart := groups_apart(table)) > 1:
+        lacks["04_model_routing"].append(f"a best single model: {apart} groups of models share no benchmark, so that "
+                                         "nothing tells which is better")
     if "cost" not in table.models:
         lacks["04_model_routing"].append("what routing costs: no price is known (cost in models.csv or outcomes)")
     n_predictors = 1 + min(parameters["05_probing"].N_COMPONENTS, n_models - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,12 @@ OF_A_RUN = ANSWERS | {
 NOT_OF_A_RUN = {*BENCHMARK, "metric", "metric_name", "filter", "scorer", "scorer_name", "judge", "criterion", "suite",
                 "subset", "subtask", "dataset", "language", "split", "version", "setting", "condition"}
 # Last words of columns beside that of a model, as in gpt-4|total_cost.
-OF_A_MODEL = ANSWERS | {"cost", "price", "tokens", "latency", "time", "duration", "score", "correct", "label", "prompt"}
+OF_A_MODEL = ANSWERS | {"cost", "price", "tokens", "latency", "time", "duration", "score", "correct", "label", "prompt",
+                        "confidence", "probability", "prob", "logprob", "f1", "judge", "error"}
+# Words of names of right answers and of facts about questions, wherever they stand in a name.
+OF_A_QUESTION = {"gold", "truth", "key", "label", "difficulty", "contaminated", "idx", "is", "has", "true"}
+# Words that say that something else was scored, whatever else a name says: metric_id, prompt_template_id.
+MEANING = {"metric", "prompt", "template", "judge", "task", "dataset", "rubric", "format", "language", "criterion"}
 # Names that no model has: of the long form's columns, of facts about questions and of summaries.
 NO_MODEL = OF_A_RUN | NOT_OF_A_RUN | {
     *SCORE, "model", "models", "model_name", "model_id", "llm", "prompt", "question", "input", "instruction",
@@ -35,7 +41,7 @@ NO_MODEL = OF_A_RUN | NOT_OF_A_RUN | {
     "accuracy", "performance", "exact_match", "f1", "target", "gold", "key", "reference", "truth",
     "ground_truth", "difficulty", "level",
     "discrimination", "guessing", "weight", "count", "n", "num", "number", "mean", "average", "avg", "median", "total",
-    "sum", "std", "var", "min", "max", "unnamed",
+    "sum", "std", "var", "min", "max", "unnamed", "oracle", "majority", "y", "y_true", "y_pred", "passed",
 }
 
 
@@ -58,8 +64,8 @@ def with_score(outcomes: pd.DataFrame, file: Path) -> pd.DataFrame:
         raise OutcomeError(f"{file} lacks the column(s) score; looked for {', '.join(SCORE[:-1])} or {SCORE[-1]}; "
                            f"{held(outcomes)}")
     scores = to_scores(outcomes[found[0]])
-    if found[0] == "label":
-        _require_no_key(outcomes.assign(label=scores), file)
+    if found[0] != "score":
+        _require_no_key(outcomes.assign(**{found[0]: scores}), found[0], file)
     for other in found[1:]:
         if other != "label":  # beside a score it is the right answer
             differs = (pd.to_numeric(scores, errors="coerce").to_numpy(float)
@@ -71,18 +77,20 @@ def with_score(outcomes: pd.DataFrame, file: Path) -> pd.DataFrame:
     return outcomes.drop(columns=found).assign(score=scores)
 
 
-def _require_no_key(outcomes: pd.DataFrame, file: Path) -> None:
-    """Raise OutcomeError if ``label`` reads as the right answers and not as scores."""
+def _require_no_key(outcomes: pd.DataFrame, column: str, file: Path) -> None:
+    """Raise OutcomeError if a column reads as the right answers and not as scores."""
     answers = [name for name in outcomes.columns if _words(name)[-1:] and _words(name)[-1] in ANSWERS]
-    if answers:
+    if answers and column == "label":
         raise OutcomeError(f"{file}: label may be the right answer, beside {abbreviate(answers)}; name the column that "
                            "says whether a model was right score")
-    answered = outcomes[outcomes["label"].notna()].drop_duplicates(["model", "question_id"])
+    if not answers and column != "label":
+        return
+    answered = outcomes[outcomes[column].notna()].drop_duplicates(["model", "question_id"])
     several = answered["question_id"].duplicated().any()
-    kinds = answered.drop_duplicates(["question_id", "label"])
-    if several and not kinds["question_id"].duplicated().any() and kinds["label"].duplicated().sum() < len(kinds) - 1:
-        raise OutcomeError(f"{file}: label is the same for all models at every question, as a right answer is; name it "
-                           "score if it says whether a model was right")
+    kinds = answered.drop_duplicates(["question_id", column])
+    if several and not kinds["question_id"].duplicated().any() and kinds[column].duplicated().sum() < len(kinds) - 1:
+        raise OutcomeError(f"{file}: {column} is the same for all models at every question, as a right answer is; name "
+                           "it score if it says whether a model was right")
 
 
 def require_alike(outcomes: pd.DataFrame, file: Path) -> None:
@@ -92,7 +100,7 @@ def require_alike(outcomes: pd.DataFrame, file: Path) -> None:
     rows, as free text and numbers of rows do.
     """
     columns = [name for name in outcomes.columns if name not in ("model", "question_id", "score", "cost")
-               and (_plain(name) in NOT_OF_A_RUN or not OF_A_RUN & set(_words(name)))]
+               and (_plain(name) in NOT_OF_A_RUN or MEANING & set(_words(name)) or not OF_A_RUN & set(_words(name)))]
     if not columns:
         return
     pair = ["model", "question_id"]
@@ -102,7 +110,8 @@ def require_alike(outcomes: pd.DataFrame, file: Path) -> None:
         values = repeated[column].astype("string").fillna("")
         first = values.groupby([repeated[name] for name in pair], observed=True, sort=False).transform("first")
         differs = values != first
-        if differs.any() and (_plain(column) in NOT_OF_A_RUN or 2 * values.nunique() <= len(values)):
+        means = _plain(column) in NOT_OF_A_RUN or MEANING & set(_words(column))
+        if differs.any() and (means or 2 * values.nunique() <= len(values)):
             number = repeated.index[differs][0]
             told = ", ".join(f"{value[:40]!r}" for value in (first[differs].iloc[0], values[differs].iloc[0]))
             raise OutcomeError(f"{file}: rows differ in {column}; keep one: row {number} is not the first of its "
@@ -129,8 +138,14 @@ def long_form(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
     form = f"{file} has no column model, so that every column beside question_id is taken as a model"
     if not all(name.strip() for name in columns):
         raise OutcomeError(f"{form}, but it has a column without a name; name it after a model or remove it")
-    distinct = set(columns)
-    others = [" ".join(name.split()) for name in columns if _is_no_model(name, distinct)]
+    known = Counter(map(written, columns))
+    if twins := [repr(name) for name in columns if known[written(name)] > 1]:
+        raise OutcomeError(f"{file} has columns whose names differ in blanks at the ends or in Unicode form only: "
+                           f"{abbreviate(twins)}; keep one of them")
+    begun = Counter(name[:mark.start()] for name in columns for mark in [*re.finditer(r"[\W_]+", name)][-1:]
+                    if OF_A_MODEL & set(_words(name)[-1:]))
+    stems = {*columns, *(stem for stem, number in begun.items() if number > 1)}
+    others = [" ".join(name.split()) for name in columns if _is_no_model(name, stems)]
     if others:
         verb = "belongs" if len(others) == 1 else "belong"
         raise OutcomeError(f"{form}: {abbreviate(others)} {verb} in the questions table (or, for one row per answer, "
@@ -153,12 +168,13 @@ def long_form(wide: pd.DataFrame, file: Path) -> pd.DataFrame:
     return answers
 
 
-def _is_no_model(name: str, columns: set[str]) -> bool:
-    """Whether a column of the wide form has a name that no model has, or adds such a word to that of another column."""
+def _is_no_model(name: str, stems: set[str]) -> bool:
+    """Whether a column of the wide form has a name that no model has, or adds such a word to one of some stems."""
     plain = _plain(name)
-    if plain in NO_MODEL or re.fullmatch(r"unnamed_.*|(num|total|mean|average|avg)_.*|.*_(tokens|cost)", plain):
+    if plain in NO_MODEL or OF_A_QUESTION & set(_words(name)) or re.fullmatch(
+            r"unnamed_.*|(n|num|total|mean|average|avg)_.*|.*_(tokens|cost|mean|level)", plain):
         return True
-    added = {word for mark in re.finditer(r"[\W_]+", name) if name[:mark.start()] in columns
+    added = {word for mark in re.finditer(r"[\W_]+", name) if name[:mark.start()] in stems
              for word in _words(name[mark.end():])[-1:]}
     return bool(added & OF_A_MODEL)
 

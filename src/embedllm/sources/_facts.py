@@ -8,20 +8,30 @@ import numpy as np
 import pandas as pd
 
 from embedllm.outcomes import OutcomeError
-from embedllm.sources._files import require_columns, to_scores
+from embedllm.sources._files import BLANK, require_columns, to_scores
 from embedllm.sources._rows import known_models, written
 
 FACTS = ("parameters_b", "active_parameters_b", "cost")  # what is known about models in numbers
+SIZES, LARGEST = {"parameters_b", "active_parameters_b"}, 100_000  # billions
+WORDS = {"family", "base_model", "kind"}  # what is known about models in words
 UNITS = ("query", "million tokens")  # what a model's cost is for; the first where nothing is said
 
 
 def read_models(models: pd.DataFrame, file: Path) -> pd.DataFrame:
     """The models table, its facts as numbers and the unit of its costs filled in."""
     require_columns(models, file, ["model"])
-    models = models.assign(**{fact: numbers(file, models, fact) for fact in FACTS if fact in models})
+    models = models.assign(**{
+        fact: numbers(file, models, fact, zero=fact == "cost") for fact in FACTS if fact in models})
+    for fact in SIZES & set(models):
+        for number in models.index[models[fact] > LARGEST][:1]:
+            raise OutcomeError(f"{file}, row {number}: {fact} of model {models['model'][number]} is told in billions; "
+                               f"found {models[fact][number]:g}")
+    blank = {name: models[name].astype("string").str.strip().str.lower().isin(BLANK) for name in WORDS & set(models)}
+    models = models.assign(**{name: models[name].astype(object).mask(none, None) for name, none in blank.items()})
     if not {"cost", "cost_unit"} & set(models):
         return models
-    units = models.get("cost_unit", pd.Series("", models.index)).astype("string").str.strip().fillna("").astype(object)
+    units = models.get("cost_unit", pd.Series("", models.index)).astype("string").str.strip().str.lower()
+    units = units.fillna("").astype(object)
     priced = models["cost"].notna() if "cost" in models else pd.Series(False, models.index)
     units = units.mask((units == "") & priced, UNITS[0])
     units = units.mask(units == "", next((unit for unit in units if unit), UNITS[0]))

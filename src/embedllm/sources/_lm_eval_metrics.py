@@ -16,7 +16,8 @@ from embedllm.sources._lm_eval_settings import values_at
 
 METRICS = ("acc", "exact_match")  # where none is named, the first of them that a task logs
 LOWER = re.compile(  # metrics for which lower is better, where no results file says so
-    r"(?:.*_)?(?:perplexity|ppl|bits_per_byte|brier(?:_score)?|wer|cer|ter|mse|mae|loss|toxicity(?:_score)?)"
+    r"(?:.*_)?(?:perplexity|ppl|bits_per_(?:byte|char)|brier(?:_score)?|wer|cer|ter|r?mse|mae|nll|ece|loss|error(?:_rate)?"
+    r"|edit_distance|hallucination(?:_rate)?|attack_success_rate|toxicity(?:_score)?)"
     r"|likelihood_diff|pct_stereotype|pct_(?:fe)?male_preferred|pct_invalid|difference_male_female"
     r"|(?:.*_)?bias(?:_score.*)?"
 )

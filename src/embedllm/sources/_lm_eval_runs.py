@@ -86,6 +86,10 @@ def _files(path: Path) -> tuple[list[tuple[Path, str | None, str]], dict, list[O
         else:
             continue
         folders.add(file.parent)
+    copies = [file.name for file, task, _ in samples if task and re.search(TIME, task)]
+    if copies:
+        raise OutcomeError(f"file name(s) with something after the time, as a copy has: {abbreviate(copies)}; delete "
+                           "them, or give them the names that lm_eval wrote")
     odd = [ascii(str(file)) for file, *_ in samples if not is_text(str(file))]
     if odd:
         raise OutcomeError(f"file name(s) that are not UTF-8 text, rename them: {abbreviate(odd)}")

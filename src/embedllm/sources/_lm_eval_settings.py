@@ -21,7 +21,11 @@ NO_ANSWER = frozenset((  # arguments that do not make the answers
     "cache_dir", "download_dir", "logits_cache", "trust_remote_code",  # how it is loaded
     "base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate", "token", "use_auth_token",  # by whom
 ))
-SECRET = ("key", "secret", "password")  # endings of further ones, which no name should show
+SECRET = ("key", "secret", "password", "token", "header", "auth", "credential")  # in further ones; no name shows them
+OF_PROMPTS = (  # of a task's configuration, what makes its prompts and how answers are taken
+    "dataset_path", "dataset_name", "test_split", "output_type", "description", "doc_to_text", "doc_to_target",
+    "doc_to_choice", "process_docs", "target_delimiter", "fewshot_delimiter", "generation_kwargs",
+)
 OF_TASK = (  # how a model is asked: people set these for some tasks only
     "max_length", "max_model_len", "max_gen_toks", "truncation", "add_bos_token", "enable_thinking",
 )
@@ -40,7 +44,7 @@ def settings_of(results: Mapping[str, object]) -> dict[str, str]:
     args = _arguments(object_of(results.get("config")).get("model_args"))
     name = name_of(results)
     return {key: value for key, value in args.items()
-            if key not in NO_ANSWER and key not in OF_TASK and not key.endswith(SECRET)
+            if key not in NO_ANSWER and key not in OF_TASK and not any(word in key.lower() for word in SECRET)
             and value != DEFAULTS.get(key) and value.rstrip("/") != name}
 
 
@@ -57,9 +61,18 @@ def task_settings_of(results: Mapping[str, object], task: str) -> dict[str, str]
         "system_instruction": _digest(results, "system_instruction"),
         "fewshot_as_multiturn": _written(results.get("fewshot_as_multiturn")) if template and shots else "",
         "fewshot_seed": _written(config.get("fewshot_seed")) if shots else "",
+        "task": _asked(object_of(object_of(results.get("configs")).get(task))),
         "model": _written(config.get("model") or results.get("model_source")),
     }
     return {key: value for key, value in said.items() if value and value != DEFAULTS.get(key)}
+
+
+def _asked(task: Mapping[str, object]) -> str:
+    """The first digits of a hash of what a task's configuration says of its prompts; "" where it says nothing."""
+    told = {key: task[key] for key in OF_PROMPTS if key in task}
+    version = object_of(task.get("metadata")).get("version")
+    text = json.dumps([told, version], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8] if told or version is not None else ""
 
 
 def _digest(results: Mapping[str, object], key: str) -> str:

@@ -72,7 +72,11 @@ def load(path: Path, facts: pd.DataFrame | None = None, *, duplicates: str = "fi
         facts = read_models(_read(path, files, "models"), files["models"])
     models, repairs = None, {}
     if facts is not None:
-        models, repairs["models without a row of facts"] = known_models(outcomes["model"].unique(), facts)
+        models, unknown = known_models(outcomes["model"].unique(), facts)
+        repairs["models without a row of facts"] = unknown
+        if "models" not in files and len(unknown) == len(models):
+            raise OutcomeError(f"{path} holds no model of the data set that it is read as; results of your own are "
+                               "read by DATASET=directory")
         if "cost_unit" in models:
             models = models.assign(cost_unit=facts["cost_unit"].iloc[0] if len(facts) else UNITS[0])
     if "models" in files:
@@ -179,8 +183,9 @@ def _read(path: Path, files: dict[str, Path], stem: str) -> pd.DataFrame:
     for column in {*NAMES} & set(frame.columns):
         try:
             frame[column] = as_text(frame[column])
-        except TypeError:
-            raise OutcomeError(f"{files[stem]}: {column} holds lists or records where names are expected") from None
+        except (TypeError, UnicodeDecodeError):
+            raise OutcomeError(
+                f"{files[stem]}: {column} holds lists, records or bytes where names are expected") from None
         blank = np.flatnonzero(frame[column].isna() | (frame[column] == ""))
         if len(blank):
             raise OutcomeError(f"{files[stem]}, row {frame.index[blank[0]]}: no {column} ({len(blank)} such row(s))")

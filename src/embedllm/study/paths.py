@@ -40,6 +40,8 @@ def check_data_dir(p: Parameters) -> None:
     """
     source = SOURCES[p.DATASET]
     if source.origin == "made":
+        if p.DATA_DIR:
+            raise ParameterError(f"DATASET {p.DATASET} reads no data: leave DATA_DIR blank, or name what lies there")
         return
     if not p.DATA_DIR:
         if source.origin == "folder":
@@ -60,7 +62,8 @@ def check_data_dir(p: Parameters) -> None:
 
 def in_words(patterns: Sequence[str]) -> str:
     """Patterns of `catalog.Source.files` as names of files."""
-    return " or ".join(pattern.removeprefix("**/") for pattern in patterns)
+    named = [pattern.removeprefix("**/") for pattern in patterns if not pattern.endswith(".*")]
+    return " or ".join(named)
 
 
 def holds(folder: Path, patterns: Sequence[str]) -> bool:
