@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from embedllm.conclusions import routing
-from embedllm.outcomes import OutcomeMatrix, additive_means, adjusted_means
+from embedllm.levels import additive_means, adjusted_means
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.routing.policies import best_per_benchmark, best_single, choose, gained, oracle, random_routing
 from embedllm.routing.results import prices, routing_table, selections_per_second, shares
 from embedllm.splits import Design

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from embedllm.outcomes import DUPLICATES, OutcomeMatrix, adjusted_means, resolved
+from embedllm.levels import adjusted_means
+from embedllm.outcomes import DUPLICATES, OutcomeMatrix, resolved
 
 SHARED = 30  # questions that two models must share before anything is read into their likeness
 # A model is unlike the rest if its Fisher z lies below the median by more than each of these:

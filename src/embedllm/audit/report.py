@@ -11,7 +11,8 @@ from embedllm.audit.near_duplicates import near_duplicates
 from embedllm.audit.related import describe_related
 from embedllm.audit.row_order import describe_row_orders
 from embedllm.audit.variance import label_entropy, variance_components
-from embedllm.outcomes import OutcomeMatrix, abbreviate, adjusted_means, by_benchmark, groups_apart, prompt_groups
+from embedllm.levels import adjusted_means, groups_apart
+from embedllm.outcomes import OutcomeMatrix, abbreviate, by_benchmark, prompt_groups
 from embedllm.splits import PARTS
 
 LONG = 20_000  # characters; a longer prompt is no ordinary question
@@ -221,8 +222,7 @@ def _forecastable(table):
     for row in entropies.itertuples():
         saved = 1 - row.bits / entropies["bits"][0] if entropies["bits"][0] > 0 else 0.0
         told = f"{_percent(abs(saved))} {'less' if saved >= 0 else 'more'} than knowing the overall mean"
-        rows.append((f"bits per cell, knowing {row.knowing}", f"{row.bits:.3f}",
-                     told if row.Index else ""))
+        rows.append((f"bits per cell, knowing {row.knowing}", f"{row.bits:.3f}", told if row.Index else ""))
     return rows
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from embedllm.audit.report import HEAD
-from embedllm.outcomes import OutcomeMatrix, adjusted_means
+from embedllm.levels import adjusted_means
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.presentation import listed, literal, p_is, thousandths
 
 

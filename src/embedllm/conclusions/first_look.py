@@ -11,7 +11,8 @@ from embedllm.audit.anomalies import model_fit
 from embedllm.audit.report import audit
 from embedllm.conclusions._words import LEVEL
 from embedllm.conclusions.data_preparation import doubts
-from embedllm.outcomes import OutcomeMatrix, grouped, groups_apart, model_facts
+from embedllm.levels import groups_apart
+from embedllm.outcomes import OutcomeMatrix, grouped, model_facts
 from embedllm.presentation import counted
 from embedllm.probing.communities import family_of_size
 from embedllm.probing.geometry import FEWEST_TO_PLOT

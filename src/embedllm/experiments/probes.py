@@ -13,8 +13,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from embedllm.experiments.comparisons import train
+from embedllm.levels import adjusted_means
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, adjusted_means, by_benchmark
+from embedllm.outcomes import OutcomeMatrix, by_benchmark
 from embedllm.probing.communities import community_distances, community_test, family_of_size
 from embedllm.probing.geometry import identified_coordinates
 from embedllm.probing.prediction import leave_one_out_table, predict_benchmark, reliability

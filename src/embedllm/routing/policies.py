@@ -13,7 +13,8 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.evaluation.metrics import targets
-from embedllm.outcomes import OutcomeMatrix, additive_means, adjusted_means
+from embedllm.levels import additive_means, adjusted_means
+from embedllm.outcomes import OutcomeMatrix
 
 
 def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def best_single(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_models,), float64
-        Mean training score, from `outcomes.adjusted_means`; for a model without a training answer that of the weakest
+        Mean training score, from `levels.adjusted_means`; for a model without a training answer that of the weakest
         less 1, so that it comes last.
     """
     means = adjusted_means(train)
@@ -104,7 +105,7 @@ def best_single(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
 def best_per_benchmark(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
     """Utilities of the policy that asks the model that did best in training on the question's benchmark.
 
-    A model's mean on a benchmark counts one pseudo-answer at what `outcomes.additive_means` says of it there, so few
+    A model's mean on a benchmark counts one pseudo-answer at what `levels.additive_means` says of it there, so few
     answers say little; on a benchmark that training did not hold only `best_single` is left.
 
     Parameters

@@ -17,9 +17,8 @@ import pyarrow.csv
 
 from embedllm.outcomes import OutcomeError
 from embedllm.sources._files import LARGEST, first_line, opened, require_cells, require_columns, require_distinct, size
-from embedllm.sources._quotes import census, requoted
+from embedllm.sources._quotes import BLOCK, census, requoted
 
-BLOCK = 1 << 24  # bytes read at a time; the longest row must fit
 SEPARATORS = (";", "\t", "|")  # looked for where the first line has no comma
 BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")

@@ -36,10 +36,10 @@ class Shots(NamedTuple):
 
 def shots_of(results: Mapping[str, object], task: str) -> Shots:
     """What a results file ({} where there is none) says about a task."""
-    config = _object(_object(results.get("configs")).get(task))
-    counts = [config.get("num_fewshot"), _object(results.get("n-shot")).get(task)]
+    config = object_of(object_of(results.get("configs")).get(task))
+    counts = [config.get("num_fewshot"), object_of(results.get("n-shot")).get(task)]
     counts = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
-    delimiters = (_object(config.get("fewshot_config")).get("fewshot_delimiter"), config.get("fewshot_delimiter"))
+    delimiters = (object_of(config.get("fewshot_config")).get("fewshot_delimiter"), config.get("fewshot_delimiter"))
     delimiter = next((text for text in delimiters if isinstance(text, str)), Shots().delimiter)
     turns = bool(results.get("chat_template")) and results.get("fewshot_as_multiturn") is not False
     if not counts or (counts[0] == 0 < counts[-1]):  # tasks whose examples are part of their description say so
@@ -197,5 +197,6 @@ def spoken(prompt: str) -> str:
     return "\n\n".join(said) or prompt
 
 
-def _object(value: object) -> Mapping:
+def object_of(value: object) -> Mapping:
+    """A JSON object, {} for other values."""
     return value if isinstance(value, dict) else {}

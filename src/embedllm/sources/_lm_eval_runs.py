@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedllm.outcomes import OutcomeError, abbreviate
+from embedllm.sources._lm_eval_prompts import object_of
 from embedllm.sources._lm_eval_samples import is_text, read_object
-from embedllm.sources._lm_eval_settings import name_of, object_of, settings_of, task_settings_of
+from embedllm.sources._lm_eval_settings import name_of, settings_of, task_settings_of
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{TIME}))?\.jsonl?(?:\.gz)?")

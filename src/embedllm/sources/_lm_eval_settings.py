@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from embedllm.sources._lm_eval_prompts import shots_of
+from embedllm.sources._lm_eval_prompts import object_of, shots_of
 from embedllm.sources._lm_eval_samples import is_text
 
 NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")  # the argument that names a model, in this order
@@ -95,11 +95,6 @@ def _written(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     text = text.strip().removeprefix("torch.").encode("utf-8", "replace").decode()
     return {"none": "", "null": "", "true": "True", "false": "False"}.get(text.lower(), text)
-
-
-def object_of(value: object) -> Mapping:
-    """A JSON object, {} for other values."""
-    return value if isinstance(value, dict) else {}
 
 
 def values_at(results: Iterable[Mapping[str, object]], key: str, task: str) -> list[Mapping]:

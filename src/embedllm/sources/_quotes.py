@@ -12,7 +12,7 @@ import numpy as np
 
 from embedllm.outcomes import OutcomeError
 
-BLOCK = 1 << 24  # bytes read at a time
+BLOCK = 1 << 24  # bytes read at a time; the longest row must fit
 # What can be wrong with a quotation mark.
 NEVER_ENDS = ('begins a quoted cell that never ends: the file is cut short, or a quotation mark is missing or not '
               'doubled (inside a quoted cell it is written "")')
