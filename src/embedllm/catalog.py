@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from types import ModuleType
 
@@ -51,9 +51,10 @@ class Forecaster(Entry):
     Attributes
     ----------
     role : {"baseline", "paper", "ours", "control", "step"}
-        A step is not compared by itself: it stands between two forecasters in the ablation, or only in an ensemble.
+        A step is not compared by itself: it stands between two forecasters in the ablation, or only in an ensemble,
+        where it keeps the candidates that it was frozen with.
     knows, tuned_on : str
-        What it knows of a question; what is chosen on validation, with the number of candidates.
+        What it knows of a question; what is chosen on validation.
     reads : {"nothing", "benchmark", "text", "text and benchmark"}
         What of a question its forecasts depend on.
     slow : bool
@@ -80,6 +81,11 @@ class Forecaster(Entry):
     grid: Mapping[str, tuple] = field(default_factory=dict)
     members: tuple[Forecaster, ...] = ()
     prompts: str = ""
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it is compared, alone, with others that had as many candidates (`BUDGET`) to choose from."""
+        return self.role in ("baseline", "paper") and self.tuned_on != "-"
 
     @property
     def definition(self) -> str:
@@ -194,53 +200,75 @@ PUBLISHED = {  # Zhuang et al., ICLR 2025, arXiv 2410.02223
     "dim": 232, "noise": 0.05, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 50, "batch_cells": 2048,
     "patience": 0,
 }
-_LOGISTIC = "embedllm.forecasters.linear.TextLogistic"
-_FACTORIZATION = "embedllm.forecasters.factorization.Factorization"
-_STACKED = "embedllm.forecasters.ensemble.LogOpinionPool"
+_MEANS, _LOGISTIC = "embedllm.forecasters.means", "embedllm.forecasters.linear.TextLogistic"
+_NEIGHBORS, _STACKED = "embedllm.forecasters.neighbors", "embedllm.forecasters.ensemble.LogOpinionPool"
+_FACTORIZATION, _NETWORKS = "embedllm.forecasters.factorization.Factorization", "embedllm.forecasters.networks"
+BUDGET = 12  # candidates that each tuned method may choose from on validation, when it is compared with others
+_PENALTIES = (inf, 1e-2, 4e-3, 1.6e-3, 6e-4, 2.5e-4, 1e-4, 4e-5, 1.6e-5, 6e-6, 2.5e-6, 1e-6)
+assert len(_PENALTIES) == BUDGET
 
-MODEL_MEAN = Forecaster("model mean", "embedllm.forecasters.means.ModelMean", "#8A8A8A", role="paper", knows="nothing",
-                        reads="nothing")
+MODEL_MEAN = Forecaster("model mean", f"{_MEANS}.ModelMean", "#8A8A8A", role="paper", knows="nothing", reads="nothing")
 BENCHMARK_MEAN = Forecaster(
-    "benchmark mean", "embedllm.forecasters.means.BenchmarkMean", "#CC79A7", reads="benchmark",
-    knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage (10)",
+    "benchmark mean", f"{_MEANS}.BenchmarkMean", "#CC79A7", reads="benchmark",
+    settings={"grid": tuple(2.0**power for power in range(BUDGET))},
+    knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage",
+)
+VOTE = Forecaster(
+    "majority vote", f"{_NEIGHBORS}.MajorityVote", "#B8860B", role="paper",
+    knows="its text: the share of the k most similar training questions that a model answered correctly; from one half "
+          "on it is forecast to be right (the paper's kNN, Q2)",
+    tuned_on="k, on accuracy",
 )
 KNN = Forecaster(
-    "kNN", "embedllm.forecasters.neighbors.KNearestNeighbors", "#E69F00", role="paper",
-    knows="its text: a model's mean score on the k most similar training questions, shrunk towards its mean; with "
-          "even weights, at a threshold of 0.5, the paper's majority vote (Q2)",
-    tuned_on="k, weights, centering, shrinkage (72)",
+    "kNN", f"{_NEIGHBORS}.KNearestNeighbors", "#E69F00",
+    settings={"grid": (11, 31, 61, 131, 261, 521), "weights": ("even",), "centered": (False,), "pseudo": (4, 16)},
+    knows="its text: the same share, shrunk towards the model's mean", tuned_on="k, shrinkage",
 )
 ONE_ABILITY = Forecaster(
-    "1PL with text", _LOGISTIC, "#56B4E9", settings={"own": (inf,)},
+    "1PL with text", _LOGISTIC, "#56B4E9", settings={"shared": _PENALTIES, "own": (inf,)},
     knows="its text: one ability per model, one difficulty for all (item response theory with one parameter, 1PL)",
-    tuned_on="penalty (up to 9)",
+    tuned_on="penalty",
 )
 UNSHAPED = Forecaster("ridge logistic", _LOGISTIC, "#B39DDB", role="step", settings={"shapings": 0})
-SHAPED = Forecaster(
-    "low-rank logistic", _LOGISTIC, "#5E3C99",
-    knows="its text: a shared difficulty and own deviations, where models that deviate alike share strength",
-    tuned_on="two penalties, how strongly directions are shared (up to 30)",
-)
+SHAPED = Forecaster("low-rank logistic", _LOGISTIC, "#5E3C99", role="step")
 WIDE = Forecaster("wide similarity", _LOGISTIC, "#7E57C2", role="step", settings={"width": 1.4})
 NARROW = Forecaster("narrow similarity", _LOGISTIC, "#9575CD", role="step", settings={"width": 0.7})
 CALIBRATED = Forecaster("low-rank logistic, calibrated", _STACKED, "#4527A0", role="step", members=(SHAPED,))
+MEMBER_KNN = Forecaster("kNN of the ensemble", f"{_NEIGHBORS}.KNearestNeighbors", "#FFD180", role="step")
+MEMBER_BENCHMARKS = Forecaster(
+    "benchmark mean of the ensemble", f"{_MEANS}.BenchmarkMean", "#F2B5D4", role="step", reads="benchmark")
 WITHOUT_NEIGHBORS = Forecaster(
     "stacked ensemble, without neighbors", _STACKED, "#80CBC4", role="step", members=(SHAPED, WIDE, NARROW),
 )
 TEXT_ONLY = Forecaster(
-    "stacked ensemble, text only", _STACKED, "#4DB6AC", role="ours", members=(SHAPED, WIDE, NARROW, KNN),
-    knows="its text: the low-rank logistic on the prompt vector and on its similarities to training questions, wide "
-          "and narrow, and kNN, averaged in the logit",
-    tuned_on="those of its members, and their four weights",
+    "stacked ensemble, text only", _STACKED, "#4DB6AC", role="ours", members=(SHAPED, WIDE, NARROW, MEMBER_KNN),
+    knows="its text: the low-rank logistic (a shared difficulty and own deviations, where models that deviate alike "
+          "share strength) on the prompt vector and on its similarities to training questions, wide and narrow, and "
+          "kNN, averaged in the logit",
+    tuned_on="what its members choose from, and their four weights",
 )
 OURS = Forecaster(
     "stacked ensemble", _STACKED, "#009E73", role="ours", reads="text and benchmark",
-    members=(*TEXT_ONLY.members, BENCHMARK_MEAN),
+    members=(*TEXT_ONLY.members, MEMBER_BENCHMARKS),
     knows="its text and its benchmark: the same with the benchmark mean", tuned_on="the same, five weights",
 )
 FACTORIZATION = Forecaster(
-    "factorization", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
+    "factorization, default", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
     knows="its text: EmbedLLM as notebook 02 trains it",
+)
+TUNED = Forecaster(
+    "factorization, tuned", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
+    grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
+    knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay",
+)
+TWO_LAYER = Forecaster(
+    "two-layer network", f"{_NETWORKS}.TwoLayer", "#D55E00", slow=True, takes=SAME,
+    grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
+    knows="its text: relu over model vector and prompt vector", tuned_on="lengths of the layers, weight decay",
+)
+WITH_NETWORK = Forecaster(
+    "stacked ensemble, with the two-layer network", _STACKED, "#00695C", role="step", reads="text and benchmark",
+    members=(*OURS.members, TWO_LAYER),
 )
 SHUFFLED = Forecaster(
     "control: shuffled labels", _FACTORIZATION, "#6D6D6D", role="control", takes=TRAINING,
@@ -251,63 +279,70 @@ RANDOM = Forecaster(
     "control: random vectors", _FACTORIZATION, "#A9A9A9", role="control", takes=TRAINING,
     knows="noise: the factorization without prompts", prompts="embedllm.forecasters.registry.noise",
 )
+RANDOM_TUNED = replace(TUNED, name="control: random vectors, tuned", color="#3E2723", role="step", knows="",
+                       tuned_on="-", prompts=RANDOM.prompts)
 
 _FORECASTERS = (
     MODEL_MEAN,
     BENCHMARK_MEAN,
     Forecaster(
-        "boosted trees", "embedllm.forecasters.means.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
-        knows="its benchmark: size, family, kind and score of the model, score and size of the benchmark, in the "
-              "manner of Xia et al. 2020 (Q3)",
-        tuned_on="leaves per tree, learning rate (12), number of trees (up to 200)",
+        "boosted trees", f"{_MEANS}.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
+        knows="its benchmark: another way to a model's mean there, from size, family, kind and score of the model, "
+              "score and size of the benchmark, in the manner of Xia et al. 2020; what it was made for, a benchmark "
+              "unseen, is in notebook 05 (Q3)",
+        tuned_on="leaves per tree, learning rate, smallest leaf (number of trees on the way)",
     ),
+    VOTE,
     KNN,
     ONE_ABILITY,
     Forecaster(
-        "2PL with text", "embedllm.forecasters.networks.ItemResponse", "#0288D1", slow=True, takes=SAME,
-        settings={"dim": 1},
+        "2PL with text", f"{_NETWORKS}.ItemResponse", "#0288D1", slow=True, takes=SAME, settings={"dim": 1},
         grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
-        knows="its text: a difficulty and a discrimination (two parameters)",
-        tuned_on="learning rate, weight decay (12)",
+        knows="its text: a difficulty and a discrimination (two parameters)", tuned_on="learning rate, weight decay",
     ),
     Forecaster(
-        "MIRT with text", "embedllm.forecasters.networks.ItemResponse", "#006A8E", slow=True, takes=SAME,
+        "MIRT with text", f"{_NETWORKS}.ItemResponse", "#006A8E", slow=True, takes=SAME,
         grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
         knows="its text: a difficulty and several discriminations (item response in several dimensions)",
-        tuned_on="length of the vectors, learning rate, weight decay (12)",
+        tuned_on="length of the vectors, learning rate, weight decay",
     ),
     Forecaster(
-        "logistic per model", _LOGISTIC, "#8C510A", settings={"shared": (inf,), "shapings": 0},
-        knows="its text: each model alone", tuned_on="penalty (up to 9)",
+        "logistic per model", _LOGISTIC, "#8C510A", settings={"shared": (inf,), "own": _PENALTIES, "shapings": 0},
+        knows="its text: each model alone", tuned_on="penalty",
     ),
-    SHAPED,
-    Forecaster(
-        "two-layer network", "embedllm.forecasters.networks.TwoLayer", "#D55E00", slow=True, takes=SAME,
-        grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
-        knows="its text: relu over model vector and prompt vector", tuned_on="lengths of the layers, weight decay (12)",
-    ),
+    TWO_LAYER,
     Forecaster(
         "factorization, published", _FACTORIZATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
         settings=PUBLISHED, knows="its text: the factorization with the paper's settings, 50 epochs without selection",
     ),
     FACTORIZATION,
-    Forecaster(
-        "factorization, tuned", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
-        grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
-        knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay (12)",
-    ),
+    TUNED,
     TEXT_ONLY,
     OURS,
     SHUFFLED,
     RANDOM,
+    SHAPED,
     UNSHAPED,
     CALIBRATED,
     WITHOUT_NEIGHBORS,
     WIDE,
     NARROW,
+    MEMBER_KNN,
+    MEMBER_BENCHMARKS,
+    WITH_NETWORK,
+    RANDOM_TUNED,
 )
 FORECASTERS = {entry.name: entry for entry in _FORECASTERS}
-PAPER = (MODEL_MEAN, KNN, FACTORIZATION)  # what the paper compares, trained many times for its curves
+PAPER = (MODEL_MEAN, VOTE, FACTORIZATION)  # what the paper compares
+CURVE = (VOTE, KNN, FACTORIZATION, TUNED)  # trained at every size of the training set
+FROZEN = {  # what row S1 of claims.toml compares the stacked ensemble with, as it stood then
+    "benchmark mean": MEMBER_BENCHMARKS, "kNN": MEMBER_KNN, "low-rank logistic": SHAPED, "factorization": FACTORIZATION,
+    "1PL with text": replace(ONE_ABILITY, settings={"own": (inf,)}),
+    "logistic per model": replace(FORECASTERS["logistic per model"], settings={"shared": (inf,), "shapings": 0}),
+    **{name: FORECASTERS[name] for name in ("boosted trees", "2PL with text", "MIRT with text", "two-layer network",
+                                            "factorization, tuned")},
+}
+DRAWN_CLOSELY = (MODEL_MEAN, VOTE, KNN, ONE_ABILITY, TWO_LAYER, TUNED, OURS)  # by benchmark, by model, calibration
 STEPS = {  # from the simplest forecaster to the stacked ensemble, one part at a time
     "ability": MODEL_MEAN,
     "+ difficulty read from the text": ONE_ABILITY,
@@ -407,6 +442,11 @@ def to_compare(skip=()) -> list[Forecaster]:
     """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
     return [entry for entry in FORECASTERS.values()
             if entry.role != "step" and entry.name not in skip and not ("slow" in skip and entry.slow)]
+
+
+def explored(chosen: Sequence[Forecaster]) -> list[Forecaster]:
+    """What the stacked ensemble would be with a further member, where that is among the chosen ones; not frozen."""
+    return [WITH_NETWORK] if TWO_LAYER in chosen else []
 
 
 def routers() -> list[str]:

@@ -23,6 +23,7 @@ METHOD_CHECK = "method check"  # the planted pool judges procedures, not claims
 ON_THE_PAPERS_DATA = ("reproduced", "not reproduced", "inconclusive", "not testable here")
 ELSEWHERE = ("holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
 ANSWERED = "answered"  # a question without a test
+NO_VERDICT = ""  # of a claim that this run cannot judge; the reason says why
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def verdicts(
     label : str
         What the data is called.
     found : mapping of str to mapping
-        Id to the columns from ``ours`` on; each row that is judged on this data set, and no other.
+        Id to the columns from ``ours`` on; each row that is judged by this run, others are left aside. One that cannot
+        be judged yet has no verdict but a reason.
     judges : bool
         Whether the run is the one that the rules are about, the default one; any other is exploratory.
 
@@ -121,7 +123,7 @@ def verdicts(
     """
     owned = of_notebook(notebook)
     settled = {name for name, one in owned.items() if judges and one.is_judged_on(dataset)}
-    if unruled := found.keys() - settled:
+    if unruled := found.keys() - {name for name, one in owned.items() if one.rule}:
         raise ValueError(f"{', '.join(sorted(unruled))}: claims.toml has no rule for it that notebook {notebook} could "
                          "judge by; write and commit the rule before the run")
     if missing := settled - found.keys():
@@ -129,16 +131,16 @@ def verdicts(
                          "verdict")
     rows = []
     for name, one in owned.items():
-        reason = UNDER_REVIEW
+        reason, own = UNDER_REVIEW, dict(found.get(name, {})) if name in settled else {}
         if one.rule and name not in settled:
             reason = EXPLORATORY if one.is_judged_on(dataset) else f"judged on {listed(one.datasets)}"
-        row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": reason} | dict(found.get(name, {}))
+        row = dict.fromkeys(COLUMNS[4:]) | {"verdict": "", "reason": reason} | own
         if dataset == "simulated":
             row["verdict"] = METHOD_CHECK
-        elif name in found:
+        elif own:
             allowed = (*(ON_THE_PAPERS_DATA if dataset == "embedllm" else ELSEWHERE),
                        *((ANSWERED,) if name.startswith("Q") else ()))
-            if row["verdict"] not in allowed:
+            if row["verdict"] not in (*allowed, NO_VERDICT) or not row["reason"]:
                 raise ValueError(f"{name}: {row['verdict']!r} is no verdict on {dataset}; possible: "
                                  f"{', '.join(allowed)}")
         rows.append({"id": name, "dataset": label, "measure": one.measure, "published": one.published} | row)

@@ -11,14 +11,26 @@ from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
 from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
 
-AHEAD = "factorization"  # whom the paper says to be ahead
+VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
 
 
-def methods(entries: Iterable[catalog.Forecaster]) -> str:
-    """Markdown: what each forecaster knows of a question and what is tuned on validation."""
-    rows = [(entry.name, entry.knows, entry.tuned_on) for entry in entries]
-    columns = ["forecaster", "what it knows of a question", "tuned on validation (candidates)"]
+def methods(entries: Iterable[catalog.Forecaster], candidates: Mapping[str, int]) -> str:
+    """Markdown: what each forecaster knows of a question, what is tuned on validation, from how many candidates."""
+    rows = [(entry.name, entry.knows, entry.tuned_on, candidates[entry.name] if entry.is_tuned else "-")
+            for entry in entries]
+    columns = ["forecaster", "what it knows of a question", "tuned on validation", "candidates"]
     return f"## The forecasters\n\n{in_markdown(pd.DataFrame(rows, columns=columns))}"
+
+
+def ahead(entries: Iterable[catalog.Forecaster]) -> str:
+    """The factorization that stands for the paper: the tuned one, or where that is skipped the default one."""
+    return TUNED if TUNED in [entry.name for entry in entries] else catalog.FACTORIZATION.name
+
+
+def over(n_fits: int, claim: Claim | None = None) -> str:
+    """What intervals are over, as captions say it; at the level of a claim where one is given."""
+    what = f"questions and {n_fits} fits" if n_fits > 1 else "questions"
+    return f"{what} ({claim.confidence})" if claim and n_fits > 1 else f"{what} (95 %)" if claim else what
 
 
 def measures(headline: str) -> tuple[str, str]:
@@ -50,7 +62,7 @@ def best(scores: pd.DataFrame, headline: str = "accuracy") -> str:
 
 
 def differences(tests: pd.DataFrame) -> str:
-    """Which forecasters differ from the factorization in log-loss, from `inference.compare`."""
+    """Which forecasters differ from the factorization in log-loss, from `fits.compare`."""
     return sorted_by_test(tests, "log-loss")
 
 
@@ -78,35 +90,48 @@ def calibrated(scores: pd.DataFrame, drawn: Iterable[str]) -> str:
     return f"The largest expected calibration error here is {worst['value']:.3f} ({worst['forecaster']})."
 
 
-def everywhere(rows: pd.DataFrame, by: str) -> str:
+def everywhere(rows: pd.DataFrame, by: str, reference: str) -> str:
     """On how many benchmarks or models the stacked ensemble is below the reference, from `calibration.breakdown`."""
     own = rows[rows["forecaster"] == catalog.OURS.name]
-    return (f"The {catalog.OURS.name} has a lower log-loss than the {AHEAD} on {(own['value'] < 0).sum()} of "
+    return (f"The {catalog.OURS.name} has a lower log-loss than the {reference} on {(own['value'] < 0).sum()} of "
             f"{counted(len(own), by)}; {counted((own['high'] < 0).sum(), 'interval')} below zero, "
             f"{(own['low'] > 0).sum()} above.")
 
 
 def lost(excess: pd.DataFrame) -> str:
     """How far the stacked ensemble stays from the best reader, from `calibration.excess_loss`."""
-    rest = excess[excess["quantity"] == "estimation"].set_index("forecaster")["value"]
-    ours, additive = rest[catalog.OURS.name], rest[catalog.ADDITIVE]
-    side = "above" if ours > additive else "below"
+    wide = excess.pivot_table(index="forecaster", columns="quantity", values="value", dropna=False)
+    ours, additive = (wide.loc[name, "estimation"] for name in (catalog.OURS.name, catalog.ADDITIVE))
+    side, share = "above" if ours > additive else "below", wide.loc[catalog.OURS.name, "recovered"]
+    recovered = "" if pd.isna(share) else (
+        f" Of what telling the models apart is worth to the best reader it recovers {share:.0%}.")
     return (f"The {catalog.OURS.name} is {unsigned(ours)} thousandths of a nat above the best that a "
             f"reader of the text could do, and {unsigned(abs(ours - additive))} {side} what ability and "
-            "difficulty alone would allow.")
+            f"difficulty alone would allow.{recovered}")
 
 
-def growth(curve: pd.DataFrame) -> str:
-    """What more training questions change, from `comparisons.averaged`."""
-    rows = curve[(curve["forecaster"] == AHEAD) & (curve["metric"] == "accuracy")]
+def growth(differences: pd.DataFrame, own: str) -> str:
+    """Where the factorization stands against the majority vote, in accuracy; from `learning.against`."""
+    rows = differences[(differences["metric"] == "accuracy") & (differences["method"] == own)].sort_values("labels")
     few, many = rows.iloc[0], rows.iloc[-1]
-    return (f"From {few['n_train']:,} to {many['n_train']:,} training questions the accuracy of the {AHEAD} goes from "
-            f"{few['value']:.3f} to {many['value']:.3f}.")
+    before, behind = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+    return (f"The {own} is ahead of the {VOTE} at {before} of {counted(len(rows), 'size')} and behind at {behind}: by "
+            f"{thousandths(few['difference'])} thousandths of accuracy after {few['labels']:,} labels, "
+            f"{thousandths(many['difference'])} after {many['labels']:,}.")
+
+
+def graded(tests: pd.DataFrame, excess: pd.DataFrame | None, own: str) -> str:
+    """What graded scores let the factorization forecast, from `fits.compare`; of planted scores with their ceiling."""
+    said = compared(tests, own, "log-loss on graded scores")
+    if excess is None:
+        return said
+    rest = excess[excess["quantity"] == "estimation"].set_index("forecaster")["value"]
+    return f"{said} It stays {unsigned(rest[own])} thousandths of a nat above the best reader of the text."
 
 
 def conclusion(
-    components: pd.DataFrame, cross_fitted: pd.DataFrame, curve: pd.DataFrame, by_size: pd.DataFrame,
-    differences: pd.DataFrame, against: pd.DataFrame, worlds: pd.DataFrame | None, excess: pd.DataFrame, margin: float,
+    components: pd.DataFrame, scores: pd.DataFrame, curve: pd.DataFrame, differences: pd.DataFrame,
+    against: pd.DataFrame, excess: pd.DataFrame, margin: float, own: str,
 ) -> str:
     """Answers to the questions of the notebook.
 
@@ -114,47 +139,43 @@ def conclusion(
     ----------
     components : DataFrame
         Of the scores of all questions, from `variance.variance_components`.
-    cross_fitted : DataFrame
-        From `intervals.summarize`.
+    scores : DataFrame
+        From `comparisons.summary`.
     curve : DataFrame
-        From `comparisons.averaged`, a row per forecaster and size, sizes ascending.
-    by_size : DataFrame
-        kNN against the factorization at each size, from `inference.one_family`; more is better.
+        From `learning.against` the majority vote.
     differences : DataFrame
-        From `inference.compare`, log-loss, reference the factorization.
+        From `fits.compare`, log-loss, reference the factorization.
     against : DataFrame
-        Ours against each other forecaster: ``forecaster``, ``difference``, ``low90``, ``high90``, ``p_worse``.
-    worlds : DataFrame, optional
-        From `ablation.beyond_worlds`.
+        From `fits.no_worse` of the stacked ensemble.
     excess : DataFrame
         From `calibration.excess_loss`; empty where the truth is not known.
     margin : float
         Of non-inferiority, nats per cell.
+    own : str
+        The factorization that stands for the paper.
     """
-    accuracy = cross_fitted[cross_fitted["metric"] == "accuracy"].set_index("forecaster")
+    accuracy = scores[scores["metric"] == "accuracy"].set_index("forecaster")
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
-    full = curve[(curve["forecaster"] == AHEAD) & (curve["metric"] == "accuracy")].iloc[-1]
     share = components.set_index("component")["share"]
-    gains = "" if worlds is None else _beyond_worlds(worlds)
     return f"""
 ## What the comparison shows
 
-**C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {AHEAD} {one[AHEAD]}, kNN
-{one["kNN"]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
+**C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {VOTE}
+{one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
 be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
-read the question, has {one["benchmark mean"]}. Another initialization moves the test accuracy of the {AHEAD} by
-{unsigned(full["seed_sd"])} thousandths (SD).
+read the question, has {one[BASE]}.
 
-**C2, ahead of kNN at every size of the training set** (test accuracy, corrected for the number of sizes):
-{_against_neighbors(by_size)}. In log-loss over all questions: {_pair(differences, "kNN")}
+**C2, ahead of a majority vote at every size.** {growth(curve, own)} In log-loss over all questions:
+{_pair(differences, VOTE)} Shrunk towards each model's mean, the same neighbors forecast probabilities:
+{_pair(differences, catalog.KNN.name)}
 
 **Where the signal is.** Of the variance of a score {share["model"]:.0%} lies between models,
 {max(share.get("benchmark", 0), 0):.0%} between benchmarks, {share["question within benchmark"]:.0%} between the
 questions of a benchmark, {max(share.get("model x benchmark", 0), 0):.0%} in models that are better on some benchmarks
 than on others, and {share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some
-questions within a benchmark.{gains}
+questions within a benchmark.
 
-**The best forecaster.** {_best(against, margin)} {"" if excess.empty else lost(excess)}
+**The best forecaster.** {_best(against, margin, own)} {"" if excess.empty else lost(excess)}
 """
 
 
@@ -187,42 +208,21 @@ def _compared() -> list[str]:
     return [entry.name for entry in catalog.to_compare() if entry.role != "control"]
 
 
-def _beyond_worlds(worlds: pd.DataFrame) -> str:
-    observed = worlds[worlds["pool"] == "observed"].itertuples()
-    gains = ", ".join(f"{row.forecaster} {thousandths(row.value)} ({p_is(row.p)})" for row in observed)
-    return (" Log-loss on the test questions minus that of one ability per model and a difficulty read from the text, "
-            "in thousandths (below zero, more knowledge of the models helps), with p from worlds that hold no "
-            f"specialization: {gains}.")
-
-
 def _pair(differences: pd.DataFrame, name: str) -> str:
     said = compared(differences, name, "log-loss")
     return said[0].lower() + said[1:]
 
 
-def _against_neighbors(by_size: pd.DataFrame) -> str:
-    """Who is ahead at how many sizes; a difference that is not shown counts for nobody."""
-    shown, sizes = by_size["p_holm"] < LEVEL, len(by_size)
-    ahead, behind = (shown & (by_size["difference"] < 0)).sum(), (shown & (by_size["difference"] > 0)).sum()
-    if not ahead + behind:
-        least, most = (unsigned(by_size["mde"].agg(bound)) for bound in ("min", "max"))
-        return (f"no difference is shown at any of {sizes} sizes (of {least} to {most} thousandths they would be found "
-                "in 80 % of tries)")
-    rest = sizes - ahead - behind
-    return (f"the {AHEAD} is ahead at {ahead} of {sizes} sizes, kNN at {behind}"
-            + (f"; at {rest} no difference is shown" if rest else ""))
-
-
-def _best(against: pd.DataFrame, margin: float) -> str:
+def _best(against: pd.DataFrame, margin: float, own: str) -> str:
     """Whether ours is no worse than any other by the margin, and what the margin means."""
     rows, hardest = against.set_index("forecaster"), against.loc[against["high90"].idxmax()]
     open_cases = against["forecaster"][against["p_worse"] >= LEVEL]
     verdict = (f"is not shown to be within the margin of {listed(open_cases)}" if len(open_cases)
                else "is no worse than any other forecaster by the margin")
     meaning = ""
-    if {AHEAD, "benchmark mean"} <= set(rows.index):
-        earned = rows["difference"][AHEAD] - rows["difference"]["benchmark mean"]
-        meaning = (f", {margin / earned:.0%} of what the {AHEAD} earns over the benchmark means" if earned > 0
-                   else f"; the {AHEAD} earns nothing over the benchmark means")
+    if {own, BASE} <= set(rows.index):
+        earned = rows["difference"][own] - rows["difference"][BASE]
+        meaning = (f", {margin / earned:.0%} of what the {own} earns over the benchmark means" if earned > 0
+                   else f"; the {own} earns nothing over the benchmark means")
     return (f"The {catalog.OURS.name} {verdict} (the margin is {unsigned(margin)} thousandths of a nat{meaning}). The "
             f"closest is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")

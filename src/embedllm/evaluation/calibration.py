@@ -28,6 +28,7 @@ from embedllm.evaluation.metrics import (
     sigmoid,
     targets,
 )
+from embedllm.evaluation.rasch import additive_version
 from embedllm.outcomes import OutcomeMatrix
 
 T_MIN, T_MAX = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
@@ -181,7 +182,8 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
     ----------
     forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
     table : OutcomeMatrix
-        With the ``references`` of simulated data. The two text ceilings are added to the forecasters.
+        With the ``references`` of simulated data. The two text ceilings are added to the forecasters; the additive
+        one is what the other says without specialization, and nothing else of itself.
     weights : ndarray of int, shape (n_resamples, n_questions)
         From `intervals.bootstrap_weights`.
 
@@ -190,9 +192,10 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
     DataFrame
         Columns ``forecaster``, ``quantity``, ``value``, ``low``, ``high``. Quantities: "log-loss" (against the true
         probability, nats per cell) is that of the truth itself plus "unread text" (text ceiling minus truth)
-        plus "estimation" (forecaster minus text ceiling); "recovered" is the share of what specialization
-        is worth to a reader of the text, (additive - forecaster) / (additive - text), a ratio of means: NaN
-        where it is worth nothing.
+        plus "estimation" (forecaster minus text ceiling); "recovered" is what the forecaster gains by telling models
+        apart beyond their level, as a share of what that is worth to the best reader of the text: (its own additive
+        version - forecaster) / (additive ceiling - text ceiling), a ratio of means, NaN where it is worth nothing.
+        The same for the additive ceiling would not be quite zero, since guessing is not additive in logits.
 
     Raises
     ------
@@ -204,12 +207,14 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
     truth = np.where(table.observed, table.references[TRUTH], np.nan)
     compared = {**forecasts, **{name: table.references[name] for name in (TEXT, ADDITIVE)}}
     losses = {name: question_scores(p, truth, "log_loss") for name, p in compared.items()}
+    additive = {name: question_scores(additive_version(p).astype(np.float32), truth, "log_loss")
+                for name, p in forecasts.items()} | dict.fromkeys((TEXT, ADDITIVE), losses[ADDITIVE])
     floor = question_scores(truth, truth, "log_loss")
     one, tables = np.ones(len(floor)), []
     for name, loss in losses.items():
         parts = {"log-loss": (loss, one), "unread text": (losses[TEXT] - floor, one),
                  "estimation": (loss - losses[TEXT], one),
-                 "recovered": (losses[ADDITIVE] - loss, losses[ADDITIVE] - losses[TEXT])}
+                 "recovered": (additive[name] - loss, losses[ADDITIVE] - losses[TEXT])}
         numerators, denominators = (np.stack(sides, axis=1) for sides in zip(*parts.values(), strict=True))
         value, low, high = ratios(numerators, denominators, weights)
         tables.append(pd.DataFrame({"forecaster": name, "quantity": list(parts), "value": value, "low": low,

@@ -159,30 +159,6 @@ def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> 
     }
 
 
-def no_worse(values: Mapping[str, np.ndarray], name: str, design: Design, margin: float) -> pd.DataFrame:
-    """Is one method worse than another by a margin or more? Against every other in turn, see `equivalence`.
-
-    All of them have to be shown, so that no correction is needed (intersection-union test, Berger 1982).
-
-    Parameters
-    ----------
-    values : mapping of method to ndarray, shape (n_questions,)
-        Less is better.
-    name : str
-        The one method.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``forecaster`` (the other one), ``difference`` (the method minus the other), ``low90``, ``high90``,
-        ``se``, ``p_worse``.
-    """
-    rows = [{"forecaster": other} | equivalence(values[name], values[other], design, margin)
-            for other in values if other != name]
-    table = pd.DataFrame(rows).rename(columns={"p_upper": "p_worse"})
-    return table[["forecaster", "difference", "low90", "high90", "se", "p_worse"]]
-
-
 def one_family(families: Mapping, name: str) -> pd.DataFrame:
     """Several tables of `compare` as one family, corrected together.
 

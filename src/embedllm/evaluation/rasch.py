@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
+
+from embedllm.evaluation.metrics import CLIP
 
 REACH = 5.0  # quadrature covers difficulties up to so many standard deviations
 N_NODES = 81  # between them
+STEPS = 30  # of Newton, model levels and question levels in turn; forecasts are never certain, so that few are needed
 RIDGE = 0.01  # prior precision of an ability: one with every answer right stays finite
 
 
@@ -127,3 +130,33 @@ def _posterior(right: np.ndarray, asked: np.ndarray, logit: np.ndarray, z: np.nd
     """
     evidence = right.T @ logit - asked.T @ np.logaddexp(0, logit)
     return softmax(evidence - z**2 / 2, axis=1)
+
+
+def additive_version(forecast: np.ndarray) -> np.ndarray:
+    """What a forecast says of models and of questions alone: ``sigmoid(level[model] + level[question])``.
+
+    The levels that come nearest in log-loss, so that each model and each question keeps its mean forecast. What tells
+    one model from another beyond its level, knowledge and noise alike, is gone.
+
+    Parameters
+    ----------
+    forecast : ndarray, shape (n_models, n_questions), in (0, 1)
+
+    Returns
+    -------
+    ndarray, shape (n_models, n_questions), float64
+    """
+    p = np.clip(forecast.astype(np.float64), CLIP, 1 - CLIP)
+    logits = logit(p)
+    model, question = logits.mean(axis=1) - logits.mean() / 2, logits.mean(axis=0) - logits.mean() / 2
+    for step in range(STEPS):
+        own = expit(model[:, None] + question)
+        curvature, residual, axis = own * (1 - own), p - own, step % 2
+        change = residual.sum(axis=axis) / curvature.sum(axis=axis)
+        if axis:
+            model = model + change
+        else:
+            question = question + change
+        if np.abs(change).max() < 1e-6 and step:
+            break
+    return expit(model[:, None] + question)

@@ -7,20 +7,19 @@ of the factorization. Notebooks call these through ``run.remember``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import equivalence
+from embedllm.evaluation.calibration import over_cells
+from embedllm.evaluation.fits import averages
 from embedllm.evaluation.intervals import bootstrap_weights, interval
 from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.registry import forecasts
 from embedllm.outcomes import OutcomeMatrix
-from embedllm.progress import Counted
-from embedllm.splits import Design, Parts, cut, stratified_share
+from embedllm.splits import Design, Parts, cut
 
 
 def train(parts: Parts, **settings) -> Factorization:
@@ -50,73 +49,58 @@ def scored(table: OutcomeMatrix, forecast: np.ndarray, **method) -> pd.DataFrame
     return pd.DataFrame(np.stack(rows), index, table.questions.index.astype(str))
 
 
-def dim_curve(parts: Parts, trained: Iterable[Factorization]) -> dict[str, pd.DataFrame]:
-    """Scores of factorizations that differ in the length of their vectors.
+def across_fits(
+    table: OutcomeMatrix, rounds: Sequence[dict], metric: str, names: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
+    """A metric of several cross-fittings in each question, as `fits` takes it.
+
+    Parameters
+    ----------
+    rounds : sequence of dict
+        From `registry.cross_fit`.
+    metric : {"accuracy", "log_loss", "brier"}
+    names : iterable of str
+        Forecasters, default all.
 
     Returns
     -------
     dict
-        {"train" | "val": table as from `scored`, by ``dim`` and ``seed``}.
+        Forecaster to ndarray, shape (n_fits, n_questions).
     """
-    tables = {"train": [], "val": []}
-    for fitted, (part, found) in product(trained, tables.items()):
-        table, vectors = parts[part]
-        found.append(scored(table, fitted.predict_proba(vectors), dim=fitted.dim, seed=fitted.seed))
-    return {part: pd.concat(found) for part, found in tables.items()}
+    return {name: np.stack([per_question(table, one["raw"][name], metric) for one in rounds])
+            for name in names or rounds[0]["raw"]}
 
 
-def shorter_vectors(values: pd.DataFrame, design: Design, margin: float) -> pd.DataFrame:
-    """Is a shorter vector as good as the longest, up to a margin? Paired non-inferiority tests.
-
-    Tested from long to short, each at 5 %, until the first that fails: a fixed sequence needs no
-    correction.
-
-    Parameters
-    ----------
-    values : DataFrame
-        Of one part, from `dim_curve`.
-    design : Design
-        Of the questions of that part.
-    margin : float
-        Log-loss that may be lost, nats per cell.
-
-    Returns
-    -------
-    DataFrame
-        One row per length, longest first: ``dim``, ``difference`` (log-loss minus the longest vector's),
-        ``low90``, ``high90``, ``p`` (of "worse by the margin or more"), ``as_good``.
-    """
-    losses = over_seeds(values, "log_loss", "dim")
-    longest, *others = sorted(losses, reverse=True)
-    rows, going = [], True
-    for dim in others:
-        test = equivalence(losses[dim], losses[longest], design, margin)
-        going &= test["p_upper"] < 0.05
-        rows.append((dim, test["difference"], test["low90"], test["high90"], test["p_upper"], going))
-    return pd.DataFrame(rows, columns=["dim", "difference", "low90", "high90", "p", "as_good"])
-
-
-def learning_curve(
-    parts: Parts, entries: Sequence[catalog.Forecaster], shares: list[float], n_seeds: int, **settings
+def summary(
+    table: OutcomeMatrix, rounds: Sequence[dict], names: Sequence[str], metrics: Sequence[str], design: Design
 ) -> pd.DataFrame:
-    """Forecasters after training on a share of the training questions.
-
-    A seed moves which questions are drawn (stratified by benchmark) and the initialization; with all
-    questions it moves the initialization alone. Validation questions are always all of them.
+    """Forecasters and known bounds over all questions and fits.
 
     Returns
     -------
     DataFrame
-        As from `scored`, by ``forecaster``, ``n_train`` (training questions) and ``seed``.
+        As from `fits.averages`, with ``metric``; then AUC and calibration errors (`calibration.over_cells`), which
+        have no interval, as means over the fits.
     """
-    (table, vectors), test = parts["train"], parts["test"][0]
-    draws = [(stratified_share(table.questions["benchmark"], share, seed), seed)
-             for share, seed in product(shares, range(n_seeds))]
-    jobs = ((parts | {"train": (table.at(rows), vectors[rows])}, entries, settings | {"seed": settings["seed"] + seed})
-            for rows, seed in draws)
-    return pd.concat(scored(test, probabilities, forecaster=name, n_train=len(rows), seed=seed)
-                     for (rows, seed), found in zip(draws, forecasts(Counted(jobs, len(draws))), strict=True)
-                     for name, probabilities in found.items())
+    rows = []
+    for metric in metrics:
+        values = across_fits(table, rounds, metric, names)
+        values |= {name: np.stack([per_question(table, bound, metric)] * len(rounds))
+                   for name, bound in table.references.items()}
+        rows.append(averages(values, design).assign(metric=metric))
+    cells = pd.concat(
+        over_cells({name: one["raw"][name] for name in names} | dict(table.references), one["scaled"], table.scores)
+        for one in rounds)
+    return pd.concat([*rows, cells.groupby(["forecaster", "metric"], sort=False, as_index=False)["value"].mean()],
+                     ignore_index=True)
+
+
+def choices(rounds: Sequence[dict], names: Iterable[str]) -> pd.DataFrame:
+    """What forecasters chose on validation, most frequent first: ``forecaster``, ``choice``, ``folds`` (how many)."""
+    folds = pd.concat(one["folds"] for one in rounds)
+    folds = folds[folds["name"].isin(list(names)) & (folds["choice"] != "")].rename(columns={"name": "forecaster"})
+    counts = folds.groupby(["forecaster", "choice"], sort=False).size().rename("folds").reset_index()
+    return counts.sort_values(["forecaster", "folds"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
 def encoder_comparison(

@@ -6,6 +6,7 @@ Row S1 of `claims.toml` holds the rule, and what stands here follows it: compara
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.evaluation.fits import over_fits
 from embedllm.evaluation.metrics import per_question
-from embedllm.forecasters.registry import cross_fit
+from embedllm.forecasters.registry import cross_fit, rounds
 from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked, suites, without
@@ -62,20 +63,18 @@ def confirm(
     ValueError
         If the forecaster's definition is not the one that was frozen.
     """
-    ensemble, *others = (catalog.FORECASTERS[name]
-                         for name in (claim.values["forecaster"], *claim.values["comparators"]))
+    ensemble = catalog.FORECASTERS[claim.values["forecaster"]]
+    others = [replace(catalog.FROZEN[name], name=name) for name in claim.values["comparators"]]
     if ensemble.definition != claim.values["definition"]:
         raise ValueError(f"{ensemble.name} is not what was frozen as {claim.id}: its definition has changed since")
-    losses: dict[str, list[np.ndarray]] = {}
     seen = table
     if cells is not None:
         seen = replace_unchecked(table, scores=np.where(cells, table.scores, np.float32(np.nan)))
-    for fit in range(claim.values["fits"]):
-        found = cross_fit(table, vectors, [ensemble, *others], claim.values["folds"], fit, compute,
-                          **settings | {"seed": fit})["raw"]
-        for name, forecast in found.items():
-            losses.setdefault(name, []).append(per_question(seen, forecast, claim.values["metric"]))
-    values, design, suite = {name: np.stack(own) for name, own in losses.items()}, Design.of(table), suites(table)
+    own_rounds = rounds(claim.values["fits"], 0, settings | {"seed": 0})
+    found = cross_fit(table, vectors, [ensemble, *others], claim.values["folds"], own_rounds, compute)
+    values = {one.name: np.stack([per_question(seen, fit["raw"][one.name], claim.values["metric"]) for fit in found])
+              for one in (ensemble, *others)}
+    design, suite = Design.of(table), suites(table)
     parts = {ALL: np.full(len(suite), True)} | {name: (suite == name).to_numpy() for name in suite.unique()}
     rows = []
     for part, at in parts.items():

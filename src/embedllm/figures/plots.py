@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from embedllm.catalog import ADDITIVE, TEXT, TRUTH
 from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_of
 from embedllm.presentation import thousandths
 
@@ -150,19 +149,6 @@ def plot_intervals(
     return figure
 
 
-def plot_confirmation(rows: pd.DataFrame) -> Figure:
-    """Differences of a frozen forecaster to its comparators, a panel a suite, in thousandths.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `confirmation.confirm`.
-    """
-    shown = rows.assign(**{name: 1000 * rows[name] for name in ("difference", "low", "high")})
-    panels = dict(iter(shown.groupby("suite", sort=False)))
-    return plot_intervals(panels, "reference", "difference", "nats / 1,000", zero=True)
-
-
 def _arrange(axes, rows: list[str], n_panels: int, differences: bool) -> None:
     """Rows from top to bottom, few ticks, and no magnified axis where all values are all but equal."""
     axes.set_yticks(range(len(rows)), rows)
@@ -173,26 +159,6 @@ def _arrange(axes, rows: list[str], n_panels: int, differences: bool) -> None:
         axes.set_xlim(np.mean(axes.get_xlim()) + np.array([-0.01, 0.01]))
     axes.grid(axis="x", lw=0.3)
     axes.tick_params(axis="y", length=0)
-
-
-def plot_scores(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
-    """Measures of forecasters side by side; what the best readers of the text reach is a line.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `intervals.summarize`.
-    measures : sequence of str
-        Of ``metric``, a panel each.
-    """
-    titles = {name: {"accuracy": "accuracy", "log_loss": "log-loss", "auc": "AUC"}[name] for name in measures}
-    panels = {title: table[table["metric"] == metric] for metric, title in titles.items()}
-    lines = {title: rows[rows["forecaster"].isin([TEXT, ADDITIVE])].set_index("forecaster")["value"].to_dict()
-             for title, rows in panels.items()}
-    own = {title: rows[~rows["forecaster"].isin([TEXT, ADDITIVE, TRUTH])] for title, rows in panels.items()}
-    label = {"accuracy": "share of cells, more is better", "log-loss": "nats per cell, less is better",
-             "AUC": "more is better"}
-    return plot_intervals(own, "forecaster", "value", label, levels=lines)
 
 
 def plot_communities(table: pd.DataFrame) -> Figure:

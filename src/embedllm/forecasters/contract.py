@@ -43,6 +43,16 @@ class Forecaster(ABC):
 
     LEARNED: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def n_candidates(self) -> int:
+        """How many settings `fit` may choose from on validation; 1 where nothing is chosen."""
+        return 1
+
+    @property
+    def choice(self) -> dict:
+        """What `fit` chose: setting to value, empty where nothing is chosen."""
+        return {}
+
     def fit(
         self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
     ) -> Self:

@@ -40,6 +40,10 @@ class LogOpinionPool(Forecaster):
 
     LEARNED: ClassVar = ("fitted", "weights")
 
+    @property
+    def choice(self) -> dict:
+        return dict(zip(self.members, self.weights.tolist(), strict=True))
+
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.fitted = [copy(member).fit(train, train_vectors, val, val_vectors) for member in self.members.values()]
         self.weights = weigh(self._forecasts(val_vectors, val.questions["benchmark"]), val.scores)

@@ -72,6 +72,15 @@ class TextLogistic(Forecaster):
 
     LEARNED: ClassVar = ("features", "penalties", "intercepts", "betas")
 
+    @property
+    def n_candidates(self) -> int:
+        return max(len(self.shared) * (self.shared != (inf,)) + len(self.own) * (self.own != (inf,)), 1) \
+            + self.shapings * len(FACTORS) * (self.own != (inf,))
+
+    @property
+    def choice(self) -> dict:
+        return dict(zip(("shared penalty", "own penalty"), self.penalties, strict=True))
+
     @threadpool_limits.wrap(limits=1, user_api="blas")  # its threads would spin in the way of torch's: tenfold slower
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.features = _Features(self.width)

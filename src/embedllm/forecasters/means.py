@@ -59,6 +59,14 @@ class BenchmarkMean(OnBenchmarks):
 
     LEARNED: ClassVar = (*OnBenchmarks.LEARNED, "pseudo")
 
+    @property
+    def n_candidates(self) -> int:
+        return len(self.grid)
+
+    @property
+    def choice(self) -> dict:
+        return {"pseudo-answers": self.pseudo}
+
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.benchmarks = sorted(train.questions["benchmark"].unique())
         right, asked = self._counts(train)
@@ -95,6 +103,14 @@ class BoostedTrees(OnBenchmarks):
     trees: int = 200
 
     LEARNED: ClassVar = (*OnBenchmarks.LEARNED, "chosen")
+
+    @property
+    def n_candidates(self) -> int:
+        return len(self.rates) * len(self.leaves) * len(self.smallest)
+
+    @property
+    def choice(self) -> dict:
+        return dict(zip(("rate", "leaves", "smallest leaf", "trees"), self.chosen, strict=True))
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.benchmarks = sorted(train.questions["benchmark"].unique())

@@ -12,10 +12,11 @@ import torch
 from scipy.sparse import csr_array
 
 from embedllm.encoders.encoding import unit
-from embedllm.evaluation.metrics import question_scores
+from embedllm.evaluation.metrics import CLIP, question_scores, right_or_wrong
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.means import smoothed_means
 
+SIGN = {"log_loss": 1, "accuracy": -1}  # what is to become small
 CLOSEST = 0.01  # cosine distance below which neighbors weigh alike: a repeated prompt must not decide alone
 
 
@@ -23,9 +24,9 @@ CLOSEST = 0.01  # cosine distance below which neighbors weigh alike: a repeated 
 class KNearestNeighbors(Forecaster):
     """A model's mean score on the k training questions most similar to the new one, shrunk towards its mean.
 
-    With even weights, at a threshold of 0.5, this is the paper's majority vote. Neighbors tied with the k-th all
-    count, so that repeated prompts cannot make the result depend on their order. On vectors of norm one, Euclidean
-    distance gives the same neighbors as cosine similarity; centering the vectors first does not.
+    Neighbors tied with the k-th all count, so that repeated prompts cannot make the result depend on their order. On
+    vectors of norm one, Euclidean distance gives the same neighbors as cosine similarity; centering the vectors first
+    does not.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class KNearestNeighbors(Forecaster):
     Attributes (after ``fit``)
     --------------------------
     chosen : tuple
-        (centered, k, weights, pseudo) with the lowest validation log-loss.
+        (centered, k, weights, pseudo) that is best on validation.
     """
 
     grid: tuple[int, ...] = (11, 31, 61, 131, 261, 521)
@@ -53,20 +54,29 @@ class KNearestNeighbors(Forecaster):
     block: int = 1024
 
     LEARNED: ClassVar = ("means", "scores", "observed", "chosen", "level", "neighbors")
+    CRITERION: ClassVar = "log_loss"  # lowest on validation
+
+    @property
+    def n_candidates(self) -> int:
+        return len(self.grid) * len(self.weights) * len(self.centered) * len(self.pseudo)
+
+    @property
+    def choice(self) -> dict:
+        return dict(zip(("centered", "k", "weights", "pseudo-answers"), self.chosen, strict=True))
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.means = smoothed_means(train).astype(np.float32)
         self.scores = np.nan_to_num(train.scores).T.copy()  # (n_train, n_models)
         self.observed = train.observed.T.astype(np.float32)
         grid = sorted({min(k, len(train_vectors)) for k in self.grid})
-        best = np.inf
+        best, judged = np.inf, right_or_wrong(val) if self.CRITERION == "accuracy" else val.scores
         for centered in self.centered:
             level = train_vectors.mean(axis=0) if centered else np.zeros_like(train_vectors[0])
             space = level, unit(train_vectors - level)
             sums = self._sums(val_vectors, space, grid, self.weights)
             for (weights, k), pseudo in product(sums, self.pseudo):
                 forecast = self._shrunk(*sums[weights, k], pseudo)
-                loss = np.nanmean(question_scores(forecast, val.scores, "log_loss"))
+                loss = SIGN[self.CRITERION] * np.nanmean(question_scores(forecast, judged, self.CRITERION))
                 if loss < best:
                     best, self.chosen, (self.level, self.neighbors) = loss, (centered, k, weights, pseudo), space
 
@@ -110,6 +120,37 @@ class KNearestNeighbors(Forecaster):
                     for k, one in zip(grid, np.moveaxis(sums, 1, 0), strict=True):
                         result[kind, k][place][:, start : start + self.block] = one.T
         return result
+
+
+@dataclass
+class MajorityVote(KNearestNeighbors):
+    """The paper's kNN: the share of the k most similar training questions that a model answered correctly.
+
+    Every neighbor counts alike and nothing is shrunk; from a share of one half on the forecast is "correct" (of graded
+    scores the mean stands for the share). The k with the highest validation accuracy is taken, the smallest of equals.
+    A model that none of the neighbors was put to is
+    forecast by its mean; shares of 0 and 1 are moved off by `CLIP`, which log-loss asks for and a vote does not feel.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Odd, so that binary votes are not tied.
+    """
+
+    grid: tuple[int, ...] = (1, 3, 7, 15, 31, 61, 91, 131, 191, 261, 381, 521)
+    weights: tuple[str, ...] = ("even",)
+    centered: tuple[bool, ...] = (False,)
+    pseudo: tuple[float, ...] = (0,)
+
+    CRITERION: ClassVar = "accuracy"
+
+    @property
+    def choice(self) -> dict:
+        return {"k": self.chosen[1]}
+
+    def _shrunk(self, right: np.ndarray, asked: np.ndarray, pseudo: float) -> np.ndarray:
+        share = np.where(asked > 0, right / np.maximum(asked, 1), self.means[:, None])
+        return np.clip(share, np.float32(CLIP), np.float32(1 - CLIP))
 
 
 def _cumulated(sums: np.ndarray, n_rings: int) -> np.ndarray:

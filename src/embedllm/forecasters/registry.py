@@ -10,6 +10,7 @@ from copy import deepcopy
 from functools import partial
 from itertools import islice, product
 from operator import length_hint
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,10 @@ from embedllm.forecasters.tuning import Tuned
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.progress import Counted
-from embedllm.splits import PARTS, Parts, cut, folds
+from embedllm.splits import PARTS, Parts, cut, folds, stratified_share
 
 JUDGED = ("val", "test")
+CHOICE = "choice"  # beside them: what a forecaster chose on validation
 Job = tuple[Parts, Sequence[catalog.Forecaster], dict]  # parts, forecasters and settings
 
 
@@ -66,44 +68,91 @@ def forecasts(jobs: Iterable[Job], compute: Callable = side_by_side) -> list[dic
     return [{name: judged["test"] for name, judged in found.items()} for found in _judged(jobs, compute)]
 
 
+class Round(NamedTuple):
+    """One cross-fitting: what draws the folds, what share of the questions it learns from, how it trains."""
+
+    fold_seed: int
+    settings: dict
+    share: float = 1.0
+
+
+def rounds(n_fits: int, fold_seed: int, settings: dict, share: float = 1.0) -> list[Round]:
+    """So many fits of a method: each moves the partition into folds and the seed of the trainings."""
+    return [Round(fold_seed + fit, settings | {"seed": settings["seed"] + fit}, share) for fit in range(n_fits)]
+
+
 def cross_fit(
     table: OutcomeMatrix, vectors: np.ndarray, entries: Sequence[catalog.Forecaster], n_folds: int,
-    fold_seed: int = 0, compute: Callable = side_by_side, **settings,
-) -> dict:
-    """Every question forecast once, by a fit that never saw it; all tuning is inside each fold.
+    rounds: Sequence[Round], compute: Callable = side_by_side,
+) -> list[dict]:
+    """Every question forecast once in each round, by a fit that never saw it; all tuning is inside each fold.
 
-    A fold is the test part in its turn, half of the next one the validation part, the rest is trained on. The seed
-    of the folds is not that of the trainings, so that another initialization is compared on the same folds.
+    A fold is the test part in its turn, half of the next one the validation part, the rest is trained on; of both a
+    share where the round says so, drawn within benchmarks. The seed of the folds is not that of the trainings, so that
+    another initialization can be compared on the same folds.
+
+    Returns
+    -------
+    list of dict, one a round
+        ``raw`` and ``scaled``: name to probabilities, float32, (n_models, n_questions), as forecast and after
+        temperature scaling on each fold's validation part. ``folds``: DataFrame with ``name``, ``fold``, ``labels``
+        (answers that training and validation used), ``val`` (validation log-loss), ``temperature``, ``choice``.
+    """
+    cuts = [_cuts(table, n_folds, one) for one in rounds]
+    jobs = Counted(((cut(table, vectors, part), entries, one.settings)
+                    for one, parts in zip(rounds, cuts, strict=True) for part in parts), len(rounds) * n_folds)
+    judged = iter(_judged(jobs, compute))
+    return [_gathered(table, parts, list(islice(judged, n_folds)), [entry.name for entry in entries]) for parts in cuts]
+
+
+def _cuts(table: OutcomeMatrix, n_folds: int, one: Round) -> list[np.ndarray]:
+    """The part of each question ("train", "val", "test", "" where it is left out), for each fold in its turn."""
+    half = folds(table, 2 * n_folds, one.fold_seed).to_numpy()
+    found = []
+    for fold in range(n_folds):
+        part = np.select([half // 2 == fold, half == 2 * ((fold + 1) % n_folds)], ["test", "val"], "train")
+        for name in PARTS[:2]:
+            own = np.flatnonzero(part == name)
+            kept = stratified_share(table.questions["benchmark"].iloc[own], one.share, one.fold_seed)
+            part[np.delete(own, kept)] = ""
+        found.append(part)
+    return found
+
+
+def _gathered(table: OutcomeMatrix, parts: list[np.ndarray], judged: list[dict], names: list[str]) -> dict:
+    """The forecasts of all folds of a round together."""
+    raw, calibrated = ({name: np.empty(table.shape, np.float32) for name in names} for _ in range(2))
+    rows = []
+    for fold, (part, found) in enumerate(zip(parts, judged, strict=True)):
+        scores, test = table.scores[:, part == "val"], part == "test"
+        labels = int(table.observed[:, (part == "train") | (part == "val")].sum())
+        for name in names:
+            one = found[name]
+            heat, loss = temperature(one["val"], scores), np.nanmean(question_scores(one["val"], scores, "log_loss"))
+            raw[name][:, test], calibrated[name][:, test] = one["test"], scaled(one["test"], heat)
+            choice = ", ".join(f"{setting} {value}" for setting, value in one[CHOICE].itertuples(index=False))
+            rows.append((name, fold, labels, float(loss), heat, choice))
+    columns = ["name", "fold", "labels", "val", "temperature", "choice"]
+    return {"raw": raw, "scaled": calibrated, "folds": pd.DataFrame(rows, columns=columns)}
+
+
+def fitted_forecasts(parts: Parts, forecaster: Forecaster) -> dict:
+    """Fit one forecaster: what it forecasts of validation and test, and what it chose.
 
     Returns
     -------
     dict
-        ``raw`` and ``scaled``: name to probabilities, float32, (n_models, n_questions), as forecast and after
-        temperature scaling on each fold's validation part. ``folds``: DataFrame with ``name``, ``fold``, ``val``
-        (validation log-loss) and ``temperature``.
+        "val" and "test": float32, (n_models, n_questions); "choice": DataFrame with ``setting`` and ``value`` (text).
     """
-    half = folds(table, 2 * n_folds, fold_seed).to_numpy()
-    raw, calibrated = ({entry.name: np.empty(table.shape, np.float32) for entry in entries} for _ in range(2))
-    tests = [half // 2 == fold for fold in range(n_folds)]
-    vals = [half == 2 * ((fold + 1) % n_folds) for fold in range(n_folds)]
-    jobs = Counted(((cut(table, vectors, np.select([test, val], ["test", "val"], "train")), entries, settings)
-                    for test, val in zip(tests, vals, strict=True)), n_folds)
-    rows = []
-    for fold, (test, val, found) in enumerate(zip(tests, vals, _judged(jobs, compute), strict=True)):
-        scores = table.scores[:, val]
-        for name, judged in found.items():
-            heat = temperature(judged["val"], scores)
-            raw[name][:, test], calibrated[name][:, test] = judged["test"], scaled(judged["test"], heat)
-            rows.append((name, fold, float(np.nanmean(question_scores(judged["val"], scores, "log_loss"))), heat))
-    tuning = pd.DataFrame(rows, columns=["name", "fold", "val", "temperature"])
-    return {"raw": raw, "scaled": calibrated, "folds": tuning}
-
-
-def fitted_forecasts(parts: Parts, forecaster: Forecaster) -> dict[str, np.ndarray]:
-    """Fit one forecaster; its forecasts of validation and test: {"val" | "test": (n_models, n_questions), float32}."""
     forecaster = deepcopy(forecaster).fit(*parts["train"], *parts["val"])  # whoever asked keeps an empty one
-    return {part: forecaster.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
+    told = {part: forecaster.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
             for part in JUDGED}
+    return told | {CHOICE: _table(forecaster.choice)}
+
+
+def _table(choice: dict) -> pd.DataFrame:
+    rows = [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in choice.items()]
+    return pd.DataFrame(rows, columns=["setting", "value"], dtype=object)
 
 
 def shuffled(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -153,13 +202,14 @@ def _plan(entry: catalog.Forecaster, settings: dict, fits: list[tuple]) -> int |
     return fits.index(fit)
 
 
-def _followed(plan: int | list, found: list[dict], truth: np.ndarray) -> dict[str, np.ndarray]:
+def _followed(plan: int | list, found: list[dict], truth: np.ndarray) -> dict:
     """The forecasts of an entry, from what the fits found; `truth` are the validation scores."""
     if isinstance(plan, int):
         return found[plan]
     members = [_followed(member, found, truth) for member in plan]
     weights = weigh([member["val"] for member in members], truth)
-    return {part: log_opinion_pool([member[part] for member in members], weights) for part in JUDGED}
+    told = {part: log_opinion_pool([member[part] for member in members], weights) for part in JUDGED}
+    return told | {CHOICE: _table({f"weight {number}": float(one) for number, one in enumerate(weights, 1)})}
 
 
 def _with_other_prompts(parts: Parts, path: str, settings: dict) -> Parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import ClassVar
 
@@ -32,6 +32,16 @@ class Tuned(Forecaster):
     candidates: Sequence[Trained]
 
     LEARNED: ClassVar = ("best",)
+
+    @property
+    def n_candidates(self) -> int:
+        return len(self.candidates)
+
+    @property
+    def choice(self) -> dict:
+        first = self.candidates[0]
+        return {one.name: getattr(self.best, one.name) for one in fields(first)
+                if len({getattr(other, one.name) for other in self.candidates}) > 1}
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         racing = [(one, one.epochs_of(train, train_vectors, val, val_vectors)) for one in self.candidates]

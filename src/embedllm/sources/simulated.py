@@ -120,10 +120,10 @@ def simulate(
         for with_topic in (False, True)
     )
     references = {"true probability": truth, "text ceiling": full, "additive text ceiling": additive}
-    scores = _draw(truth, graded, outcome_rng)
+    scores = draw_scores(truth, graded, outcome_rng)
     scores[blocks_never_run(truth, benchmark, missing, flaw_rng)] = np.nan
     twice = cells_run_twice(~np.isnan(scores), repeated, flaw_rng)
-    runs = np.stack([scores.flat[twice], _draw(truth.flat[twice], graded, flaw_rng)], axis=1)
+    runs = np.stack([scores.flat[twice], draw_scores(truth.flat[twice], graded, flaw_rng)], axis=1)
     scores.flat[twice] = resolved(twice.repeat(2), runs.ravel(), duplicates).to_numpy()
     return OutcomeMatrix(
         scores=scores,
@@ -203,7 +203,7 @@ def _true_probabilities(
     return _guess_and_fail(expit(logit), landscape.guess[benchmark], traits.failure)
 
 
-def _draw(chance: np.ndarray, graded: bool, rng: np.random.Generator) -> np.ndarray:
+def draw_scores(chance: np.ndarray, graded: bool, rng: np.random.Generator) -> np.ndarray:
     """Scores with a given mean: float32, of the same shape."""
     if graded:
         return rng.beta(GRADES * chance, GRADES * (1 - chance)).astype(np.float32)

@@ -138,9 +138,12 @@ class DataPreparation(Parameters):
 
 class Training(Fitting):
     DIMS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
-        [1, 2, 4, 8, 16, 32, 64, 128, 232], description="lengths to compare", min_length=2
+        [1, 4, 16, 64, 232], description="lengths to compare", min_length=2
     )
-    DIM_MARGIN: float = Field(0.002, description="log-loss that a shorter vector may cost, nats per cell", gt=0)
+    N_FITS: Count = Field(1, description="partitions and seeds that each length is trained with")
+    N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
+    FOLD_SEED: Seed = Field(0, description="draws the folds")
+    MARGIN_SHARE: Share = Field(0.05, description="of what vectors earn over benchmark means that may be lost")
 
 
 def _skippable() -> list[str]:
@@ -153,9 +156,9 @@ class CorrectnessForecasting(Fitting):
         [], description="forecasters to leave out, by name; slow names all that take long to tune"
     )
     SIZES: Annotated[list[Share], AfterValidator(_distinct)] = Field(
-        [0.05, 0.1, 0.2, 0.4, 0.7, 1.0], description="shares of the training questions", min_length=1
+        [0.1, 0.3, 1.0], description="shares of the questions of training and validation", min_length=1
     )
-    N_SEEDS: int = Field(3, description="trainings at each size", ge=2)
+    N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
     N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
     FOLD_SEED: Seed = Field(0, description="draws the folds")
     MARGIN: float = Field(0.002, description="log-loss that would not matter, nats per cell", gt=0)

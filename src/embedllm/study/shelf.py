@@ -61,6 +61,15 @@ class Shelf:
         self.kept |= {stem + kind for kind in kinds}
         return self.folder / stem
 
+    def record(self, name: str) -> Path | None:
+        """The CSV of a figure that the default run made once and keeps as it is; None where there is none yet."""
+        table = self.folder / f"{self.number}{name}.csv"
+        if not table.exists():
+            return None
+        self.kept |= {path.name for path in self.folder.glob(f"{table.stem}.*")}
+        self.drawn.append(table.stem)
+        return table
+
     def deep(self, name: str) -> Path:
         """Where a figure of `make deep` is, if there is one, without suffix."""
         return self.folder / f"{self.number}{MARK}{name}"

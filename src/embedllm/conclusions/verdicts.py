@@ -1,0 +1,146 @@
+"""Verdicts: from tables of tests to rows of the table of claims, each by the rule that stands in `claims.toml`.
+
+Every function takes the claim and the tables that the rule names, and returns the columns of a row from ``ours`` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from embedllm.catalog import FACTORIZATION, TUNED, VOTE
+from embedllm.claims import ANSWERED, NO_VERDICT, Claim
+from embedllm.presentation import unsigned
+
+HOLDS, FAILS, OPPOSITE, OPEN, UNTESTED = (
+    "holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
+
+
+def answered(place: str, figure: str = "") -> dict:
+    """A question without a test: where the answer stands."""
+    return {"verdict": ANSWERED, "reason": place, "figure": figure}
+
+
+def waits() -> dict:
+    """A claim about a method on a table of which there is one fit only."""
+    return {"verdict": NO_VERDICT, "reason": "needs several fits, which `make deep` makes"}
+
+
+def of_forecasting(
+    deep: Mapping[str, pd.DataFrame | None], known: Mapping[str, Claim], on_the_papers_data: bool
+) -> dict[str, dict]:
+    """Rows of notebook 03, from tables of several fits; a claim without its table waits.
+
+    Parameters
+    ----------
+    deep : mapping
+        "cross_fitted", "over_base", "learning_curve" and "graded_labels": tables of `make deep`, or None.
+    """
+    scores, base, curve, graded = (deep[name] for name in ("cross_fitted", "over_base", "learning_curve",
+                                                          "graded_labels"))
+    rows = {name: waits() for name in ("C1", "C2", "C13")}
+    if scores is not None and base is not None:
+        rows["C1"] = accuracy(scores, base.iloc[0], known["C1"], on_the_papers_data)
+    if curve is not None:
+        rows["C2"] = every_size(curve, known["C2"])
+    if graded is not None:
+        row = graded.set_index("method").loc[TUNED.name]
+        rows["C13"] = superior({"method": TUNED.name, **row}, "03_deep_graded_labels")
+    return rows | {
+        "Q2": answered("notebook 03, below the table of forecasters; random routing: notebook 04"),
+        "Q4": answered("notebook 03, Graded labels: scores between 0 and 1 are taken as they are"),
+        "Q10": answered("notebook 03, below the table of forecasters: it is a classifier"),
+    }
+
+
+def accuracy(scores: pd.DataFrame, difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
+    """C1.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `comparisons.summary`.
+    difference : mapping
+        Tuned factorization minus benchmark mean, accuracy: a row of `fits.compare` at the claim's level.
+    """
+    row = scores[(scores["metric"] == "accuracy") & (scores["forecaster"] == TUNED.name)].iloc[0]
+    published, within = claim.values["accuracy"], claim.values["within"]
+    base = f"{row['value'] - difference['difference']:.3f} by the benchmark means, which do not read the question"
+    if on_the_papers_data:
+        inside = published - within <= row["low"] and row["high"] <= published + within
+        apart = row["high"] < published - within or row["low"] > published + within
+        verdict = "reproduced" if inside else "not reproduced" if apart else OPEN
+        return {"ours": row["value"], "low": row["low"], "high": row["high"], "verdict": verdict,
+                "reason": f"accuracy of the {TUNED.name}; {base}", "figure": "03_deep_cross_fitted"}
+    verdict = (HOLDS if difference["low"] > 0 else OPPOSITE if difference["high"] < 0
+               else FAILS if difference["high"] < claim.values["margin"] else OPEN)
+    return {"ours": difference["difference"], "low": difference["low"], "high": difference["high"],
+            "p": difference["p"], "verdict": verdict,
+            "reason": f"accuracy {row['value']:.3f}, {base}; the difference is what is judged",
+            "figure": "03_deep_cross_fitted"}
+
+
+def every_size(differences: pd.DataFrame, claim: Claim) -> dict:
+    """C2.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        From `learning.against` the majority vote, at the claim's level.
+    """
+    rows = differences[(differences["metric"] == "accuracy") & (differences["method"] == TUNED.name)]
+    rows = rows.sort_values("labels").reset_index(drop=True)
+    if (rows["high_all"] < 0).any():
+        verdict, at = OPPOSITE, rows["high_all"].idxmin()
+    elif (rows["low"] > 0).all():
+        verdict, at = HOLDS, rows["low"].idxmin()
+    elif (rows["high_all"] < claim.values["margin"]).any():
+        verdict, at = FAILS, rows["high_all"].idxmin()
+    else:
+        verdict, at = OPEN, rows["low"].idxmin()
+    row, ahead = rows.loc[at], int((rows["low"] > 0).sum())
+    return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": verdict,
+            "reason": f"at {row['labels']:,} labels, where it stands worst for the claim; the {TUNED.name} is shown "
+                      f"ahead of the {VOTE.name} at {ahead} of {len(rows)} sizes",
+            "figure": "03_deep_learning_curve"}
+
+
+def compact(shorter: pd.DataFrame, n_models: int, margin: float) -> dict:
+    """C12.
+
+    Parameters
+    ----------
+    shorter : DataFrame
+        From `learning.shorter` at the claim's level.
+    margin : float
+        Nats per cell; 0 where the factorization earns nothing.
+    """
+    rows = shorter[shorter["forecaster"] == FACTORIZATION.name].set_index("dim")
+    best, limit = int(rows["best"].iloc[0]), n_models // 4
+    at = max((dim for dim in rows.index if dim <= limit), default=min(rows.index))
+    row, figure = rows.loc[at], "02_deep_length"
+    numbers = {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p_worse"]}
+    if best <= limit:
+        longest = rows.loc[rows.index.max()]
+        return {"ours": longest["difference"], "low": longest["low"], "high": longest["high"], "verdict": HOLDS,
+                "reason": f"{best} numbers are best on validation, with {n_models} models; the difference is that of "
+                          f"{rows.index.max()} numbers", "figure": figure}
+    told = f"{at} numbers against {best}, the best length, with {n_models} models"
+    if row["as_good"]:
+        return numbers | {"verdict": HOLDS, "reason": f"{told}: as good up to {unsigned(margin)} thousandths",
+                          "figure": figure}
+    if not margin or margin < 2.5 * row["se"]:
+        why = (f"the margin of {unsigned(margin)} thousandths is below 2.5 standard errors of the difference" if margin
+               else "the factorization earns nothing over the benchmark means that a margin could be a share of")
+        return numbers | {"verdict": UNTESTED, "reason": f"{told}: {why}", "figure": figure}
+    return numbers | {"verdict": FAILS if row["low"] > margin else OPEN, "reason": told, "figure": figure}
+
+
+def superior(difference: Mapping, figure: str) -> dict:
+    """C13: a row of `fits.compare` in log-loss, at the claim's level; below zero speaks for the claim."""
+    verdict = HOLDS if difference["high"] < 0 else OPPOSITE if difference["low"] > 0 else OPEN
+    return {**{name: difference[old] for name, old in (("ours", "difference"), ("low", "low"), ("high", "high"),
+                                                       ("p", "p"))},
+            "verdict": verdict, "figure": figure,
+            "reason": f"log-loss on graded scores, {difference['method']} minus {difference['reference']}"}
