@@ -178,3 +178,13 @@ print(caption.data["text/markdown"])
     assert "&lt; .001" in done.stdout and "NaN" not in done.stdout and "None" not in done.stdout
     assert "First $a$. <b>More</b>. 600 First $a$. <b>More</b>." in done.stdout
     assert unescape(done.stdout.splitlines()[-1]) == "**02_one.** First <span>$</span>a<span>$</span>. <b>More</b>."
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (0, "0"), (np.nan, ""), (0.000151332, "0.00015"), (1.1e-6, "0.0000011"), (0.436, "0.44"), (2.016, "2.0"),
+    (9.96, "10"), (143.4, "140"), (-26_075, "-26,000"), (999_999, "1.0 million"), (1_568_000, "1.6 million"),
+    (3.6127e18, "3,600,000 trillion"),
+])
+def test_a_quantity_has_the_digits_it_is_worth(value, expected):
+    assert presentation.about(value) == expected
+    assert presentation.about(107.761, 3) == "108"

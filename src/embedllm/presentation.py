@@ -20,6 +20,7 @@ INTERVALS = {  # bounds that are shown as one column, behind what they belong to
     ("low", "high"): "95 % interval", ("low90", "high90"): "90 % interval",
     ("gain_low", "gain_high"): "95 % interval of the gain",
 }
+SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
 SIGNED = {"difference", "gain"}
 SMALL = SIGNED | {"se", "mde", "seed_sd", "gain_low", "gain_high", "low90", "high90"}  # shown in thousandths
 LABELS = {
@@ -65,6 +66,16 @@ def thousandths(value: float) -> str:
 def unsigned(value: float) -> str:
     """The same without a plus."""
     return thousandths(value).removeprefix("+")
+
+
+def about(value: float, digits: int = 2) -> str:
+    """A quantity in two digits, in words from a million on: "26,000", "1.6 million", "0.00015"; blank if missing."""
+    if np.isnan(value) or not value:
+        return "" if value else "0"
+    value = float(f"{value:.{digits - 1}e}")
+    scale, word = next((one for one in SCALES if abs(value) >= one[0]), (1, ""))
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value / scale)))))
+    return f"{value / scale:,.{decimals}f}{word}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
