@@ -81,5 +81,4 @@ def test_the_papers_figures_follow_from_its_convention():
     benchmarking = table.loc["benchmarking 112 models on MMLU"]
     assert benchmarking["flop"] / convention["flop"] == pytest.approx(published["C6"].values["ratio"], rel=0.01)
     assert table.loc["labels and training by question", "flop"] > benchmarking["flop"]
-    assert table.loc[[cost.BY_CELLS, cost.BY_QUESTION], "dollars"].tolist() == pytest.approx([0.1, 0.001])
     assert table["dollars"].notna().all()
