@@ -12,6 +12,7 @@ from embedllm.conclusions import (
     data_preparation,
     encoders,
     forecasting,
+    pricing,
     probing,
     routing,
     sensitivity,
@@ -134,8 +135,56 @@ def test_speed_says_what_the_committed_tables_hold():
     for row in tables["reached"].dropna().itertuples():
         assert f"{row.solver} in {row.seconds:.1f} s" in said
     assert f"Of {len(tables['reached'])} ways to train" in said
-    assert "(published: 107.71)" in said
+    assert "(published: 107.71)" in " ".join(said.split())
     assert "nan" not in said
+    costs = pricing.as_read(tables["cost"]).set_index("what")
+    assert costs.iloc[0].tolist() == ["108", "60", "", "", "< 0.001", "107.71 TFLOP, some 60 generations"]
+    assert costs.iloc[1, :5].tolist() == ["71.8", "40", "1,700", "210", "< 0.001"]
+
+
+ASSUMED = {"dollars an hour": 3.0, "TFLOP a second": 500.0, "use": 0.25, "since": "May 2030"}
+
+
+def pool_costs(times: float) -> pd.DataFrame:
+    """Seven rows as `bench.pool.costs` has them: two benchmarks, labels, three trainings, labels with a training."""
+    flop = np.array([3e18, 2e18, 4.5e18, 3e18 / times, 1e12, 1e10, 4.5e18])
+    table = pd.DataFrame({"what": list("abcdefg"), "questions": [14_000, 9_000] + 5 * [18_000], "tokens": 100.0})
+    for way, factors in (("7b", 1), ("real", np.array([2, 2, 2, 1, 1, 1, 2]))):
+        own = flop * factors
+        table = table.assign(**{f"flop_{way}": own, f"generations_{way}": own / 1e12, f"dollars_{way}": own / 1e18,
+                                f"times_{way}": own[0] / own})
+    return table
+
+
+def test_costs_of_a_pool_are_those_of_the_table():
+    said = " ".join(pricing.benchmarking(pool_costs(26_000), ASSUMED).split())
+    for part in ("Asking these models 14,000 questions, 100 tokens an answer", "6.0 million answers of a model of 7",
+                 "each it would be 3.0 million, and the real sizes make it 2.0 times", "this table costs 4.0 million",
+                 "costs 52,000 times one training by the paper's convention (at 7B each 26,000; published: at least "
+                 "26,000)", "fewer than 50 tokens would bring it below", "18,000 of each model, which cost 1.5 times",
+                 "The benchmark costs 0.67 times", "3 dollars an hour of a GPU, May 2030", "costs 6.0 dollars"):
+        assert part in said, part
+    assert "Answers of 200 tokens would bring it to the published" in pricing.benchmarking(pool_costs(6500), ASSUMED)
+    read = pricing.pool_as_read(pool_costs(26_000))
+    assert read.shape == (7, 8)
+    assert read.iloc[0].tolist() == ["a", "14,000", "3.0 million", "6.0 million", "3.0", "6.0", "1.0", "1.0"]
+    counting = " ".join(pricing.counting(ASSUMED, 18_000).split())
+    assert "a GPU of 500 TFLOP/s (dense bfloat16) for 3 dollars an hour, 25% of it in use (assumed in May" in counting
+
+
+def test_models_of_unknown_size_are_named():
+    billions = pd.Series([7, 70, np.nan, np.nan], index=["a", "b", "<x>", "y"])
+    said = pricing.sizes_known(billions)
+    assert said.startswith("2 of 4 models count here: 7.0 to 70 billion parameters, 38 on average; left out")
+    assert said.endswith("as of unknown size: &lt;x&gt;, y.")
+    assert "left out" not in pricing.sizes_known(billions[:2])
+    assert pricing.sizes_known(billions[2:]).startswith("The size of no model is known")
+
+
+def test_the_picture_answers_what_goes_in_is_trained_and_comes_out():
+    for part in ("figure 02_architecture", "Given:", "Trained,", "Output:"):
+        assert part in training.PICTURE["reason"]
+    assert training.PICTURE["verdict"] == claims.ANSWERED
 
 
 def luck(p: float, null: float) -> pd.DataFrame:

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from embedllm.claims import all_claims
-from embedllm.presentation import counted, thousandths, unsigned
+from embedllm.claims import ANSWERED, all_claims
+from embedllm.presentation import about, counted, thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
+ARCHITECTURE = (  # Q12: inputs, training, output
+    "Given: who answered which question correctly, and prompts, which a frozen encoder turns into vectors. Trained, to "
+    "lower the log-loss of those answers: the model vectors, a projection of prompt vectors to their length, and the "
+    "weights and the constant of the classifier. Output: the probability that a model answers a question correctly."
+)
+PICTURE = {"verdict": ANSWERED, "reason": f"figure 02_architecture. {ARCHITECTURE}", "figure": "02_architecture"}
 SPEED_AND_COST = """
 ## How fast, and what it costs
 
@@ -18,20 +24,6 @@ timed in this notebook. The yardstick is the same model trained the plain way, o
 Scoring all models on a batch of questions needs one projection per question instead of one for each of its cells. In
 the figure one size at a time changes, the others being the paper's. More: [figures/bench](../figures/bench/README.md).
 """
-COUNTED = """
-The authors answered their reviewers with the operations that training takes (C5) and with how many times more
-benchmarking costs (C6), in the last column. That leaves out what the labels of the training questions cost. Operations
-are counted by PyTorch, a multiply-add as two; seconds and peak memory were measured in the paper's setting (18,000
-questions, as its figure implies; cell by cell from its first seconds, the rest extrapolated). Prices are assumed ones
-(`embedllm.bench.cost`): of two cores for what ran here, of a GPU for the rest.
-"""
-
-
-def as_read(cost: pd.DataFrame) -> pd.DataFrame:
-    """The table of costs with its operations in three digits."""
-    return cost.assign(flop=cost["flop"].map("{:.3g}".format))
-
-
 def lowest(history: pd.DataFrame) -> str:
     """When the validation loss is lowest, from the history of the fitted factorization."""
     losses = history["val"]
@@ -106,6 +98,7 @@ def speed(tables: Mapping[str, pd.DataFrame]) -> str:
     encoders = tables["encoders"].set_index("way")
     fastest = encoders["prompts_per_second"].idxmax()
     published, ratio = (all_claims()[name].values[key] for name, key in (("C5", "flop"), ("C6", "ratio")))
+    spared = (": vectors save where the labels exist already or serve many benchmarks" if labels > mmlu else "")
     return f"""
 ### What the measurements show
 
@@ -121,13 +114,13 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
 - The fastest way to encode is {fastest} ({encoders['prompts_per_second'][fastest]:.0f} prompts a second, float32
   {encoders['prompts_per_second']['float32']:.0f}); its vectors have a cosine of at least
   {encoders['lowest_cosine'][fastest]:.3f} with those of float32, in which the study encodes.
-- By its convention the paper's training takes {published_way / 1e12:.1f} TFLOP (published: {published / 1e12:.2f}).
-  Counted by operation, training cell by cell takes {plain / 1e12:.1f} TFLOP (prompt vectors need no gradient) and by
-  question {batched / 1e12:.2f}, {plain / batched:.0f} times less. In time that is {by_cells['seconds'] / 60:.0f}
-  minutes and {by_question['seconds']:.0f} seconds, {by_cells['seconds'] / by_question['seconds']:.0f} times less; in
-  memory {by_cells['megabytes']:.0f} and {by_question['megabytes']:.0f} MB.
-- Benchmarking on MMLU costs {mmlu / published_way:,.0f} times a training as the paper counts it (published: at least
-  {ratio:,}) and {mmlu / batched / 1e6:.1f} million times training by question. This leaves out the labels. Training
-  asks more questions than MMLU has, so that collecting its labels costs {labels / mmlu:.1f} times as much as that
-  benchmark: vectors save where the labels exist already or serve many benchmarks.
+- By its convention the paper's training takes {about(published_way / 1e12, 3)} TFLOP (published:
+  {published / 1e12:.2f}). Counted by operation, training cell by cell takes {about(plain / 1e12)} TFLOP (prompt vectors
+  need no gradient) and by question {about(batched / 1e12)}, {about(plain / batched)} times less. In time that is
+  {about(by_cells['seconds'] / 60)} minutes and {about(by_question['seconds'])} seconds,
+  {about(by_cells['seconds'] / by_question['seconds'])} times less; in memory {about(by_cells['megabytes'])} and
+  {about(by_question['megabytes'])} MB.
+- Benchmarking on MMLU costs {about(mmlu / published_way)} times a training as the paper counts it (published: at least
+  {ratio:,}) and {about(mmlu / batched)} times training by question. This leaves out the labels of the training
+  questions, which cost {about(labels / mmlu)} times as much as that benchmark{spared}.
 """
