@@ -78,6 +78,11 @@ def about(value: float, digits: int = 2) -> str:
     return f"{value / scale:,.{decimals}f}{word}"
 
 
+def over(n_fits: int, confidence: str = "95 %") -> str:
+    """What intervals are over, and at which level, as captions say it; of one fit they are always those of 95 %."""
+    return f"questions and {n_fits} fits ({confidence})" if n_fits > 1 else "questions (95 %, given this fit)"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 benchmark", "3 benchmarks"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

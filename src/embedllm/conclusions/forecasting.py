@@ -27,12 +27,6 @@ def ahead(entries: Iterable[catalog.Forecaster]) -> str:
     return TUNED if TUNED in [entry.name for entry in entries] else catalog.FACTORIZATION.name
 
 
-def over(n_fits: int, claim: Claim | None = None) -> str:
-    """What intervals are over, as captions say it; at the level of a claim where one is given."""
-    what = f"questions and {n_fits} fits" if n_fits > 1 else "questions"
-    return f"{what} ({claim.confidence})" if claim and n_fits > 1 else f"{what} (95 %)" if claim else what
-
-
 def measures(headline: str) -> tuple[str, str]:
     """What to look at first: accuracy and log-loss, or log-loss and AUC where most scores lie near 0 or 1."""
     return ("accuracy", "log_loss") if headline == "accuracy" else ("log_loss", "auc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from embedllm.claims import ANSWERED, all_claims
@@ -16,6 +17,7 @@ ARCHITECTURE = (  # Q12: inputs, training, output
     "weights and the constant of the classifier. Output: the probability that a model answers a question correctly."
 )
 PICTURE = {"verdict": ANSWERED, "reason": f"figure 02_architecture. {ARCHITECTURE}", "figure": "02_architecture"}
+MOST = 16  # directions of the convex embedding that are kept beside the figures
 SPEED_AND_COST = """
 ## How fast, and what it costs
 
@@ -30,13 +32,34 @@ def lowest(history: pd.DataFrame) -> str:
     return f"The validation loss is lowest, {losses.min():.4f}, after epoch {losses.idxmin() + 1} of {len(losses)}."
 
 
-def shortest(shorter: pd.DataFrame, longest: int, margin: float) -> str:
-    """Down to which length a vector is shown to be as good as the longest, from `comparisons.shorter_vectors`."""
-    as_good, within = shorter["dim"][shorter["as_good"]], f"{unsigned(margin)} thousandths of a nat"
-    if len(as_good):
-        shortest_one = counted(int(as_good.min()), "number")
-        return f"Down to {shortest_one} per model the loss is shown to be less than {within} above that of {longest}."
-    return f"No shorter vector is shown to come within {within} of {longest} numbers; more questions might show one."
+def shortest(shorter: pd.DataFrame, margin: float) -> str:
+    """Down to which length each forecaster's vectors are as good as at the best one, from `learning.shorter`."""
+    said = []
+    for name, rows in shorter.groupby("forecaster", sort=False):
+        best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]
+        down = f"down to {as_good.min()} shown to be as good" if len(as_good) else "no shorter one shown to be as good"
+        said.append(f"{name}: {counted(best, 'number')} per model best on validation, {down}")
+    within = f" (margin {unsigned(margin)} thousandths of a nat)" if margin else ""
+    return f"{'; '.join(said)}{within}."
+
+
+def bounded(between: pd.DataFrame) -> str:
+    """One bound for all lengths at once, from `learning.convex_against_factorization`."""
+    ahead, worst = (between["high"] < 0).sum(), between["high"].max()
+    return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it is "
+            f"at most {unsigned(max(worst, 0))} thousandths of a nat behind.")
+
+
+def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:
+    """The convex embedding with names: ``level`` and directions ``d1``, ``d2``, ..., in logits, to four digits."""
+    names = ["level", *(f"d{number}" for number in range(1, vectors.shape[1]))]
+    return pd.DataFrame(vectors, index=models, columns=names).round(4).reset_index()
+
+
+def spread(vectors: np.ndarray) -> np.ndarray:
+    """Share of each direction, level aside, in the mean square distance of the models."""
+    squares = (vectors[:, 1:] ** 2).sum(axis=0)
+    return squares / squares.sum()
 
 
 def directions(shares: Sequence[float]) -> str:
@@ -45,7 +68,8 @@ def directions(shares: Sequence[float]) -> str:
 
 
 def conclusion(
-    history: pd.DataFrame, curve: pd.DataFrame, shorter: pd.DataFrame, margin: float, n_models: int
+    history: pd.DataFrame, chosen: pd.DataFrame, shorter: pd.DataFrame, between: pd.DataFrame, margin: float,
+    n_models: int,
 ) -> str:
     """What training shows.
 
@@ -53,22 +77,19 @@ def conclusion(
     ----------
     history : DataFrame
         Of the fitted factorization.
-    curve : DataFrame
-        Validation and training log-loss by ``dim``, with ``part``.
-    shorter : DataFrame
-        From `comparisons.shorter_vectors`.
+    chosen, shorter, between : DataFrame
+        From `learning.lengths`, `learning.shorter` and `learning.convex_against_factorization`.
     margin : float
         Log-loss, nats per cell.
     n_models : int
     """
-    by_dim = curve[curve["part"] == "validation"].set_index("dim")["value"]
+    earns = ("" if margin else " The factorization earns nothing over the benchmark means here, so that there is no "
+             "margin to speak of.")
     return f"""
 ## What training shows
 
-{lowest(history)} Of the lengths tried, {counted(int(by_dim.idxmin()), "number")} per model gave the lowest loss on
-validation questions. {shortest(shorter, by_dim.index.max(), margin)} This holds for these validation questions and this
-training. With {n_models} numbers, as many as there are models, the factorization is as free as one regression for each
-model.
+{lowest(history)} {shortest(shorter, margin)}{earns} With {n_models} numbers, as many as there are models, the
+factorization is as free as one regression for each model. {bounded(between)}
 """
 
 

@@ -16,8 +16,9 @@ from embedllm.evaluation.calibration import over_cells
 from embedllm.evaluation.fits import averages
 from embedllm.evaluation.intervals import bootstrap_weights, interval
 from embedllm.evaluation.metrics import METRICS, per_question
+from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.factorization import Factorization
-from embedllm.forecasters.registry import forecasts
+from embedllm.forecasters.registry import build, forecasts
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import Design, Parts, cut
 
@@ -25,6 +26,11 @@ from embedllm.splits import Design, Parts, cut
 def train(parts: Parts, **settings) -> Factorization:
     """The factorization fitted on train, stopped on validation."""
     return Factorization(**settings).fit(*parts["train"], *parts["val"])
+
+
+def fitted(parts: Parts, entry: catalog.Forecaster, **settings) -> Forecaster:
+    """A forecaster of the catalog fitted on train, tuned on validation."""
+    return build(entry, settings).fit(*parts["train"], *parts["val"])
 
 
 def scored(table: OutcomeMatrix, forecast: np.ndarray, **method) -> pd.DataFrame:

@@ -176,10 +176,11 @@ def convex_against_factorization(losses: pd.DataFrame, design: Design, level: fl
     return table.assign(p_holm=holm(table["p"]))[["dim", "difference", "low", "high", "se", "p_holm"]]
 
 
-def earned(losses: pd.DataFrame, dim: int) -> float:
-    """What the factorization of a length earns over the benchmark means: nats per cell, mean over all fits."""
-    own = losses.loc[catalog.FACTORIZATION.name].xs(dim, level="dim")
-    return float(np.nanmean(losses.loc[CONTROL.name].to_numpy()) - np.nanmean(own.to_numpy()))
+def margin(chosen: pd.DataFrame, share: float) -> float:
+    """A share of what the longest factorization earns over benchmark means on validation: nats per cell, from 0."""
+    val = chosen.set_index(["forecaster", "dim"])["val"]
+    longest = val[catalog.FACTORIZATION.name]
+    return max(0.0, share * float(val[CONTROL.name].iloc[0] - longest[longest.index.max()]))
 
 
 def _by_method(part: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def plot_distributions(table: pd.DataFrame, group: str, label: str) -> Figure:
 
 def plot_curves(
     table: pd.DataFrame, x: str, y: str, *, hue: str, labels: tuple[str, str], log: bool = False,
-    minimum: str = "", margin: float = 0.0, low: str = "low", high: str = "high",
+    minimum: str = "", margin: float = 0.0, zero: bool = False, low: str = "low", high: str = "high",
 ) -> Figure:
     """Lines with bands, one for each method, and horizontal levels to compare with.
 
@@ -59,7 +59,9 @@ def plot_curves(
     minimum : str
         The line whose lowest point is marked.
     margin : float
-        Half the width of a gray band around zero: the values are differences.
+        Half the width of a gray band around zero.
+    zero : bool
+        Draw a line at zero: the values are differences.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
     level = table[x].isna()
@@ -74,6 +76,7 @@ def plot_curves(
         axes.axhline(height, ls="--", lw=1, color=color_of(name), label=name)
     if margin:
         axes.axhspan(-margin, margin, color=GRAY, alpha=0.18, lw=0, zorder=0, label="margin")
+    if margin or zero:
         axes.axhline(0, lw=0.8, color=BLACK)
     if log:
         axes.set_xscale("log")
