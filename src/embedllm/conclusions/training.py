@@ -46,8 +46,8 @@ def shortest(shorter: pd.DataFrame, margin: float) -> str:
 def bounded(between: pd.DataFrame) -> str:
     """One bound for all lengths at once, from `learning.convex_against_factorization`."""
     ahead, worst = (between["high"] < 0).sum(), between["high"].max()
-    return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it is "
-            f"at most {unsigned(max(worst, 0))} thousandths of a nat behind.")
+    return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it "
+            f"is at most {unsigned(max(worst, 0))} thousandths of a nat behind.")
 
 
 def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:
