@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from embedllm import claims
+from embedllm.conclusions import verdicts
 from embedllm.study.parameters import NOTEBOOKS
 
 OWNERS = {  # of issue and plan: which notebook answers for which row
@@ -83,13 +84,21 @@ def test_a_row_for_some_data_sets_is_judged_there_only():
     """At a level that its tests share; elsewhere it says where."""
     own = claims.all_claims()["S1"]
     assert own.level == 0.025 and own.is_judged_on("metabench") and not own.is_judged_on("mmlu-pro")
-    elsewhere = claims.verdicts(own.notebook, "mmlu-pro", "mmlu-pro", {}).set_index("id").loc["S1"]
+    rows = {"C1": verdicts.waits(), "C2": verdicts.waits(), "C13": verdicts.waits()}
+    others = rows | {name: verdicts.answered("there") for name in ("Q2", "Q4", "Q10")}
+    elsewhere = claims.verdicts(own.notebook, "mmlu-pro", "mmlu-pro", others).set_index("id").loc["S1"]
     assert (elsewhere["verdict"], elsewhere["reason"]) == ("", "judged on open-llm-leaderboard and metabench")
     with pytest.raises(ValueError, match=r"S1: has a rule in claims\.toml, but"):
-        claims.verdicts(own.notebook, "metabench", "metabench", {})
-    given = {"S1": {"ours": -0.01, "low": -0.02, "high": 0.0, "p": 1e-4, "verdict": "holds here", "reason": "lower"}}
+        claims.verdicts(own.notebook, "metabench", "metabench", others)
+    given = others | {"S1": {"ours": -0.01, "low": -0.02, "high": 0.0, "p": 1e-4, "verdict": "holds here",
+                             "reason": "lower"}}
     table = claims.verdicts(own.notebook, "metabench", "metabench", given).set_index("id")
-    assert table["verdict"]["S1"] == "holds here"
+    assert table["verdict"]["S1"] == "holds here" and table["verdict"]["C1"] == ""
+    assert table["reason"]["C13"] == "judged on alpaca-eval", "found here, and judged elsewhere"
+    exploratory = claims.verdicts(own.notebook, "metabench", "metabench", given, judges=False).set_index("id")
+    assert set(exploratory["verdict"]) == {""}
+    with pytest.raises(ValueError, match="C1: '' is no verdict"):
+        claims.verdicts(own.notebook, "metabench", "metabench", given | {"C1": {"verdict": "", "reason": ""}})
 
 
 def test_readers_see_claims_in_words():

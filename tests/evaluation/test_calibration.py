@@ -14,7 +14,9 @@ from sklearn.metrics import log_loss
 from embedllm.evaluation.calibration import breakdown, excess_loss, reliability, scaled, temperature
 from embedllm.evaluation.intervals import interval
 from embedllm.evaluation.metrics import cell_scores, expected_calibration_error, per_question, question_scores
+from embedllm.evaluation.rasch import additive_version
 from embedllm.figures.calibration import plot_excess
+from embedllm.outcomes import replace_unchecked
 from embedllm.sources.simulated import simulate
 
 # --- temperature ----------------------------------------------------------------------------------
@@ -216,7 +218,6 @@ def test_the_ceilings_have_known_places(pool_with_ceilings):
     np.testing.assert_allclose(found.loc[("recovered", "additive text ceiling"), numbers].astype(float), 0, atol=1e-12)
     between = found.loc[("recovered", "between")]
     assert 0.5 < between["low"] < between["value"] < between["high"] < 1  # log-loss is convex: more than half
-    assert found.loc[("recovered", "far"), "high"] < 0
     assert (found.loc["estimation", "value"].sort_values().index[:3] == ["text ceiling", "between", CEILINGS[1]]).all()
 
 
@@ -233,12 +234,43 @@ def test_the_parts_add_up_to_the_loss_above_entropy(pool_with_ceilings):
 def test_a_share_is_bootstrapped_as_a_ratio_of_means(pool_with_ceilings):
     table, forecasts, weights = pool_with_ceilings
     truth = np.where(table.observed, table.references["true probability"], np.nan)
-    compared = forecasts["far"], *(table.references[name] for name in CEILINGS)
-    loss, text, additive = (question_scores(p, truth, "log_loss") for p in compared)
-    ratios = [(w @ (additive - loss)) / (w @ (additive - text)) for w in weights]
+    own = additive_version(forecasts["far"]).astype(np.float32)
+    compared = own, forecasts["far"], *(table.references[name] for name in CEILINGS)
+    additive, loss, text, ceiling = (question_scores(p, truth, "log_loss") for p in compared)
+    ratios = [(w @ (additive - loss)) / (w @ (ceiling - text)) for w in weights]
     row = excess_loss(forecasts, table, weights).set_index(["forecaster", "quantity"]).loc[("far", "recovered")]
-    assert row["value"] == pytest.approx((additive - loss).mean() / (additive - text).mean())
+    assert row["value"] == pytest.approx((additive - loss).mean() / (ceiling - text).mean())
     assert (row["low"], row["high"]) == pytest.approx(np.quantile(ratios, [0.025, 0.975]))
+
+
+@pytest.fixture
+def planted_shares(rng):
+    """Forecasts that know a share of what tells models apart beyond their level, and one that takes noise for it."""
+    level, shift, own = rng.standard_normal((12, 1)), rng.standard_normal(500), rng.standard_normal((12, 500))
+    truth = expit(level + shift + own).astype(np.float32)
+    additive = additive_version(truth).astype(np.float32)
+    table = replace_unchecked(make_table(np.ones((12, 500))), references={
+        "true probability": truth, "text ceiling": truth, "additive text ceiling": additive})
+    forecasts = {share: expit(logit(additive) + share * (logit(truth) - logit(additive))) for share in (0.0, 0.3, 1.0)}
+    forecasts["noise"] = expit(logit(additive) + 0.5 * rng.standard_normal((12, 500)))
+    return table, {str(name): p.astype(np.float32) for name, p in forecasts.items()}
+
+
+def test_recovered_specialization_is_what_was_planted(planted_shares):
+    """All, nothing, and of a share s of the logits what the losses give: 1 - (1 - s)^2 to second order."""
+    table, forecasts = planted_shares
+    found = wide(excess_loss(forecasts, table, resamples(500)))["recovered"]
+    assert found["1.0"] == pytest.approx(1, abs=1e-4) and found["0.0"] == pytest.approx(0, abs=1e-4)
+    assert found["0.3"] == pytest.approx(1 - 0.7**2, abs=0.08)
+    assert found["noise"] < -0.1, "what is taken for knowledge of models and is none costs"
+
+
+def test_recovered_does_not_ask_how_well_questions_are_known(planted_shares):
+    """A forecaster that knows half of each difficulty and all of the rest is no less specialized."""
+    table, forecasts = planted_shares
+    blurred = logit(forecasts["1.0"]) - 0.5 * logit(forecasts["0.0"]).mean(axis=0)
+    found = wide(excess_loss({"blurred": expit(blurred).astype(np.float32)}, table, resamples(500)))
+    assert found.loc["blurred", "estimation"] > 0.01 and found.loc["blurred", "recovered"] > 0.9
 
 
 def test_nothing_is_recovered_where_specialization_is_worth_nothing():

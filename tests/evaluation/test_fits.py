@@ -7,7 +7,8 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from embedllm.evaluation.fits import over_fits
+from embedllm.evaluation.fits import averages, compare, intervals, no_worse, non_inferiority, over_fits
+from embedllm.evaluation.inference import compare_pairs, equivalence, holm
 from embedllm.splits import Design
 
 
@@ -37,14 +38,20 @@ def test_variance_over_fits_is_that_of_two_way_anova(rng, sd_fits):
 
 @pytest.mark.parametrize(("sd_fits", "sd_both"), [(0.0, 0.5), (0.02, 0.5), (0.1, 0.2)])
 def test_false_alarms_over_fits_stay_at_their_level(sd_fits, sd_both):
-    """2,000 pools of 100 prompts in four strata, each asked twice, five fits; bound .065 at .05."""
+    """2,000 pools of 100 prompts in four strata, each asked twice, five fits; bound .065 at .05.
+
+    The interval is that of the same test around another mean, so that it covers at .935 and more.
+    """
     rng = np.random.default_rng(13)
     group = np.arange(200) // 2
-    design, alarms, repetitions = Design(group % 4, group), 0, 2_000
+    design, alarms, covered, repetitions = Design(group % 4, group), 0, 0, 2_000
     for _ in range(repetitions):
         difference = crossed(rng, 5, 100, sd_fits, sd_both)[:, group]
         alarms += over_fits(difference, np.zeros_like(difference), design)["p"] < 0.05
+        shifted = over_fits(difference + 0.3, np.zeros_like(difference), design)
+        covered += shifted["low"] < 0.3 < shifted["high"]
     assert stats.beta.ppf(0.95, alarms + 1, repetitions - alarms) <= 0.065
+    assert stats.beta.ppf(0.05, covered, repetitions - covered + 1) >= 0.93
 
 
 def test_fits_count_where_they_differ(rng):
@@ -70,3 +77,57 @@ def test_over_fits_names_what_is_wrong():
 def test_the_smallest_p_over_fits_is_told_as_zero(rng):
     difference = 1e3 + rng.standard_normal((5, 9_000))
     assert over_fits(difference, np.zeros_like(difference), Design(np.zeros(9_000)))["p"] == 0
+
+
+@pytest.fixture
+def values(rng):
+    """Three methods over five fits: b is better than a by .1, c is b."""
+    base, own = rng.standard_normal(400), 0.2 * rng.standard_normal((2, 5, 400))
+    return {"a": base + own[0], "b": base - 0.1 + own[1], "c": base - 0.1 + own[1]}
+
+
+def test_a_family_over_fits_is_its_tests_corrected_together(values):
+    design = Design(np.arange(400) % 3)
+    table = compare(values, [("b", "a"), ("c", "b"), ("c", "a")], design, level=0.01)
+    one = over_fits(values["b"], values["a"], design, 0.01)
+    assert table.loc[0, ["difference", "low", "high", "p"]].to_list() == [
+        one[name] for name in ("difference", "low", "high", "p")]
+    assert table.loc[1, ["difference", "low", "high", "se", "p"]].to_list() == [0, 0, 0, 0, 1]
+    np.testing.assert_array_equal(table["p_holm"], holm(table["p"]))
+    assert table["mde"][0] == over_fits(values["b"], values["a"], design, 0.01 / 3)["mde"]
+    low, high = intervals(values, [("b", "a")], design, 0.01)
+    assert (low, high) == ([one["low"]], [one["high"]])
+
+
+def test_of_one_fit_tests_are_over_questions_alone(values):
+    design = Design(np.arange(400) % 3)
+    alone = {name: own[:1] for name, own in values.items()}
+    expected = compare_pairs({name: own[0] for name, own in values.items()}, [("b", "a")], design)
+    pd.testing.assert_frame_equal(compare(alone, [("b", "a")], design), expected)
+    tested = equivalence(values["b"][0], values["a"][0], design, 0.2)
+    found = no_worse(alone, "b", design, 0.2).set_index("forecaster").loc["a"]
+    np.testing.assert_allclose(found[["difference", "low90", "high90", "se", "p_worse"]].astype(float),
+                               [tested[name] for name in ("difference", "low90", "high90", "se", "p_upper")])
+
+
+def test_averages_have_the_spread_between_fits(rng):
+    values = {"moving": rng.standard_normal(5_000) * 0.1 + 0.3 * rng.standard_normal((5, 1)), "still": np.ones((5, 9))}
+    row = averages({"moving": values["moving"]}, Design(np.zeros(5_000))).iloc[0]
+    by_fit = values["moving"].mean(axis=1)
+    assert row["value"] == pytest.approx(by_fit.mean())
+    assert row["sd_fits"] == pytest.approx(by_fit.std(ddof=1), rel=0.01)
+    assert row["low"] < by_fit.mean() - 1.5 * by_fit.std(ddof=1) / 5**0.5
+    alone = averages({"moving": values["moving"][:1]}, Design(np.zeros(5_000))).iloc[0]
+    assert np.isnan(alone["sd_fits"]) and alone["high"] - alone["low"] < 0.01
+
+
+def test_non_inferiority_over_fits_is_the_one_sided_test_of_the_margin(values):
+    design = Design(np.zeros(400))
+    found = non_inferiority(values["a"], values["b"], design, 0.15, level=0.025)
+    shifted = over_fits(values["a"], values["b"] + 0.15, design)
+    assert found["p_worse"] == pytest.approx(shifted["p"] / 2) and shifted["difference"] < 0
+    assert (found["high"] < 0.15) == (found["p_worse"] < 0.025)
+    assert non_inferiority(values["a"], values["b"], design, 0.0)["p_worse"] > 0.99
+    assert non_inferiority(values["b"], values["c"], design, 0.01)["p_worse"] == 0, "the same forecasts"
+    with pytest.raises(ValueError, match="zero or more"):
+        non_inferiority(values["a"], values["b"], design, -0.1)

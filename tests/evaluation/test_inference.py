@@ -16,7 +16,6 @@ from embedllm.evaluation.inference import (
     compare,
     equivalence,
     holm,
-    no_worse,
     one_family,
     paired_test,
     paired_tests,
@@ -256,18 +255,6 @@ def test_equivalence_needs_precision_and_a_margin(rng):
     assert not worse["equivalent"]
     with pytest.raises(ValueError, match="margin"):
         equivalence(a, a, Design(np.zeros(400)), 0)
-
-
-def test_no_worse_is_equivalence_with_each_other_method(rng):
-    design, values = Design(np.zeros(300)), {name: rng.normal(0, 1, 300) for name in "abc"}
-    values["c"] = values["b"] - 1
-    table = no_worse(values, "b", design, 0.2).set_index("forecaster")
-    assert list(table.index) == ["a", "c"]
-    tested = equivalence(values["b"], values["a"], design, 0.2)
-    assert table.loc["a", "p_worse"] == tested["p_upper"]
-    assert table.loc["a", ["difference", "low90", "high90", "se"]].to_list() == [
-        tested[name] for name in ("difference", "low90", "high90", "se")]
-    assert table.loc["c", "p_worse"] > 0.99, "worse by one"
 
 
 def test_holm_adjusts_what_was_tested(rng):

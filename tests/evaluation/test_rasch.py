@@ -4,11 +4,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from conftest import SHARED
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
-from embedllm.evaluation.rasch import OneDimensional, fit_one_dimensional
+from embedllm.evaluation.rasch import OneDimensional, additive_version, fit_one_dimensional
 from embedllm.routing.policies import oracle
 from embedllm.routing.results import oracle_without_specialization
 
@@ -137,3 +138,15 @@ def test_mmlu_pro_oracle_is_what_one_dimension_gives():
     null = oracle_without_specialization(scores, n_draws=50)
     assert oracle(scores).mean() == pytest.approx(0.947, abs=5e-4)
     assert 0.945 <= null.mean() <= 0.949
+
+
+def test_the_additive_version_is_a_logistic_regression_on_names(rng):
+    """Of the forecasts, by statsmodels: one level a model, one a question."""
+    forecast = expit(rng.standard_normal((5, 1)) + rng.standard_normal(30) + 0.7 * rng.standard_normal((5, 30)))
+    model, question = np.indices(forecast.shape)
+    names = np.column_stack([np.eye(5)[model.ravel()], np.eye(30)[question.ravel()][:, 1:]])
+    oracle = sm.GLM(forecast.ravel(), names, family=sm.families.Binomial()).fit()
+    found = additive_version(forecast.astype(np.float32))
+    np.testing.assert_allclose(found.ravel(), oracle.fittedvalues, atol=1e-5)
+    np.testing.assert_allclose(found.mean(axis=0), forecast.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(additive_version(found), found, atol=1e-6)

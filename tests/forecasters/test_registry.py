@@ -135,11 +135,12 @@ def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(plante
     parts, _ = planted
     table, vectors = parts["train"]
     names = ["model mean", "logistic per model", "benchmark mean", "kNN", catalog.CALIBRATED.name]
-    first = registry.cross_fit(table, vectors, entries(*names), 3, **SMALL)
+    once = registry.rounds(1, 0, SMALL)
+    [first] = registry.cross_fit(table, vectors, entries(*names), 3, once)
     fold = folds(table, 6, 0).to_numpy() // 2
     scores = np.where(fold == 1, 1 - table.scores, table.scores)
     flipped = make_table(scores, prompts=table.questions["prompt"], benchmarks=table.questions["benchmark"])
-    second = registry.cross_fit(flipped, vectors, entries(*names), 3, **SMALL)
+    [second] = registry.cross_fit(flipped, vectors, entries(*names), 3, once)
     for name in names:
         np.testing.assert_array_equal(first["raw"][name][:, fold == 1], second["raw"][name][:, fold == 1])
         assert not np.allclose(first["raw"][name][:, fold == 0], second["raw"][name][:, fold == 0])
@@ -149,6 +150,23 @@ def test_cross_fitting_forecasts_each_question_by_a_fit_that_never_saw_it(plante
     for number, heat in rows["temperature"].items():
         told = first["raw"]["logistic per model"][:, fold == number]
         np.testing.assert_array_equal(first["scaled"]["logistic per model"][:, fold == number], scaled(told, heat))
+
+
+def test_each_round_has_a_partition_and_a_seed_and_counts_the_labels_it_used(planted):
+    """All labels but those of the judged fold and of the half fold that is left over; of a share, that share."""
+    table, vectors = planted[0]["train"]
+    own = [*registry.rounds(2, 5, SMALL), *registry.rounds(1, 5, SMALL, share=0.25)]
+    assert [(one.fold_seed, one.settings["seed"], one.share) for one in own] == [(5, 0, 1), (6, 1, 1), (5, 0, 0.25)]
+    first, second, quarter = registry.cross_fit(table, vectors, entries("model mean", "kNN"), 4, own)
+    again = registry.cross_fit(table, vectors, entries("model mean", "kNN"), 4, own[1:2])[0]
+    np.testing.assert_array_equal(second["raw"]["kNN"], again["raw"]["kNN"])
+    assert not np.array_equal(first["raw"]["kNN"], second["raw"]["kNN"])
+    half = folds(table, 8, 5).to_numpy()
+    for fold, labels in first["folds"].query("name == 'kNN'").set_index("fold")["labels"].items():
+        assert labels == table.observed[:, half // 2 != fold].sum()
+        share = quarter["folds"].query("name == 'kNN'").set_index("fold")["labels"][fold] / labels
+        assert share == pytest.approx(0.25, abs=0.01)
+    assert first["folds"].query("name == 'kNN'")["choice"].str.match(r"centered False, k \d+, weights even, .*").all()
 
 
 def test_controls_lose(planted):
@@ -161,11 +179,20 @@ def test_controls_lose(planted):
     assert min(controls) > mean - 0.003
 
 
-def test_networks_share_one_budget_and_the_published_settings_are_compared():
+def test_who_is_tuned_chooses_from_the_same_number_of_candidates():
+    """By construction: as many settings as the built forecaster may try."""
+    counts = {entry.name: registry.build(entry, {"seed": 0}).n_candidates for entry in catalog.to_compare()
+              if entry.role in ("baseline", "paper")}
+    fixed = {"model mean", "factorization, published", "factorization, default"}
+    assert {name for name, count in counts.items() if count == 1} == fixed
+    assert {count for name, count in counts.items() if name not in fixed} == {catalog.BUDGET}
+    assert {entry.name for entry in catalog.to_compare() if entry.is_tuned} == set(counts) - fixed
+
+
+def test_networks_are_given_what_they_share_and_the_published_settings_are_compared():
     built = {name: registry.build(entry, {"seed": 3, "noise": 0.1}) for name, entry in catalog.FORECASTERS.items()}
     tuned = {name: kind.candidates for name, kind in built.items() if hasattr(kind, "candidates")}
-    assert len(tuned) == 4
-    assert {len(candidates) for candidates in tuned.values()} == {12}
+    assert len(tuned) == 5
     assert all(one.seed == 3 and one.noise == 0.1 for candidates in tuned.values() for one in candidates)
     assert all(a != b for candidates in tuned.values() for a, b in pairwise(candidates))
     published = built["factorization, published"]

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, bullets, compared, interval
 from embedllm.presentation import counted, listed, literal, p_is, unsigned
 
+FACTORIZATION, KNN = catalog.FACTORIZATION.name, catalog.KNN.name
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
 
@@ -78,15 +80,15 @@ def conclusion(
     reached, choices : mapping
         From `policies.route`.
     tests : mapping
-        "best single model", "factorization": from `inference.compare` with that policy as reference.
+        "best single model", "factorization, default": from `inference.compare` with that policy as reference.
     oracle : DataFrame
         From `results.oracle_beside_luck`.
     """
-    used = {policy: len(np.unique(choices[policy])) for policy in ("factorization", "kNN")}
-    over_single, over_factorization = tests["best single model"], tests["factorization"]
-    sentences = [compared(over_single, policy, "score") for policy in ("factorization", "kNN", "best per benchmark")]
-    sentences += [compared(over_factorization, policy, "score") for policy in ("kNN", "random model")]
-    behind = over_single.set_index("method")["difference"]["factorization"]
+    used = {policy: len(np.unique(choices[policy])) for policy in (FACTORIZATION, KNN)}
+    over_single, over_factorization = tests["best single model"], tests[FACTORIZATION]
+    sentences = [compared(over_single, policy, "score") for policy in (FACTORIZATION, KNN, "best per benchmark")]
+    sentences += [compared(over_factorization, policy, "score") for policy in (KNN, "random model")]
+    behind = over_single.set_index("method")["difference"][FACTORIZATION]
     side = "gains" if behind > 0 else "loses" if behind < 0 else "changes"
     return f"""
 ## What routing shows
@@ -99,5 +101,5 @@ In thousandths, intervals uncorrected:
 
 {bullets(sentences)}
 
-The factorization spreads its choices over {used["factorization"]} models, kNN over {used["kNN"]}. {luck(oracle)}
+The factorization spreads its choices over {used[FACTORIZATION]} models, kNN over {used[KNN]}. {luck(oracle)}
 """

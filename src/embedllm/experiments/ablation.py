@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import compare_pairs
+from embedllm.evaluation.fits import compare
 from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.evaluation.rasch import fit_one_dimensional
 from embedllm.forecasters.registry import Job, forecasts
@@ -23,15 +23,15 @@ def stepwise(values: Mapping[str, np.ndarray], design: Design) -> pd.DataFrame:
 
     Parameters
     ----------
-    values : mapping of method name to ndarray, shape (n_questions,), in order
+    values : mapping of method name to ndarray, shape (n_fits, n_questions), in order
     design : Design
 
     Returns
     -------
     DataFrame
-        As from `inference.compare`, a row for each method but the first.
+        As from `fits.compare`, a row for each method but the first.
     """
-    return compare_pairs(values, [(name, before) for before, name in pairwise(values)], design)
+    return compare(values, [(name, before) for before, name in pairwise(values)], design)
 
 
 def without_specialization(

@@ -1,0 +1,87 @@
+"""Each rule of `claims.toml`, on tables made so that every outcome occurs."""
+
+import pandas as pd
+import pytest
+
+from embedllm.catalog import FACTORIZATION, TUNED, VOTE
+from embedllm.claims import all_claims
+from embedllm.conclusions import verdicts
+
+KNOWN = all_claims()
+
+
+def base(low: float, high: float, value: float = 0.7, spread: float = 0.004):
+    scores = pd.DataFrame({"forecaster": [TUNED.name], "metric": "accuracy", "value": value, "low": value - spread,
+                           "high": value + spread})
+    return scores, {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.01}
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [
+    (0.01, 0.03, "holds here"), (0.001, 0.003, "holds here"), (-0.02, -0.01, "opposite here"),
+    (-0.001, 0.004, "does not hold here"), (-0.001, 0.02, "inconclusive")])
+def test_c1_elsewhere_is_a_gain_over_the_benchmark_means(low, high, expected):
+    found = verdicts.accuracy(*base(low, high), KNOWN["C1"], False)
+    assert found["verdict"] == expected and found["ours"] == pytest.approx((low + high) / 2)
+    assert found["reason"].startswith(f"accuracy 0.700, {0.7 - (low + high) / 2:.3f} by the benchmark means")
+
+
+@pytest.mark.parametrize(("value", "spread", "expected"), [
+    (0.742, 0.004, "reproduced"), (0.72, 0.004, "not reproduced"), (0.76, 0.004, "not reproduced"),
+    (0.749, 0.004, "inconclusive"), (0.74, 0.02, "inconclusive")])
+def test_c1_on_the_papers_data_is_its_figure(value, spread, expected):
+    found = verdicts.accuracy(*base(0.01, 0.03, value, spread), KNOWN["C1"], True)
+    assert (found["verdict"], found["ours"]) == (expected, value)
+
+
+def sizes(*rows) -> pd.DataFrame:
+    """(low, high, low_all, high_all) at each size; other methods and metrics are not asked."""
+    own = pd.DataFrame(rows, columns=["low", "high", "low_all", "high_all"])
+    own = own.assign(metric="accuracy", method=TUNED.name, labels=[100 * 2**n for n in range(len(rows))], p=0.01,
+                     difference=(own["low"] + own["high"]) / 2)
+    return pd.concat([own, own.assign(method="kNN", low=-1, high=-0.9, low_all=-1, high_all=-0.9),
+                      own.assign(metric="log_loss", low=-1, high=-0.9, low_all=-1, high_all=-0.9)])
+
+
+AHEAD, LEVEL, BEHIND = (0.01, 0.03, 0.005, 0.04), (-0.004, 0.003, -0.006, 0.0045), (-0.03, -0.01, -0.04, -0.005)
+
+
+@pytest.mark.parametrize(("rows", "expected", "at", "ahead"), [
+    ((AHEAD, AHEAD), "holds here", 100, 2), ((AHEAD, BEHIND), "opposite here", 200, 1),
+    ((AHEAD, (-0.03, -0.01, -0.04, 0.006)), "inconclusive", 200, 1), ((LEVEL, AHEAD), "does not hold here", 100, 1),
+    (((-0.01, 0.03, -0.02, 0.04), AHEAD), "inconclusive", 100, 1)])
+def test_c2_is_about_every_size(rows, expected, at, ahead):
+    found = verdicts.every_size(sizes(*rows), KNOWN["C2"])
+    assert found["verdict"] == expected
+    assert found["reason"].startswith(f"at {at} labels, ") and VOTE.name in found["reason"]
+    assert f"at {ahead} of 2 sizes" in found["reason"]
+
+
+def lengths(best: int, difference: float, as_good: bool, se: float = 0.0001, low: float = -1) -> pd.DataFrame:
+    """Of the factorization: the best length, 232, and 8, the longest compact one with 40 models."""
+    rows = {dim: {"difference": difference if dim == 8 else 0.02, "low": low, "high": 1.0, "se": se, "p_worse": 0.5,
+                  "as_good": as_good if dim == 8 else dim == best} for dim in (2, 8, 64, 232)}
+    table = pd.DataFrame(rows).T.rename_axis("dim").reset_index().astype({"dim": int})
+    return table.assign(forecaster=FACTORIZATION.name, best=best)
+
+
+@pytest.mark.parametrize(("table", "margin", "expected"), [
+    (lengths(64, 0.0001, True), 0.001, "holds here"), (lengths(8, 0.0, True), 0.0, "holds here"),
+    (lengths(64, 0.0001, False), 0.0, "not testable here"),
+    (lengths(64, 0.0001, False, se=0.0005), 0.001, "not testable here"),
+    (lengths(64, 0.004, False, low=0.003), 0.001, "does not hold here"),
+    (lengths(64, 0.0009, False, low=0.0005), 0.001, "inconclusive")])
+def test_c12_is_about_a_quarter_of_the_models(table, margin, expected):
+    found = verdicts.compact(table, 40, margin)
+    assert found["verdict"] == expected
+    assert found["ours"] == (0.02 if table["best"].iloc[0] == 8 else table.set_index("dim")["difference"][8])
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [
+    (-0.02, -0.01, "holds here"), (0.01, 0.02, "opposite here"), (-0.01, 0.01, "inconclusive")])
+def test_c13_is_superiority_over_random_vectors(low, high, expected):
+    row = pd.DataFrame({"method": [TUNED.name], "reference": "control", "difference": 0.0, "low": low, "high": high,
+                        "p": 0.1})
+    deep = dict.fromkeys(("cross_fitted", "over_base", "learning_curve")) | {"graded_labels": row}
+    found = verdicts.of_forecasting(deep, KNOWN, False)
+    assert found["C13"]["verdict"] == expected and "minus control" in found["C13"]["reason"]
+    assert found["C1"] == found["C2"] == verdicts.waits() and found["Q10"]["verdict"] == "answered"
