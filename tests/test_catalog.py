@@ -86,7 +86,8 @@ def test_a_dummy_forecaster_is_taken_by_all(dummies, planted):
     parts, _ = planted
     told = registry.forecast(parts, [catalog.FORECASTERS["nearer"]], seed=0)["nearer"]
     assert told.shape == parts["test"][0].shape
-    assert "| nearer | nothing | - |" in forecasting.methods(catalog.to_compare())
+    told = forecasting.methods(catalog.to_compare(), {entry.name: 7 for entry in catalog.to_compare()})
+    assert "| nearer | nothing | - | - |" in told and "| k, shrinkage | 7 |" in told
     assert "nearer" not in [entry.name for entry in catalog.to_compare(["slow"])]
     assert read("03_correctness_forecasting", {"SKIP": ["nearer"]}).SKIP == ["nearer"]
     assert style.color_of("nearer") == "#123456"

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
-from embedllm.figures import plots, style
+from embedllm.figures import forecasts, plots, style
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_scores_show_bounds_as_lines_and_leave_the_truth_out():
     table = pd.DataFrame(rows, columns=["forecaster", "metric", "value", "low", "high"])
     for measures, titles in {("accuracy", "log_loss"): ["accuracy", "log-loss"],
                              ("log_loss", "auc"): ["log-loss", "AUC"]}.items():
-        figure = plots.plot_scores(table, measures)
+        figure = forecasts.plot_scores(table, measures)
         assert [axes.get_title(loc="left") for axes in figure.axes] == titles
         assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["kNN"]
         for axes in figure.axes:
@@ -84,3 +84,19 @@ def test_a_name_is_no_formula(name, tmp_path):
     style.save_figure(tmp_path / "one", table, "A caption.", lambda written: plots.plot_intervals(
         {"": written}, "name", "value", "label"))
     assert f">{name}<" in unescape((tmp_path / "one.svg").read_text())
+
+
+def test_learning_is_drawn_by_metric_against_the_reference_with_what_cannot_be_seen():
+    rows = [(metric, labels, name, "majority vote", value, value - 0.01, value + 0.01, 0.005)
+            for metric, value in (("accuracy", 0.02), ("log_loss", -0.03)) for labels in (950, 14_200, 1_200_000)
+            for name in ("kNN", "factorization, tuned")]
+    columns = ["metric", "labels", "method", "reference", "difference", "low", "high", "mde"]
+    figure = forecasts.plot_learning(pd.DataFrame(rows, columns=columns))
+    assert [len(axes.collections) for axes in figure.axes] == [3, 3], "a gray band, and one of each method"
+    for axes, value in zip(figure.axes, (0.02, -0.03), strict=True):
+        lines = {line.get_label(): line.get_ydata() for line in axes.lines if not line.get_label().startswith("_")}
+        assert set(lines) == {"kNN", "factorization, tuned"}
+        np.testing.assert_array_equal(lines["kNN"], [value] * 3)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["950", "14k", "1.2M"]
+    assert figure.axes[0].get_ylabel() == "minus that of the majority vote"
+    plt.close(figure)

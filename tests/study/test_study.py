@@ -28,14 +28,14 @@ from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"N_SEDES": 3}, "unknown parameter N_SEDES; did you mean N_SEEDS?"),
+    ({"N_FOLD": 3}, "unknown parameter N_FOLD; did you mean N_FOLDS?"),
     ({"SEED": -1}, "SEED = -1 .*greater than or equal to 0"),
     ({"SEED": 2**31}, "SEED = .*less than 2147483648"),
     ({"FOLD_SEED": 2**32}, "FOLD_SEED = .*less than 2147483648"),
     ({"dim": 8}, "unknown parameter dim; did you mean DIM?"),
     ({"kappa": 0}, "unknown parameter kappa; did you mean KAPPA?"),
     ({"PRESET": "../smoke"}, "PRESET = '../smoke'"),
-    ({"N_SEEDS": 2.5}, "N_SEEDS = 2.5"),
+    ({"N_FITS": 2.5}, "N_FITS = 2.5"),
     ({"SIZES": [0.5, 1.5]}, "SIZES = .*less than or equal to 1"),
     ({"SIZES": [0.0]}, "SIZES = .*greater than 0"),
     ({"SIZES": []}, "SIZES = .*at least 1 item"),
