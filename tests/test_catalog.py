@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import make_table
 
-from embedllm import catalog
+from embedllm import catalog, machine
 from embedllm.conclusions import forecasting
 from embedllm.encoders import cache
 from embedllm.figures import style
@@ -61,7 +61,7 @@ DUMMIES = {
         """,
 }
 PLUGIN = """
-from embedllm import catalog
+from embedllm import catalog, machine
 catalog.FORECASTERS["nearer"] = catalog.Forecaster("nearer", "near.Nearer", "#123456")
 """
 
@@ -82,7 +82,8 @@ def dummies(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_a_dummy_forecaster_is_taken_by_all(dummies, planted):
+def test_a_dummy_forecaster_is_taken_by_all(dummies, planted, monkeypatch):
+    monkeypatch.setattr(machine, "workers", lambda: 1)  # workers of an earlier test do not know its file
     parts, _ = planted
     told = registry.forecast(parts, [catalog.FORECASTERS["nearer"]], seed=0)["nearer"]
     assert told.shape == parts["test"][0].shape
@@ -170,7 +171,7 @@ def test_every_path_leads_to_code(group):
 def test_names_settings_and_figures_need_no_forecaster_and_no_torch():
     code = """
 import sys
-from embedllm import catalog
+from embedllm import catalog, machine
 from embedllm.figures import plots, style
 from embedllm.study import publish, runs
 catalog.colors(), catalog.to_compare(), publish.cell("03_correctness_forecasting")

@@ -226,8 +226,8 @@ def test_it_tries_twelve_candidates(rng, monkeypatch):
         return solve(self, shared, own, start, exact)
 
     monkeypatch.setattr(Solver, "solve", counted)
-    assert ConvexEmbedding().candidates == ConvexEmbedding(dim=5).candidates == 12
-    assert ConvexEmbedding(dim=1).candidates == len(ConvexEmbedding().shared)
+    assert ConvexEmbedding().n_candidates == ConvexEmbedding(dim=5).n_candidates == 12
+    assert ConvexEmbedding(dim=1).n_candidates == len(ConvexEmbedding().shared)
     fit(parts)
     assert len(tried) == len(set(tried)) <= 12 + 1
     assert [exact for *_, exact in tried].count(True) == 1

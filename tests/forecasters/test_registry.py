@@ -232,7 +232,7 @@ def recovered(n_questions: int) -> float:
 
 def test_the_pooled_factorization_comes_closer_to_the_text_ceiling_the_more_questions_it_sees():
     few, many = recovered(1000), recovered(8000)
-    assert few < 0.3 < 0.6 < many < 1
+    assert few < 0.4 < 0.6 < many < 1
 
 
 def test_an_ensemble_of_the_catalog_is_that_of_its_members(planted):

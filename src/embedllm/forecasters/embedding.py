@@ -66,9 +66,12 @@ class ConvexEmbedding(Forecaster):
     LEARNED: ClassVar = ("center", "mapping", "model_vectors", "penalties")
 
     @property
-    def candidates(self) -> int:
-        """How many settings are tried on validation, at most."""
+    def n_candidates(self) -> int:
         return len(self.shared) + (len(self.own) if self.dim != 1 else 0)
+
+    @property
+    def choice(self) -> dict:
+        return dict(zip(("shared penalty", "own penalty"), self.penalties, strict=True))
 
     @property
     def betas(self) -> np.ndarray:

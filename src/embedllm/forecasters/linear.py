@@ -27,6 +27,7 @@ PATH = (inf, 1e-2, 2.5e-3, 6e-4, 1.5e-4, 4e-5, 1e-5, 2.5e-6, 6e-7)
 FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the penalty on own deviations, walked anew at each shaping
 COARSE, EXACT = 1e-6, 1e-9  # relative fall of the objective at which a solve ends, on the way and at last
 SPARED = 1e-3  # share of the features' variance that may be left out with its principal axes
+LIMITS = {"maxiter": 200, "gtol": 0}
 ANCHOR = 1e-6  # ridge that keeps the level of a model with all answers right, or none, finite
 LANDMARKS = 1000  # training prompts that similarities are taken to, at most
 BLURRED = 2e-2  # share of the similarities' variance that may be left out: half of their axes
@@ -74,8 +75,8 @@ class TextLogistic(Forecaster):
 
     @property
     def n_candidates(self) -> int:
-        return max(len(self.shared) * (self.shared != (inf,)) + len(self.own) * (self.own != (inf,)), 1) \
-            + self.shapings * len(FACTORS) * (self.own != (inf,))
+        shared, own = (len(path) * (path != (inf,)) for path in (self.shared, self.own))
+        return shared + own + (own > 0) * self.shapings * len(FACTORS) or 1
 
     @property
     def choice(self) -> dict:
@@ -149,8 +150,7 @@ class _Features:
         return np.exp(result, out=result)
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a @ b`` with PyTorch's threads; those of BLAS are kept to one while fitting."""
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # with PyTorch's threads; BLAS has one while fitting
     return (torch.as_tensor(a) @ torch.as_tensor(b)).numpy()
 
 
@@ -238,10 +238,9 @@ class _Solver:
             return value, np.concatenate([(g / step).ravel() for g, step in zip(gradient, steps, strict=True)])
 
         b, w, v = start or (self.level, np.zeros(d), np.zeros((n_models, d)))
-        first = [b, *([w] if shared < inf else []), *([directions.T @ v / stretch[:, None]] if own < inf else [])]
+        first = [b] + [w] * (shared < inf) + [directions.T @ v / stretch[:, None]] * (own < inf)
         x = np.concatenate([(value * step).ravel() for value, step in zip(first, steps, strict=True)])
-        options = {"maxiter": 200, "ftol": tolerance, "gtol": 0}
-        found = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
+        found = minimize(objective, x, jac=True, method="L-BFGS-B", options=LIMITS | {"ftol": tolerance})
         b, w, z = unpack(found.x)
         return b, w, mixing @ z
 
