@@ -10,8 +10,9 @@ import torch
 from scipy.optimize import minimize
 
 from embedllm.bench.per_cell import updates
+from embedllm.forecasters.batches import Answers, Questions
 from embedllm.forecasters.factorization import Factorization
-from embedllm.forecasters.training import Answers, flattened, log_loss
+from embedllm.forecasters.training import flattened, log_loss
 from embedllm.splits import Parts
 
 WHOLE = (("model_vectors", "output", "constant", "projection", "offset"),)
@@ -22,7 +23,7 @@ SWEEP = 10  # iterations on one group of weights before the next has its turn
 def by_gradient_steps(parts: Parts, like: Factorization) -> pd.DataFrame:
     """Validation log-loss of `Factorization` after each epoch: columns ``seconds``, ``val``."""
     rows, began = [], time.perf_counter()
-    for val in like.epochs_of(*parts["train"], *parts["val"]):
+    for val in like.epochs_of(Questions(*parts["train"], *parts["val"])):
         rows.append((time.perf_counter() - began, val))
     return pd.DataFrame(rows, columns=["seconds", "val"])
 

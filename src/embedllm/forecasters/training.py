@@ -1,8 +1,8 @@
 """One training loop for every forecaster that learns by gradient steps, and one way to tune them.
 
 A batch is a set of *questions* and scores all models at once. Drawing (model, question) cells one by one would
-project each question once per model. Scores are kept as bytes, question first, and become floats a few batches at a
-time; weights, gradients and Adam's moments lie in one flat array each, so that a step is one call.
+project each question once per model. Weights, gradients and Adam's moments lie in one flat array each, so that a step
+is one call.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import pandas as pd
 import torch
 from torch.optim.adam import adam
 
-from embedllm import machine
 from embedllm.evaluation.metrics import FARTHEST_LOGIT
+from embedllm.forecasters.batches import BLOCK, Answers, Questions
 from embedllm.forecasters.contract import Forecaster
-from embedllm.outcomes import OutcomeMatrix
 
 HISTORY = ["epoch", "train", "val"]
 UPDATES = 16  # in an epoch, at least: on a small table whole batches would leave it untrained
-BLOCK = 512  # questions predicted or, in whole batches, gathered at a time
+LOOKED_AT = 4  # of so many batches one tells the loss in training: to know it takes up to a fifth of an update
+NOISE = 2**62  # the noise of seed 0 has this seed, and so on
 TINY, SETTLE = 1e-30, 100  # what is smaller is set to 0, after so many updates, see _adam
-UNASKED = 2  # byte of a cell without a score
 Weights = dict[str, torch.Tensor]
 
 
@@ -44,7 +43,8 @@ class Trained(Forecaster):
     dim : int
         Length of a model vector.
     noise : float
-        Standard deviation of the Gaussian noise added to prompt vectors in training only.
+        Standard deviation of the Gaussian noise added to prompt vectors in training only: new places in a pool of
+        some million random numbers for each epoch.
     learning_rate, weight_decay : float
         Of Adam.
     epochs : int
@@ -64,7 +64,7 @@ class Trained(Forecaster):
     Attributes (after ``fit``)
     --------------------------
     history : DataFrame
-        Columns ``epoch``, ``train`` (log-loss with noise, mean over the epoch), ``val``.
+        Columns ``epoch``, ``train`` (log-loss with noise, mean over every fourth batch of the epoch), ``val``.
     """
 
     dim: int = 232
@@ -84,39 +84,27 @@ class Trained(Forecaster):
             cls.LEARNED = (*cls.WEIGHTS, "history")
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
-        deque(self.epochs_of(train, train_vectors, val, val_vectors), maxlen=0)
+        deque(self.epochs_of(Questions(train, train_vectors, val, val_vectors)), maxlen=0)
 
-    def epochs_of(
-        self, train: OutcomeMatrix, train_vectors: np.ndarray, val: OutcomeMatrix, val_vectors: np.ndarray
-    ) -> Iterator[float]:
+    def epochs_of(self, questions: Questions) -> Iterator[float]:
         """`fit`, an epoch at a time: yields the validation log-loss; between epochs the forecaster is usable."""
-        device = machine.device()
         generator = torch.Generator().manual_seed(self.seed)
-        vectors, held_out = (torch.as_tensor(v, dtype=torch.float32, device=device)
-                             for v in (train_vectors, val_vectors))
-        answers, held_out_answers = Answers(train, device), Answers(val, device)
-        start = self._initialize(len(train.models), vectors.shape[1], generator)
-        flat, weights, gradients = flattened({name: value.to(device) for name, value in start.items()})
-        noise = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        places = torch.Generator().manual_seed(NOISE + self.seed)  # not what the weights start from
+        start = self._initialize(questions.shape[0], questions.vectors.shape[1], generator)
+        flat, weights, gradients = flattened({name: value.to(questions.device) for name, value in start.items()})
         step = _adam(flat, self.learning_rate, self.weight_decay)
-        batch = self.batch(*train.shape)
-        gathered = batch * max(1, BLOCK // batch)
+        n_questions, batch = questions.shape[1], self.batch(*questions.shape)
         best, stale, history = np.inf, 0, []
         for epoch in range(1, self.epochs + 1):
-            loss = cells = 0
-            order = torch.randperm(len(vectors), generator=generator) if self.shuffle else torch.arange(len(vectors))
-            for rows in order.to(device).split(gathered):
-                e = torch.randn((len(rows), vectors.shape[1]), generator=noise, device=device)
-                e.mul_(self.noise).add_(vectors[rows])  # (gathered, d_prompt)
-                scores, mask = answers(rows)
-                share = mask / torch.cat([m.sum().clamp(min=1).expand(len(m), 1) for m in mask.split(batch)])
-                logits = []
-                for one in zip(e.split(batch), scores.split(batch), share.split(batch), strict=True):
-                    logits.append(self.descent(weights, gradients, *one))
-                    step()
-                loss, cells = loss + log_loss(torch.cat(logits), scores, mask), cells + mask.sum()
-            val_loss = self._validate(weights, held_out, held_out_answers)
-            history.append((epoch, float(loss / cells.clamp(min=1)), val_loss))
+            order = torch.randperm(n_questions, generator=generator) if self.shuffle else torch.arange(n_questions)
+            losses = []
+            for number, (e, scores, share) in enumerate(questions.epoch(order, batch, self.noise, places)):
+                logits = self.descent(weights, gradients, e, scores, share)
+                step()
+                if number % LOOKED_AT == 0:
+                    losses.append(log_loss(logits, scores, share))
+            val_loss = self._validate(weights, questions.held_out, questions.held_out_answers)
+            history.append((epoch, float(torch.stack(losses).mean()), val_loss))
             self.history = pd.DataFrame(history, columns=HISTORY)
             if val_loss < best or not self.patience:
                 best, stale = val_loss, 0
@@ -152,9 +140,10 @@ class Trained(Forecaster):
         raise NotImplementedError
 
     def descent(
-        self, weights: Weights, gradients: Weights, e: torch.Tensor, scores: torch.Tensor, share: torch.Tensor
+        self, weights: Weights, gradients: Weights, e: torch.Tensor, scores: torch.Tensor,
+        share: torch.Tensor | float,
     ) -> torch.Tensor:
-        """Write the gradients of a batch's log-loss, cells weighing `share`; returns the logits.
+        """Write the gradients of a batch's log-loss, cells weighing `share`, each its own or all one; returns logits.
 
         A subclass may write out what differentiation finds here.
         """
@@ -169,7 +158,8 @@ class Trained(Forecaster):
         """Log-loss without noise, mean over observed cells."""
         loss = cells = 0
         with torch.inference_mode():
-            for rows in torch.arange(len(vectors), device=vectors.device).split(BLOCK):
+            for start in range(0, len(vectors), BLOCK):
+                rows = slice(start, start + BLOCK)
                 scores, mask = answers(rows)
                 loss = loss + log_loss(self._logits(weights, vectors[rows]), scores, mask)
                 cells = cells + mask.sum()
@@ -190,32 +180,17 @@ def normal(scale: float, shape: tuple[int, ...], generator: torch.Generator) -> 
     return scale * torch.randn(shape, generator=generator)
 
 
-class Answers:
-    """The scores of a table, question first: a byte a cell where all are 0 or 1, floats otherwise."""
-
-    def __init__(self, table: OutcomeMatrix, device):
-        kind = np.uint8 if table.binary else np.float32
-        cells = np.empty(table.shape[::-1], kind)
-        for start in range(0, len(cells), BLOCK):
-            block = table.scores[:, start : start + BLOCK].T
-            cells[start : start + BLOCK] = np.nan_to_num(block, nan=UNASKED)
-        self.cells = torch.as_tensor(cells, device=device)
-
-    def __call__(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores (0 where not asked) and mask of some questions: float32, (n_rows, n_models)."""
-        cells = self.cells[rows]
-        mask = cells != UNASKED
-        return (cells * mask).float(), mask.float()
-
-
 def flattened(weights: Weights) -> tuple[torch.Tensor, Weights, Weights]:
-    """All weights in one flat array that has a gradient; the weights and their gradients as views of it."""
-    flat = torch.cat([value.ravel() for value in weights.values()])
+    """All weights in one flat array that has a gradient; the weights and their gradients as views of it.
+
+    Matrices lie there column by column: products with row-wise ones of a few columns took ten times as long.
+    """
+    flat = torch.cat([value.mT.ravel() if value.ndim == 2 else value.ravel() for value in weights.values()])
     flat.grad = torch.zeros_like(flat)
     sizes = [value.numel() for value in weights.values()]
 
     def views(array: torch.Tensor) -> Weights:
-        return {name: part.view(value.shape)
+        return {name: part.view(value.shape[::-1]).mT if value.ndim == 2 else part.view(value.shape)
                 for (name, value), part in zip(weights.items(), array.split(sizes), strict=True)}
 
     return flat, {name: view.requires_grad_() for name, view in views(flat).items()}, views(flat.grad)
@@ -241,6 +216,6 @@ def _adam(flat: torch.Tensor, learning_rate: float, weight_decay: float) -> Call
     return step
 
 
-def log_loss(logits: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with soft targets, sum over observed cells."""
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, scores, mask, reduction="sum")
+def log_loss(logits: torch.Tensor, scores: torch.Tensor, share: torch.Tensor | float) -> torch.Tensor:
+    """Cross-entropy with soft targets, sum over cells that weigh `share`."""
+    return torch.nn.functional.softplus(logits).addcmul_(logits, scores, value=-1).mul_(share).sum()

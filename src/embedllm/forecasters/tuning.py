@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from embedllm.forecasters.batches import Questions
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.training import Trained
 
@@ -44,7 +45,8 @@ class Tuned(Forecaster):
                 if len({getattr(other, one.name) for other in self.candidates}) > 1}
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
-        racing = [(one, one.epochs_of(train, train_vectors, val, val_vectors)) for one in self.candidates]
+        questions = Questions(train, train_vectors, val, val_vectors)
+        racing = [(one, one.epochs_of(questions)) for one in self.candidates]
         updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
         done, epochs = 0, min(LONGEST_TRIAL, int(np.ceil(TRIAL / min(updates))))
         while len(racing) > 1:
