@@ -7,10 +7,12 @@ models, which makes the split into w and V unique. Minimized is the mean log-los
 
 s_i the singular values of ``V / sqrt(n_models)``: the root mean square coefficient of the models along a direction.
 Their sum is the trace norm, which prefers few directions (Argyriou, Evgeniou and Pontil 2008, Machine Learning 73).
-All of it is smooth and strictly convex: there is one solution, whatever the start, and no seed.
+All of it is smooth and strictly convex: there is one solution, whatever the start, and no seed. Penalties are on the
+coefficients of prompt vectors, so that directions in which prompts vary little are shrunk more; shrinking all alike, by
+the differences of logits that they make, forecasts worse.
 
-Newton's method with conjugate gradients finds it. Sums over cells are taken block by block of questions, each block
-on one thread, in a fixed order: the number of threads changes no bit.
+Newton's method with conjugate gradients finds the solution. Sums over cells are taken block by block of questions, each
+block on one thread, in a fixed order: the number of threads changes no bit.
 """
 
 from __future__ import annotations
@@ -79,9 +81,9 @@ class Solver:
         here = Expansion(self, point, shared, own, dtype)
         for _ in range(STEPS):
             step, distance = _conjugate_gradients(here, share, tolerance / 2)
-            if distance < tolerance:
-                break
             slope = here.gradient @ step
+            if distance < tolerance or slope >= 0:  # there, or as near as rounding lets it come
+                break
             here = Expansion(self, point + step, shared, own, dtype)
             while (ahead := here.gradient @ step) > -slope / 2:  # far beyond the lowest point of this line
                 step, slope = step * slope / (slope - ahead), slope * slope / (slope - ahead)

@@ -35,7 +35,7 @@ class Penalty:
         s = np.sqrt(np.maximum(spectrum, 0) + SMOOTHING**2)
         a = basis.T @ a / s[:, None]
         slope = own / np.sqrt(self.n) * (basis @ a)
-        self.gradient = _split(slope.T if self.turned else slope)[1] + shared / self.n * mean
+        self.gradient = (slope.T if self.turned else slope) + shared / self.n * mean
         inverse = own / self.n * (basis / s) @ basis.T
         if self.turned:
             self.ridge, self.joint = scipy.linalg.eigh(inverse, np.diag(spread))
@@ -54,8 +54,7 @@ class Penalty:
         both = h @ self.a.T * self.s
         change = (both + both.T) / (self.s[:, None] + self.s)
         h = self.basis @ ((h - change @ self.a) / self.s[:, None])
-        bent = _split(h.T if self.turned else h)[1]
-        return np.float32(self.own / self.n) * bent + np.float32(self.shared / self.n) * mean
+        return np.float32(self.own / self.n) * (h.T if self.turned else h) + np.float32(self.shared / self.n) * mean
 
     def precondition(self, gradient: np.ndarray) -> np.ndarray:
         """Roughly the step along which the gradient changes by so much, float32."""
