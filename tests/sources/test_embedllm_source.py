@@ -57,6 +57,7 @@ def test_known_table(tmp_path):
     assert list(table.questions["benchmark"]) == ["mmlu", "gsm8k", "gpqa", "mmlu", "piqa", "truthfulqa_mc1"]
     assert list(table.questions["sub_benchmark"]) == CATEGORIES
     assert list(table.questions["part"]) == PART_OF
+    assert "category" not in set(table.questions.dtypes.astype(str)), "notebooks add words of their own"
     expected = (np.array([2, 0, 1])[:, None] + np.arange(6)) % 2
     np.testing.assert_array_equal(table.scores, expected.astype(np.float32))
     assert not any(table.repairs.values())

@@ -80,7 +80,7 @@ def load(path: Path, *, duplicates: str = "first") -> OutcomeMatrix:
     _agree(files, listed, "prompt_id", "part")
     _agree(files, listed, "prompt_id", "benchmark")
 
-    questions = listed.drop_duplicates("prompt_id").astype({"prompt_id": object, "category": object})
+    questions = listed.drop_duplicates("prompt_id").astype(object)  # text, as other sources have it
     questions = questions.merge(prompts, on="prompt_id", validate="one_to_one")
     questions = questions.rename(columns={"prompt_id": "question_id", "category": "sub_benchmark"})
     hashes = {file.name: checksum(file) for file in files.values()}
