@@ -17,6 +17,7 @@ from conftest import make_table
 from PIL import Image
 
 from embedllm.catalog import SOURCES
+from embedllm.claims import of_notebook
 from embedllm.figures import plots, style
 from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
@@ -305,6 +306,16 @@ def test_an_earlier_notebook_must_have_finished(run):
         run(SEED=4).table()
     first.finish()
     assert run(SEED=4).table().fingerprint == table.fingerprint
+
+
+@pytest.mark.parametrize(("source", "verdict"), [("embedllm", "reproduced"), ("simulated, as files", "method check")])
+def test_planted_outcomes_in_the_papers_files_are_not_judged_as_the_papers(run, source, verdict):
+    first = run("01_data_preparation", DATASET="embedllm")
+    replace(make_table(np.ones((2, 3))), provenance={"source": source}).save(first.path("table.zip"))
+    first.finish()
+    found = {name: {"verdict": "reproduced", "reason": "a test"}
+             for name, claim in of_notebook("02_training").items() if claim.is_judged_on("embedllm")}
+    assert set(run(DATASET="embedllm").verdicts(found)["verdict"].dropna()) == {verdict}
 
 
 def test_starting_again_withdraws_trust_and_equal_products_keep_their_time(run):

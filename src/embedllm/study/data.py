@@ -14,6 +14,7 @@ from embedllm.catalog import SOURCES
 from embedllm.files import ROOT, shown
 from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.sources.embedllm import SIMULATED
 from embedllm.splits import divide, sample
 from embedllm.study.parameters import TABLE, DataPreparation, ParameterError, Parameters
 from embedllm.study.paths import FIGURES, data_dir
@@ -70,6 +71,11 @@ def load_outcomes(p) -> OutcomeMatrix:
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
     kept = sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
     return replace(kept, models=kept.models.assign(lineage=lineages(kept)))
+
+
+def judged_as(p: Parameters, table: OutcomeMatrix) -> str:
+    """The source that outcomes are judged as: DATASET, but for the planted pool written as the paper's files."""
+    return SIMULATED if table.provenance.get("source", "").startswith(SIMULATED) else p.DATASET
 
 
 def read_own_data(p: DataPreparation, run: Path) -> None:

@@ -210,7 +210,8 @@ class Run:
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""
         p = self.parameters
-        table = claims.verdicts(self.notebook, p.DATASET, p.label, found or {}, self.judges)
+        source = data.judged_as(p, OutcomeMatrix.load(self.find(TABLE) / "table.zip"))
+        table = claims.verdicts(self.notebook, source, p.label, found or {}, self.judges)
         if not self.shelf.is_deep:
             self.save_table("verdicts", table)
         return claims.as_read(table)
