@@ -1,0 +1,263 @@
+"""Worlds without specialization: models differ in one ability, questions in difficulty, discrimination and guessing.
+
+For model m and question q of benchmark b,
+
+    P(right) = c_b + (1 - c_b) sigmoid(alpha_q (theta_m - delta_q))
+
+Questions are draws from a population, of which the prompt tells a part: delta_q and log alpha_q are normal around a
+linear function of the prompt vector. Abilities, guessing and the population are fitted by marginal maximum likelihood;
+a world gives each question a difficulty and a discrimination from what its answers and its text say of them, and has
+the same models answer anew. `rasch` holds the simpler pool in which questions are alike but for their difficulty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+
+REACH, N_DIFFICULTIES = 4.5, 61  # nodes lie evenly over so many SDs of the population to each side
+STRETCH, N_DISCRIMINATIONS = 3.0, 9  # of the log discriminations
+RIDGE = 0.01  # prior precision of an ability: one with every answer right stays finite
+GUESSES = (1.0, 9.0)  # pseudo-guesses of a benchmark, right and wrong: where few models guess, guessing stays near .1
+SIGNAL = (1e-4, 1e3)  # range in which the variance that text explains is sought, relative to the rest
+STEPS, SETTLED = 400, 2e-4  # of EM at most; largest change of an ability or an SD at which it ends
+
+
+@dataclass(frozen=True)
+class Null:
+    """What a world without specialization may have besides abilities and difficulties read in part from the text.
+
+    Attributes
+    ----------
+    discriminates : bool
+        Questions differ in how sharply they tell models apart; False: all do alike.
+    guesses : bool
+        Whoever does not know the answer is right at times, at a rate of the benchmark.
+    told : bool
+        The text tells a part of the discrimination, too.
+    """
+
+    discriminates: bool
+    guesses: bool = False
+    told: bool = False
+
+
+NULLS = {
+    "2PL": Null(discriminates=True),
+    "Rasch": Null(discriminates=False),
+    "3PL": Null(discriminates=True, guesses=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ItemResponse:
+    """A pool without specialization, fitted by `fit`.
+
+    Attributes
+    ----------
+    abilities : ndarray, shape (n_models,), float64
+        In logits of a question of typical discrimination, of mean zero.
+    difficulty_sd, discrimination_sd : float
+        SD of delta and of log alpha around what the text tells.
+    read : ndarray, shape (n_questions, 2), float64
+        What the text tells: the mean of delta and of log alpha. The latter are zero on average.
+    guessing : ndarray, shape (n_questions,), float64
+        Rate c of the question's benchmark.
+    nodes : ndarray, shape (n_nodes, 2), float64
+        Pairs of difficulty and log discrimination.
+    cumulated : ndarray, shape (n_questions, n_nodes), float32
+        Chance of each node and those before it, given all that is known of a question.
+    observed : ndarray of bool, shape (n_models, n_questions)
+    """
+
+    abilities: np.ndarray
+    difficulty_sd: float
+    discrimination_sd: float
+    read: np.ndarray
+    guessing: np.ndarray
+    nodes: np.ndarray
+    cumulated: np.ndarray
+    observed: np.ndarray
+
+    def questions(self, rng: np.random.Generator) -> np.ndarray:
+        """Difficulty and log discrimination of each question, drawn from their posterior: (n_questions, 2)."""
+        at = (self.cumulated < rng.random((len(self.cumulated), 1), dtype=np.float32)).sum(axis=1)
+        return self.nodes[np.minimum(at, len(self.nodes) - 1)]
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """New answers of the same models to the same questions: a world.
+
+        Returns
+        -------
+        ndarray, shape (n_models, n_questions), float32
+            0 or 1; NaN where not observed.
+        """
+        difficulty, discrimination = self.questions(rng).T
+        knows = expit(np.exp(discrimination) * (self.abilities[:, None] - difficulty))
+        right = rng.random(knows.shape) < self.guessing + (1 - self.guessing) * knows
+        return np.where(self.observed, right, np.nan).astype(np.float32)
+
+
+def fit(null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndarray) -> ItemResponse:
+    """Fit a pool without specialization to answers, by marginal maximum likelihood.
+
+    EM over a grid of difficulties and discriminations (Bock and Aitkin 1981, Psychometrika 46), with a linear
+    regression of both on the prompt vectors inside (Mislevy 1987, Applied Psychological Measurement 11), whose ridge
+    follows from the likelihood as well. The unit of the abilities is free in each step and then fixed again by a mean
+    log discrimination of zero (parameter expansion, Liu, Rubin and Wu 1998, Biometrika 85).
+
+    Parameters
+    ----------
+    null : Null
+    scores : ndarray, shape (n_models, n_questions), in {0, 1}
+        NaN = not observed, left out.
+    vectors : ndarray, shape (n_questions, d_prompt)
+    benchmarks : array-like, shape (n_questions,)
+        Guessing differs between them.
+
+    Returns
+    -------
+    ItemResponse
+    """
+    em = _EM(null, scores, vectors, benchmarks)
+    for _ in range(STEPS):
+        before = em.state()
+        em.step()
+        if np.abs(em.state() - before).max() < SETTLED:
+            break
+    return em.fitted()
+
+
+class _EM:
+    def __init__(self, null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndarray):
+        self.null, self.observed, self.text = null, ~np.isnan(scores), _Text(vectors)
+        self.right = np.nan_to_num(scores).astype(np.float32)
+        self.wrong = self.observed - self.right
+        codes = np.unique(benchmarks, return_inverse=True)[1] if null.guesses else np.zeros(scores.shape[1], int)
+        self.members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        self.guessing = np.full(len(self.members), 0.1 if null.guesses else 0.0)
+        mean = (self.right.sum(axis=1) + 0.5) / (self.observed.sum(axis=1) + 1.0)
+        self.abilities = np.log(mean / (1 - mean))
+        self.read = np.zeros((scores.shape[1], 2))
+        self.sd = np.array([1.0, 0.3 if null.discriminates else 0.0])
+
+    def state(self) -> np.ndarray:
+        return np.concatenate([self.abilities, self.sd, self.guessing])
+
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Difficulties and log discriminations that make up the grid, by the spread of the population."""
+        spread = np.sqrt(self.sd**2 + self.read.var(axis=0))
+        difficulty = self.read[:, 0].mean() + spread[0] * np.linspace(-REACH, REACH, N_DIFFICULTIES)
+        if not self.null.discriminates:
+            return difficulty, np.zeros(1)
+        return difficulty, spread[1] * np.linspace(-STRETCH, STRETCH, N_DISCRIMINATIONS)
+
+    def posterior(self, difficulty: np.ndarray, discrimination: np.ndarray) -> np.ndarray:
+        """Chance of each pair of nodes for each question: float32, (n_questions, n_difficulties, n_discriminations)."""
+        logit = self._logits(difficulty, discrimination)
+        found = np.empty((self.right.shape[1], logit.shape[1]), np.float32)
+        for members, c in zip(self.members, self.guessing, strict=True):
+            fails = np.logaddexp(0, logit)
+            right = (np.logaddexp(np.log(c), logit) if c else logit) - fails
+            wrong = np.log1p(-c) - fails
+            found[members] = self.right[:, members].T @ right.astype(np.float32)
+            found[members] += self.wrong[:, members].T @ wrong.astype(np.float32)
+        found = found.reshape(len(found), len(difficulty), len(discrimination))
+        found -= (((difficulty - self.read[:, :1]) / self.sd[0]) ** 2 / 2).astype(np.float32)[:, :, None]
+        if self.null.discriminates:
+            found -= (((discrimination - self.read[:, 1:]) / self.sd[1]) ** 2 / 2).astype(np.float32)[:, None]
+        found -= found.max(axis=(1, 2), keepdims=True)
+        np.exp(found, out=found)
+        found /= found.sum(axis=(1, 2), keepdims=True)
+        return found
+
+    def step(self) -> None:
+        nodes = self.nodes()
+        posterior = self.posterior(*nodes)
+        self._answers(posterior.reshape(len(posterior), -1), *nodes)
+        for at, (node, chance) in enumerate(zip(nodes, (posterior.sum(axis=2), posterior.sum(axis=1)), strict=True)):
+            if len(node) > 1:
+                mean = chance @ node
+                variance = np.maximum(chance @ node**2 - mean**2, 0)
+                self.read[:, at], self.sd[at] = self.text.read(mean, variance, not at or self.null.told)
+        unit = np.exp(self.read[:, 1].mean())
+        level = self.abilities.mean()
+        self.abilities = (self.abilities - level) * unit
+        self.read = np.column_stack([(self.read[:, 0] - level) * unit, self.read[:, 1] - np.log(unit)])
+        self.sd[0] *= unit
+
+    def _answers(self, posterior: np.ndarray, difficulty: np.ndarray, discrimination: np.ndarray) -> None:
+        """One step of Fisher's scoring on the abilities, and of EM on the rates of guessing."""
+        logit = self._logits(difficulty, discrimination)
+        alpha = np.tile(np.exp(discrimination), len(difficulty))
+        knows, fails = expit(logit), expit(-logit)
+        slope, curvature = -RIDGE * self.abilities, np.full(len(self.abilities), RIDGE)
+        for at, members in enumerate(self.members):
+            c = self.guessing[at]
+            right = (self.right[:, members] @ posterior[members]).astype(np.float64)  # (n_models, n_nodes)
+            wrong = (self.wrong[:, members] @ posterior[members]).astype(np.float64)
+            p = c + (1 - c) * knows
+            knew = knows / p  # share of right answers that were known
+            slope += ((right * (1 - knows) * knew * (1 - c) - wrong * knows) * alpha).sum(axis=1)
+            curvature += ((right + wrong) * knew * knows * fails * (1 - c) * alpha**2).sum(axis=1)
+            if self.null.guesses:
+                lucky = (right * c * fails / p).sum()
+                self.guessing[at] = (GUESSES[0] + lucky) / (sum(GUESSES) + lucky + wrong.sum())
+        self.abilities = self.abilities + np.clip(slope / curvature, -1, 1)
+
+    def _logits(self, difficulty: np.ndarray, discrimination: np.ndarray) -> np.ndarray:
+        """(n_models, n_nodes), discriminations varying fastest."""
+        gap = self.abilities[:, None, None] - difficulty[:, None]
+        return (gap * np.exp(discrimination)).reshape(len(self.abilities), -1)
+
+    def fitted(self) -> ItemResponse:
+        nodes = self.nodes()
+        posterior = self.posterior(*nodes)
+        guessing = np.empty(len(posterior))
+        for members, c in zip(self.members, self.guessing, strict=True):
+            guessing[members] = c
+        pairs = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+        cumulated = posterior.reshape(len(posterior), -1).cumsum(axis=1, dtype=np.float64).astype(np.float32)
+        return ItemResponse(self.abilities, *self.sd, self.read, guessing, pairs, cumulated, self.observed)
+
+
+class _Text:
+    """Linear regression on prompt vectors of what is known of each question up to a variance."""
+
+    def __init__(self, vectors: np.ndarray):
+        x = vectors - vectors.mean(axis=0, dtype=np.float64)
+        left, spread, _ = np.linalg.svd(x, full_matrices=False)
+        kept = spread > 1e-6 * spread.max(initial=0)
+        self.axes = left[:, kept]  # (n_questions, rank)
+        self.spread = spread[kept] ** 2 * len(x) / np.maximum((spread**2).sum(), np.finfo(float).tiny)
+
+    def read(self, mean: np.ndarray, variance: np.ndarray, told: bool) -> tuple[np.ndarray, float]:
+        """What the text tells of each question, and the SD around it.
+
+        Parameters
+        ----------
+        mean, variance : ndarray, shape (n_questions,)
+            Of each question's posterior.
+        told : bool
+            False: nothing but the mean of all.
+        """
+        n, level = len(mean), mean.mean()
+        along, noise = self.axes.T @ (mean - level), self.axes.T**2 @ variance
+        total = ((mean - level) ** 2).sum() + variance.sum()
+
+        def rest(signal: float) -> float:  # variance that the text leaves
+            return (total - (signal * self.spread / (1 + signal * self.spread) * (along**2 + noise)).sum()) / n
+
+        def deviance(log_signal: float) -> float:  # of a normal with covariance rest (1 + signal x x')
+            signal = np.exp(log_signal)
+            return n * np.log(rest(signal)) + np.log1p(signal * self.spread).sum()
+
+        signal = 0.0
+        if told:
+            found = minimize_scalar(deviance, bounds=np.log(SIGNAL), method="bounded", options={"xatol": 1e-3})
+            signal = np.exp(found.x) if found.fun < n * np.log(rest(0.0)) else 0.0
+        kept = signal * self.spread / (1 + signal * self.spread)
+        return level + self.axes @ (kept * along), float(np.sqrt(max(rest(signal), 1e-6)))
