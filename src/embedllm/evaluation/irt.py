@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 REACH, N_DIFFICULTIES = 4.5, 61  # nodes lie evenly over so many SDs of the population to each side
 STRETCH, N_DISCRIMINATIONS = 3.0, 9  # of the log discriminations
 RIDGE = 0.01  # prior precision of an ability: one with every answer right stays finite
 GUESSES = (1.0, 9.0)  # pseudo-guesses of a benchmark, right and wrong: where few models guess, guessing stays near .1
 SIGNAL = (1e-4, 1e3)  # range in which the variance that text explains is sought, relative to the rest
-STEPS, SETTLED = 400, 2e-4  # of EM at most; largest change of an ability or an SD at which it ends
+STEPS, SETTLED = 200, 5e-4  # of EM at most; largest change of an ability or an SD at which it ends
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,16 @@ class ItemResponse:
         return np.where(self.observed, right, np.nan).astype(np.float32)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # more threads would wait for each other at every step
 def fit(null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndarray) -> ItemResponse:
     """Fit a pool without specialization to answers, by marginal maximum likelihood.
 
     EM over a grid of difficulties and discriminations (Bock and Aitkin 1981, Psychometrika 46), with a linear
     regression of both on the prompt vectors inside (Mislevy 1987, Applied Psychological Measurement 11), whose ridge
     follows from the likelihood as well. The unit of the abilities is free in each step and then fixed again by a mean
-    log discrimination of zero (parameter expansion, Liu, Rubin and Wu 1998, Biometrika 85).
+    log discrimination of zero (parameter expansion, Liu, Rubin and Wu 1998, Biometrika 85). Abilities are those at
+    which each model is expected to be right as often as it was. In a Rasch pool that is the maximum of the likelihood;
+    elsewhere this would match weighted means, and where models do specialize the means of worlds would be off.
 
     Parameters
     ----------
@@ -190,19 +194,17 @@ class _EM:
         self.sd[0] *= unit
 
     def _answers(self, posterior: np.ndarray, difficulty: np.ndarray, discrimination: np.ndarray) -> None:
-        """One step of Fisher's scoring on the abilities, and of EM on the rates of guessing."""
+        """A step of Newton's method on the abilities, and of EM on the rates of guessing."""
         logit = self._logits(difficulty, discrimination)
         alpha = np.tile(np.exp(discrimination), len(difficulty))
         knows, fails = expit(logit), expit(-logit)
         slope, curvature = -RIDGE * self.abilities, np.full(len(self.abilities), RIDGE)
         for at, members in enumerate(self.members):
-            c = self.guessing[at]
-            right = (self.right[:, members] @ posterior[members]).astype(np.float64)  # (n_models, n_nodes)
-            wrong = (self.wrong[:, members] @ posterior[members]).astype(np.float64)
-            p = c + (1 - c) * knows
-            knew = knows / p  # share of right answers that were known
-            slope += ((right * (1 - knows) * knew * (1 - c) - wrong * knows) * alpha).sum(axis=1)
-            curvature += ((right + wrong) * knew * knows * fails * (1 - c) * alpha**2).sum(axis=1)
+            c, chance = self.guessing[at], posterior[members]
+            right, wrong = (cells[:, members] @ chance for cells in (self.right, self.wrong))  # (n_models, n_nodes)
+            p, asked = c + (1 - c) * knows, right + wrong
+            slope += (right - asked * p).sum(axis=1)
+            curvature += (asked * (1 - c) * knows * fails * alpha).sum(axis=1)
             if self.null.guesses:
                 lucky = (right * c * fails / p).sum()
                 self.guessing[at] = (GUESSES[0] + lucky) / (sum(GUESSES) + lucky + wrong.sum())

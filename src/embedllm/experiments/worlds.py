@@ -30,7 +30,7 @@ SLICES = 500  # of the questions, of which so many are taken as reach N_QUESTION
 TENTHS = (5, 1)  # of the questions that train and validate; the others test, many, since power hangs on them
 OBSERVED, PRIMARY = "observed", "2PL"
 COUNTS = {PRIMARY: 399, "Rasch": 99, "3PL": 99}  # worlds of each null
-CHUNK = 20  # worlds that are computed, and kept, as one
+CHUNK = 40  # worlds that are computed, and kept, as one
 REFERENCE = catalog.ONE_ABILITY
 METHODS = (catalog.SHAPED, catalog.KNN, catalog.FACTORIZATION)  # the first makes the primary contrast
 SPREADS = {"question_sd": "SD of question means", "model_sd": "SD of model means",
@@ -50,15 +50,15 @@ def select(table: OutcomeMatrix, vectors: np.ndarray, seed: int) -> Parts:
     seed : int
         Of both draws and the cut.
     """
-    models = np.flatnonzero(representatives(table))
+    models, rng = np.flatnonzero(representatives(table)), np.random.default_rng(seed)
     if len(models) > N_MODELS:
-        models = np.sort(np.random.default_rng(seed).choice(models, N_MODELS, replace=False))
+        models = np.sort(rng.choice(models, N_MODELS, replace=False))
     answered = np.flatnonzero(table.observed[models].any(axis=0))
     kept = replace_unchecked(
         table, scores=right_or_wrong(table)[np.ix_(models, answered)], models=table.models.iloc[models],
         questions=table.questions.iloc[answered], references={}, repeats=table.repeats.iloc[:0])
     if len(answered) > N_QUESTIONS:
-        slices = folds(kept, SLICES, seed).to_numpy()
+        slices = rng.permutation(SLICES)[folds(kept, SLICES, seed)]  # a small benchmark lies in neighboring folds
         enough = np.searchsorted(np.cumsum(np.bincount(slices, minlength=SLICES)), N_QUESTIONS, side="right")
         rows = np.flatnonzero(slices < enough)
         kept, answered = kept.at(rows), answered[rows]
