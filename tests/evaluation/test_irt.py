@@ -19,14 +19,13 @@ def planted(null: irt.Null, seed=0, n_models=N_MODELS, n_questions=N_QUESTIONS, 
     text *= 0.9 / text.std()
     abilities = rng.normal(0, 0.9, n_models)
     difficulty = 0.3 + text + rng.normal(0, 1.2, n_questions)
-    told = 0.3 * null.told * vectors[:, 0] / vectors[:, 0].std()
-    discrimination = null.discriminates * (told + rng.normal(0, 0.4, n_questions))
+    discrimination = null.discriminates * rng.normal(0, 0.4, n_questions)
     benchmark = rng.integers(len(GUESSING), size=n_questions)
     c = null.guesses * GUESSING[benchmark]
     right = rng.random((n_models, n_questions)) < c + (1 - c) * expit(
         np.exp(discrimination) * (abilities[:, None] - difficulty))
     scores = np.where(rng.random(right.shape) < missing, np.nan, right).astype(np.float32)
-    return {"vectors": vectors, "text": text, "told": told, "abilities": abilities, "difficulty": difficulty,
+    return {"vectors": vectors, "text": text, "abilities": abilities, "difficulty": difficulty,
             "discrimination": discrimination, "benchmark": benchmark}, scores
 
 
@@ -45,21 +44,13 @@ def test_planted_parameters_are_recovered(case):
     assert pool.difficulty_sd == pytest.approx(1.2, abs=0.12 if null.guesses else 0.08)
     assert pool.discrimination_sd == pytest.approx(0.4 * null.discriminates, abs=0.08)
     level = truth["abilities"].mean()  # fitted abilities have mean zero
-    assert pool.read[:, 0].mean() == pytest.approx(0.3 + truth["text"].mean() - level, abs=0.15)
-    assert np.corrcoef(pool.read[:, 0], truth["text"])[0, 1] > 0.99
-    assert pool.read[:, 0].std() == pytest.approx(0.9, abs=0.12)
-    np.testing.assert_allclose(pool.read[:, 1], 0, atol=1e-12)
+    assert pool.read.mean() == pytest.approx(0.3 + truth["text"].mean() - level, abs=0.15)
+    assert np.corrcoef(pool.read, truth["text"])[0, 1] > 0.99
+    assert pool.read.std() == pytest.approx(0.9, abs=0.12)
     for number, c in enumerate(GUESSING):
         found = pool.guessing[truth["benchmark"] == number]
         assert np.ptp(found) == 0
         assert found[0] == pytest.approx(c, abs=0.08) if null.guesses else not found[0]
-
-
-def test_discrimination_that_the_text_tells_is_read():
-    truth, scores = planted(null := irt.Null(discriminates=True, told=True))
-    pool = irt.fit(null, scores, truth["vectors"], truth["benchmark"])
-    assert np.corrcoef(pool.read[:, 1], truth["told"])[0, 1] > 0.9
-    assert pool.read[:, 1].mean() == pytest.approx(0, abs=1e-9)
 
 
 def test_what_is_drawn_of_a_question_is_as_sure_as_it_ought_to_be(case):
@@ -109,7 +100,7 @@ def test_few_answers_leave_a_question_where_its_text_puts_it():
     pool = irt.fit(irt.NULLS["2PL"], scores, truth["vectors"], truth["benchmark"])
     drawn = np.mean([pool.questions(np.random.default_rng(seed))[:, 0] for seed in range(40)], axis=0)
     few, many = drawn[:600], drawn[600:]
-    assert np.corrcoef(few, pool.read[:600, 0])[0, 1] > 0.7
+    assert np.corrcoef(few, pool.read[:600])[0, 1] > 0.7
     assert np.corrcoef(many, truth["difficulty"][600:])[0, 1] > np.corrcoef(few, truth["difficulty"][:600])[0, 1]
 
 

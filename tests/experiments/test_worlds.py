@@ -16,6 +16,7 @@ from embedllm.machine import side_by_side
 from embedllm.progress import Counted
 from embedllm.sources.simulated import simulate
 from embedllm.splits import PARTS
+from embedllm.study.memo import Memory
 
 SETTINGS = {"seed": 0}
 CHEAP = [catalog.UNSHAPED]
@@ -135,6 +136,21 @@ def test_which_worlds_are_computed_together_changes_nothing(parts, monkeypatch):
     drawn = worlds.draw(parts, {"2PL": 3, "Rasch": 1}, CHEAP, kept, **SETTINGS)
     assert [one.args[2:] for one in asked] == [("observed", [0]), ("2PL", [1, 2]), ("2PL", [3]), ("Rasch", [1])]
     pd.testing.assert_frame_equal(drawn.query("null == '2PL'").reset_index(drop=True), whole)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(worlds, "CHUNK", 2)
+
+    def broken(calls):
+        kept = Memory(tmp_path)
+        return kept.remember_all(call for at, call in enumerate(calls) if at < 2 or 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        worlds.draw(parts, {"2PL": 3}, CHEAP, broken, **SETTINGS)
+    memory = Memory(tmp_path)
+    resumed = worlds.draw(parts, {"2PL": 3}, CHEAP, memory.remember_all, **SETTINGS)
+    assert memory.read_back == 2  # the observed pool and worlds 1 and 2
+    pd.testing.assert_frame_equal(resumed, worlds.draw(parts, {"2PL": 3}, CHEAP, **SETTINGS))
 
 
 def test_the_observed_pool_is_judged_as_it_is(parts):

@@ -4,10 +4,10 @@ For model m and question q of benchmark b,
 
     P(right) = c_b + (1 - c_b) sigmoid(alpha_q (theta_m - delta_q))
 
-Questions are draws from a population, of which the prompt tells a part: delta_q and log alpha_q are normal around a
-linear function of the prompt vector. Abilities, guessing and the population are fitted by marginal maximum likelihood;
-a world gives each question a difficulty and a discrimination from what its answers and its text say of them, and has
-the same models answer anew. `rasch` holds the simpler pool in which questions are alike but for their difficulty.
+Questions are draws from a population, of which the prompt tells a part: delta_q is normal around a linear function of
+the prompt vector, log alpha_q around zero. Abilities, guessing and the population are fitted by marginal maximum
+likelihood; a world gives each question a difficulty and a discrimination from what its answers and its text say of
+them, and has the same models answer anew. `rasch` holds the simpler pool without text, for new questions as well.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ STRETCH, N_DISCRIMINATIONS = 3.0, 9  # of the log discriminations
 RIDGE = 0.01  # prior precision of an ability: one with every answer right stays finite
 GUESSES = (1.0, 9.0)  # pseudo-guesses of a benchmark, right and wrong: where few models guess, guessing stays near .1
 SIGNAL = (1e-4, 1e3)  # range in which the variance that text explains is sought, relative to the rest
+LEAST = 1e-3  # SD of a population
 STEPS, SETTLED = 200, 5e-4  # of EM at most; largest change of an ability or an SD at which it ends
 
 
@@ -37,13 +38,10 @@ class Null:
         Questions differ in how sharply they tell models apart; False: all do alike.
     guesses : bool
         Whoever does not know the answer is right at times, at a rate of the benchmark.
-    told : bool
-        The text tells a part of the discrimination, too.
     """
 
     discriminates: bool
     guesses: bool = False
-    told: bool = False
 
 
 NULLS = {
@@ -62,9 +60,9 @@ class ItemResponse:
     abilities : ndarray, shape (n_models,), float64
         In logits of a question of typical discrimination, of mean zero.
     difficulty_sd, discrimination_sd : float
-        SD of delta and of log alpha around what the text tells.
-    read : ndarray, shape (n_questions, 2), float64
-        What the text tells: the mean of delta and of log alpha. The latter are zero on average.
+        SD of delta around what the text tells, and of log alpha, whose mean is zero.
+    read : ndarray, shape (n_questions,), float64
+        What the text tells of delta: its mean.
     guessing : ndarray, shape (n_questions,), float64
         Rate c of the question's benchmark.
     nodes : ndarray, shape (n_nodes, 2), float64
@@ -106,12 +104,12 @@ class ItemResponse:
 def fit(null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndarray) -> ItemResponse:
     """Fit a pool without specialization to answers, by marginal maximum likelihood.
 
-    EM over a grid of difficulties and discriminations (Bock and Aitkin 1981, Psychometrika 46), with a linear
-    regression of both on the prompt vectors inside (Mislevy 1987, Applied Psychological Measurement 11), whose ridge
-    follows from the likelihood as well. The unit of the abilities is free in each step and then fixed again by a mean
-    log discrimination of zero (parameter expansion, Liu, Rubin and Wu 1998, Biometrika 85). Abilities are those at
-    which each model is expected to be right as often as it was. In a Rasch pool that is the maximum of the likelihood;
-    elsewhere this would match weighted means, and where models do specialize the means of worlds would be off.
+    EM over a grid of difficulties and discriminations (Bock and Aitkin 1981, Psychometrika 46) with a linear regression
+    of difficulty on the prompt vectors inside, whose ridge follows from the likelihood as well. The unit of abilities
+    is free in each step and then fixed by a mean log discrimination of zero (parameter expansion, Liu, Rubin and Wu
+    1998, Biometrika 85). Abilities are those at which each model is expected to be right as often as it was: in a Rasch
+    pool the maximum of the likelihood; elsewhere that would match weighted means, and leave those of worlds off where
+    models do specialize.
 
     Parameters
     ----------
@@ -126,38 +124,38 @@ def fit(null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndar
     -------
     ItemResponse
     """
-    em = _EM(null, scores, vectors, benchmarks)
+    em, before = _EM(null, scores, vectors, benchmarks), np.inf
     for _ in range(STEPS):
-        before = em.state()
         em.step()
-        if np.abs(em.state() - before).max() < SETTLED:
+        state = np.concatenate([em.abilities, em.sd, em.guessing])
+        if np.abs(state - before).max() < SETTLED:
             break
+        before = state
     return em.fitted()
 
 
 class _EM:
+    """The fit while it goes on: what `fit` finds, and the answers, which are gathered by rate of guessing."""
+
     def __init__(self, null: Null, scores: np.ndarray, vectors: np.ndarray, benchmarks: np.ndarray):
         self.null, self.observed, self.text = null, ~np.isnan(scores), _Text(vectors)
         self.right = np.nan_to_num(scores).astype(np.float32)
-        self.wrong = self.observed - self.right
-        codes = np.unique(benchmarks, return_inverse=True)[1] if null.guesses else np.zeros(scores.shape[1], int)
-        self.members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        self.wrong = (self.observed - self.right).astype(np.float32)
+        self.codes = np.unique(benchmarks, return_inverse=True)[1] if null.guesses else np.zeros(scores.shape[1], int)
+        self.members = [np.flatnonzero(self.codes == code) for code in range(self.codes.max() + 1)]
         self.guessing = np.full(len(self.members), 0.1 if null.guesses else 0.0)
         mean = (self.right.sum(axis=1) + 0.5) / (self.observed.sum(axis=1) + 1.0)
         self.abilities = np.log(mean / (1 - mean))
-        self.read = np.zeros((scores.shape[1], 2))
+        self.read = np.zeros(scores.shape[1])
         self.sd = np.array([1.0, 0.3 if null.discriminates else 0.0])
-
-    def state(self) -> np.ndarray:
-        return np.concatenate([self.abilities, self.sd, self.guessing])
 
     def nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Difficulties and log discriminations that make up the grid, by the spread of the population."""
-        spread = np.sqrt(self.sd**2 + self.read.var(axis=0))
-        difficulty = self.read[:, 0].mean() + spread[0] * np.linspace(-REACH, REACH, N_DIFFICULTIES)
+        spread = np.sqrt(self.sd[0]**2 + self.read.var())
+        difficulty = self.read.mean() + spread * np.linspace(-REACH, REACH, N_DIFFICULTIES)
         if not self.null.discriminates:
             return difficulty, np.zeros(1)
-        return difficulty, spread[1] * np.linspace(-STRETCH, STRETCH, N_DISCRIMINATIONS)
+        return difficulty, self.sd[1] * np.linspace(-STRETCH, STRETCH, N_DISCRIMINATIONS)
 
     def posterior(self, difficulty: np.ndarray, discrimination: np.ndarray) -> np.ndarray:
         """Chance of each pair of nodes for each question: float32, (n_questions, n_difficulties, n_discriminations)."""
@@ -170,27 +168,25 @@ class _EM:
             found[members] = self.right[:, members].T @ right.astype(np.float32)
             found[members] += self.wrong[:, members].T @ wrong.astype(np.float32)
         found = found.reshape(len(found), len(difficulty), len(discrimination))
-        found -= (((difficulty - self.read[:, :1]) / self.sd[0]) ** 2 / 2).astype(np.float32)[:, :, None]
+        found -= (((difficulty - self.read[:, None]) / self.sd[0]) ** 2 / 2).astype(np.float32)[:, :, None]
         if self.null.discriminates:
-            found -= (((discrimination - self.read[:, 1:]) / self.sd[1]) ** 2 / 2).astype(np.float32)[:, None]
+            found -= ((discrimination / self.sd[1]) ** 2 / 2).astype(np.float32)
         found -= found.max(axis=(1, 2), keepdims=True)
         np.exp(found, out=found)
         found /= found.sum(axis=(1, 2), keepdims=True)
         return found
 
     def step(self) -> None:
-        nodes = self.nodes()
-        posterior = self.posterior(*nodes)
-        self._answers(posterior.reshape(len(posterior), -1), *nodes)
-        for at, (node, chance) in enumerate(zip(nodes, (posterior.sum(axis=2), posterior.sum(axis=1)), strict=True)):
-            if len(node) > 1:
-                mean = chance @ node
-                variance = np.maximum(chance @ node**2 - mean**2, 0)
-                self.read[:, at], self.sd[at] = self.text.read(mean, variance, not at or self.null.told)
-        unit = np.exp(self.read[:, 1].mean())
-        level = self.abilities.mean()
-        self.abilities = (self.abilities - level) * unit
-        self.read = np.column_stack([(self.read[:, 0] - level) * unit, self.read[:, 1] - np.log(unit)])
+        difficulty, discrimination = self.nodes()
+        posterior = self.posterior(difficulty, discrimination)
+        self._answers(posterior.reshape(len(posterior), -1), difficulty, discrimination)
+        self.read, self.sd[0] = self.text.read(*_moments(posterior.sum(axis=2), difficulty))
+        unit, level = 1.0, self.abilities.mean()
+        if self.null.discriminates:
+            mean, variance = _moments(posterior.sum(axis=1), discrimination)
+            self.sd[1] = max(np.sqrt(mean.var() + variance.mean()), LEAST)
+            unit = np.exp(mean.mean())
+        self.abilities, self.read = (self.abilities - level) * unit, (self.read - level) * unit
         self.sd[0] *= unit
 
     def _answers(self, posterior: np.ndarray, difficulty: np.ndarray, discrimination: np.ndarray) -> None:
@@ -218,9 +214,7 @@ class _EM:
     def fitted(self) -> ItemResponse:
         nodes = self.nodes()
         posterior = self.posterior(*nodes)
-        guessing = np.empty(len(posterior))
-        for members, c in zip(self.members, self.guessing, strict=True):
-            guessing[members] = c
+        guessing = self.guessing[self.codes]
         pairs = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
         cumulated = posterior.reshape(len(posterior), -1).cumsum(axis=1, dtype=np.float64).astype(np.float32)
         return ItemResponse(self.abilities, *self.sd, self.read, guessing, pairs, cumulated, self.observed)
@@ -231,20 +225,15 @@ class _Text:
 
     def __init__(self, vectors: np.ndarray):
         x = vectors - vectors.mean(axis=0, dtype=np.float64)
-        left, spread, _ = np.linalg.svd(x, full_matrices=False)
-        kept = spread > 1e-6 * spread.max(initial=0)
-        self.axes = left[:, kept]  # (n_questions, rank)
-        self.spread = spread[kept] ** 2 * len(x) / np.maximum((spread**2).sum(), np.finfo(float).tiny)
+        spread, axes = np.linalg.eigh(x.T @ x)
+        kept = spread > 1e-9 * spread.max(initial=0)
+        self.axes = x @ axes[:, kept] / np.sqrt(spread[kept])  # (n_questions, rank)
+        self.spread = spread[kept] * len(x) / spread[kept].sum()
 
-    def read(self, mean: np.ndarray, variance: np.ndarray, told: bool) -> tuple[np.ndarray, float]:
-        """What the text tells of each question, and the SD around it.
+    def read(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, float]:
+        """What the text tells of each question, and the SD around it, from the posteriors of the questions.
 
-        Parameters
-        ----------
-        mean, variance : ndarray, shape (n_questions,)
-            Of each question's posterior.
-        told : bool
-            False: nothing but the mean of all.
+        The likelihood of the signal and the rest is maximized; coefficients are normal and integrated out.
         """
         n, level = len(mean), mean.mean()
         along, noise = self.axes.T @ (mean - level), self.axes.T**2 @ variance
@@ -257,9 +246,13 @@ class _Text:
             signal = np.exp(log_signal)
             return n * np.log(rest(signal)) + np.log1p(signal * self.spread).sum()
 
-        signal = 0.0
-        if told:
-            found = minimize_scalar(deviance, bounds=np.log(SIGNAL), method="bounded", options={"xatol": 1e-3})
-            signal = np.exp(found.x) if found.fun < n * np.log(rest(0.0)) else 0.0
+        found = minimize_scalar(deviance, bounds=np.log(SIGNAL), method="bounded", options={"xatol": 1e-3})
+        signal = np.exp(found.x) if found.fun < n * np.log(rest(0.0)) else 0.0
         kept = signal * self.spread / (1 + signal * self.spread)
-        return level + self.axes @ (kept * along), float(np.sqrt(max(rest(signal), 1e-6)))
+        return level + self.axes @ (kept * along), max(np.sqrt(rest(signal)), LEAST)
+
+
+def _moments(chance: np.ndarray, node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each question, from the chances of its nodes, (n_questions, n_nodes)."""
+    mean = chance @ node
+    return mean, np.maximum(chance @ node**2 - mean**2, 0)

@@ -27,7 +27,7 @@ BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GRAY, BLACK = "#56B4E9", "#CC79A7", "#8A8A8A", "#222222"
 KINDS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)  # those that can be told apart; further kinds are gray
 LABELS = {
-    "observed": BLACK, "drawn without specialization": GRAY,
+    "observed": BLACK, "drawn without specialization": GRAY, "2PL": GRAY, "Rasch": SKY, "3PL": PURPLE,
     "train": SKY, "validation": BLUE,
     "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
     "within the size": BLUE, "to the other classes": ORANGE,
