@@ -257,6 +257,7 @@ CONVEX = Forecaster(
     knows="its text: a shared difficulty and own deviations in few directions, found without a seed",
     tuned_on="two penalties",
 )
+CONVEX_ADDITIVE = replace(CONVEX, name="convex embedding, additive", color="#B0BEC5", role="step", settings={"dim": 1})
 FACTORIZATION = Forecaster(
     "factorization, default", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
     knows="its text: EmbedLLM as notebook 02 trains it",
@@ -327,6 +328,7 @@ _FORECASTERS = (
     OURS,
     SHUFFLED,
     RANDOM,
+    CONVEX_ADDITIVE,
     SHAPED,
     UNSHAPED,
     CALIBRATED,

@@ -115,12 +115,21 @@ def test_captions_of_notebook_03_count_what_their_tables_hold():
                           "p_holm": [0.01, 1]})
     assert forecasting.parts(steps).startswith(
         "1 of 2 parts is shown to earn something, most of all calibration: 200.0")
-    worlds = pd.DataFrame({"forecaster": ["kNN", "factorization"] * 2, "pool": ["observed"] * 2 + ["drawn"] * 2,
-                           "p": [0.05, 0.2, np.nan, np.nan]})  # 19 worlds: 1 / 20 is the least that p can be
-    assert forecasting.beyond_ability(worlds).startswith("kNN gains more than ability alone would explain (smallest p")
-    assert "No forecaster is shown" in forecasting.beyond_ability(worlds.assign(p=0.2))
     rows = pd.DataFrame({"forecaster": OURS.name, "value": [-0.1, 0.1], "low": [-0.2, 0.05], "high": [-0.05, 0.2]})
     assert "on 1 of 2 models; 1 interval below zero, 1 above." in forecasting.everywhere(rows, "model", TUNED)
+
+
+@pytest.mark.parametrize(("p", "value", "expected"), [
+    (0.0025, -0.004, "more than 399 2PL worlds without specialization show (-1.0 on average, which explain 25% of it"),
+    (0.2, -0.004, "not shown to be more than 399 2PL worlds"), (0.9, 0.002, "show (-1.0 on average; p = 0.9")])
+def test_the_gain_over_ability_stands_beside_that_of_worlds(p, value, expected):
+    rows = [("observed", value, None, None, None), ("2PL", -0.001, p, 0.25 if value < 0 else None, 399),
+            ("Rasch", 0.0, 0.01, None, 99)]
+    gains = pd.DataFrame(rows, columns=["pool", "value", "p", "explained", "worlds"]).assign(
+        forecaster="convex embedding")
+    said = forecasting.beyond_ability(pd.concat([gains, gains.assign(forecaster="kNN", p=1.0, value=9)]))
+    assert expected in said and said.endswith("; sensitivity: Rasch p = 0.01.")
+    assert "sensitivity" not in forecasting.beyond_ability(gains[:2])
 
 
 def test_training_names_the_lowest_epoch_and_length():

@@ -32,21 +32,6 @@ def test_draws_fill_the_observed_cells_only(planted):
     assert set(np.unique(again[observed])) == {0, 1}
 
 
-def test_the_same_questions_keep_their_difficulty_and_nothing_else(rng):
-    """New answers to old questions: as hard as before, and models no more alike than ability makes them."""
-    pool = OneDimensional(np.linspace(-1, 1, 40), 1.5)
-    scores = pool.draw(rng.random((40, 2500)) < 0.9, rng)
-    again = fit_one_dimensional(scores).draw_same(scores, rng)
-    np.testing.assert_array_equal(np.isnan(again), np.isnan(scores))
-    means, new = np.nanmean(scores, axis=0), np.nanmean(again, axis=0)
-    other = pool.draw(~np.isnan(scores), rng)
-    assert np.corrcoef(means, new)[0, 1] > 0.85 > 0.1 > abs(np.corrcoef(means, np.nanmean(other, axis=0))[0, 1])
-    assert new.std() == pytest.approx(means.std(), rel=0.05)
-    refit = fit_one_dimensional(again)
-    assert refit.difficulty_sd == pytest.approx(1.5, abs=0.12)
-    np.testing.assert_allclose(refit.abilities, pool.abilities, atol=0.3)
-
-
 def test_planted_abilities_are_recovered(planted):
     pool, scores = planted
     fit = fit_one_dimensional(scores)

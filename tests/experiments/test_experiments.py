@@ -2,10 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import pytest
-from conftest import make_parts, make_table
+from conftest import make_table
 
-from embedllm import catalog
 from embedllm.evaluation.inference import compare, holm
 from embedllm.evaluation.metrics import per_question
 from embedllm.experiments import ablation, comparisons
@@ -48,33 +46,6 @@ def test_a_smaller_training_set_keeps_every_benchmark():
     rows = stratified_share(benchmarks, 0.1, seed=0)
     assert benchmarks.iloc[rows].value_counts().to_dict() == {"a": 10, "b": 5, "c": 1}
     assert not np.array_equal(rows, stratified_share(benchmarks, 0.1, seed=1))
-
-
-@pytest.mark.parametrize("special", [False, True])
-def test_worlds_without_specialization_look_like_a_pool_that_has_none(rng, special):
-    vectors = rng.standard_normal((1500, 10)) / 10**0.5
-    logits = rng.standard_normal((12, 1)) - 2 * vectors @ rng.standard_normal(10)
-    if special:
-        logits = logits + 2 * rng.standard_normal((12, 10)) @ vectors.T
-    parts = make_parts(logits, vectors)
-    found = ablation.without_specialization(
-        parts, [catalog.FORECASTERS["logistic per model"]], catalog.ONE_ABILITY, 6, seed=0)
-    assert list(found["world"]) == list(range(7))
-    observed, *drawn = found["difference"]
-    assert min(drawn) > -0.004  # nothing to gain by treating models one by one
-    assert (observed < min(drawn) - 0.02) if special else (observed > min(drawn) - 0.01)
-
-
-def test_worlds_are_counted_on_the_side_of_a_gain():
-    worlds = pd.DataFrame({
-        "forecaster": ["kNN"] * 5 + ["factorization"] * 5, "world": [0, 1, 2, 3, 4] * 2,
-        "difference": [-0.3, -0.4, -0.2, 0.0, 0.1, 0.05, 0.1, 0.2, 0.3, 0.4],
-    })
-    found = ablation.beyond_worlds(worlds).set_index(["pool", "forecaster"])
-    assert found.loc[("observed", "kNN"), "p"] == pytest.approx(2 / 5)  # one of four gains as much
-    assert found.loc[("observed", "factorization"), "p"] == pytest.approx(1 / 5)
-    drawn = found.loc[("drawn without specialization", "kNN")]
-    assert (drawn["value"], drawn["low"], drawn["high"]) == pytest.approx((-0.125, -0.4, 0.1))
 
 
 def test_each_step_is_compared_with_the_one_before(rng):

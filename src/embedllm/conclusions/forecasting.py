@@ -68,13 +68,17 @@ def parts(steps: pd.DataFrame) -> str:
             f"{most['method'].removeprefix('+ ')}: {unsigned(-most['difference'])} thousandths of a nat.")
 
 
-def beyond_ability(worlds: pd.DataFrame) -> str:
-    """Who gains more than worlds without specialization show, from `ablation.beyond_worlds`."""
-    observed = worlds[worlds["pool"] == "observed"]
-    more = observed["forecaster"][observed["p"] <= LEVEL + 1e-9]  # 19 worlds are exact at .05
-    verb = "gains" if len(more) == 1 else "gain"
-    who = f"{listed(more)} {verb}" if len(more) else "No forecaster is shown to gain"
-    return f"{who} more than ability alone would explain (smallest {p_is(observed['p'].min())}, uncorrected)."
+def beyond_ability(gains: pd.DataFrame) -> str:
+    """What the primary contrast gains beyond worlds without specialization, from `worlds.beyond`."""
+    here = gains[gains["forecaster"] == catalog.CONVEX.name].set_index("pool")
+    primary, rest = here.iloc[1], here.iloc[2:]
+    shown = "more than" if primary["p"] <= LEVEL + 1e-9 else "not shown to be more than"
+    explained = "" if pd.isna(primary["explained"]) else f", which explain {max(primary['explained'], 0):.0%} of it"
+    said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(here['value'].iloc[0])} thousandths of a "
+            f"nat against its own additive version, {shown} {primary['worlds']:.0f} {primary.name} worlds without "
+            f"specialization show ({thousandths(primary['value'])} on average{explained}; {p_is(primary['p'])})")
+    others = ", ".join(f"{row.Index} {p_is(row.p)}" for row in rest.itertuples())
+    return f"{said}; sensitivity: {others}." if others else f"{said}."
 
 
 def calibrated(scores: pd.DataFrame, drawn: Iterable[str]) -> str:

@@ -46,30 +46,6 @@ class OneDimensional:
         """
         return self._answers(self.difficulty_sd * rng.standard_normal(observed.shape[1]), observed, rng)
 
-    def draw_same(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """New answers of the same models to the same questions.
-
-        Each question's difficulty is drawn from what its answers say of it (its posterior), so that a text that
-        told the difficulty of a question still does; what told one model from another beyond ability is gone.
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_models, n_questions), in [0, 1]
-            NaN = not observed, and not filled.
-        rng : Generator
-
-        Returns
-        -------
-        ndarray, shape (n_models, n_questions), float32
-            As from `draw`.
-        """
-        z, observed = np.linspace(-REACH, REACH, N_NODES), ~np.isnan(scores)
-        posterior = _posterior(np.nan_to_num(scores).astype(np.float64), observed.astype(np.float64),
-                               self.abilities[:, None] - self.difficulty_sd * z, z)
-        at = (posterior.cumsum(axis=1) < rng.random((len(posterior), 1))).sum(axis=1)  # a node for each question
-        within = (rng.random(len(at)) - 0.5) * (z[1] - z[0])
-        return self._answers(self.difficulty_sd * (z[np.minimum(at, N_NODES - 1)] + within), observed, rng)
-
     def _answers(self, difficulty: np.ndarray, observed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         probability = expit((self.abilities[:, None] - difficulty).astype(np.float32))
         correct = rng.random(observed.shape, dtype=np.float32) < probability

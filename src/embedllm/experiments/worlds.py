@@ -29,10 +29,9 @@ N_MODELS, N_QUESTIONS = 40, 3000  # at most
 SLICES = 500  # of the questions, of which so many are taken as reach N_QUESTIONS
 TENTHS = (5, 1)  # of the questions that train and validate; the others test, many, since power hangs on them
 OBSERVED, PRIMARY = "observed", "2PL"
-COUNTS = {PRIMARY: 399, "Rasch": 99, "3PL": 99}  # worlds of each null
 CHUNK = 40  # worlds that are computed, and kept, as one
-REFERENCE = catalog.ONE_ABILITY
-METHODS = (catalog.SHAPED, catalog.KNN, catalog.FACTORIZATION)  # the first makes the primary contrast
+REFERENCE = catalog.CONVEX_ADDITIVE  # the same forecaster without deviations
+METHODS = (catalog.CONVEX, catalog.KNN, catalog.FACTORIZATION)  # the first makes the primary contrast
 SPREADS = {"question_sd": "SD of question means", "model_sd": "SD of model means",
            "always_right": "questions that all answer right", "always_wrong": "questions that all answer wrong"}
 
@@ -66,8 +65,13 @@ def select(table: OutcomeMatrix, vectors: np.ndarray, seed: int) -> Parts:
     return cut(kept, vectors[answered], np.array(PARTS)[np.searchsorted(np.cumsum(TENTHS), tenth, side="right")])
 
 
+def counts(number: int) -> dict[str, int]:
+    """So many worlds of the primary null, a quarter as many of each other one."""
+    return {PRIMARY: number} | {null: number // 4 for null in irt.NULLS if null != PRIMARY and number // 4}
+
+
 def draw(
-    parts: Parts, counts: Mapping[str, int] = COUNTS, methods: Sequence[catalog.Forecaster] = METHODS,
+    parts: Parts, counts: Mapping[str, int], methods: Sequence[catalog.Forecaster] = METHODS,
     compute: Callable = side_by_side, **settings,
 ) -> pd.DataFrame:
     """What forecasters reach here and in worlds without specialization.

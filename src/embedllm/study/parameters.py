@@ -162,7 +162,7 @@ class CorrectnessForecasting(Fitting):
     N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
     FOLD_SEED: Seed = Field(0, description="draws the folds")
     MARGIN: float = Field(0.002, description="log-loss that would not matter, nats per cell", gt=0)
-    N_WORLDS: int = Field(0, description="worlds without specialization; 0 shows those of make deep", ge=0)
+    N_WORLDS: int = Field(0, description="2PL worlds, four to one of each other null; 0 shows those of make deep", ge=0)
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
