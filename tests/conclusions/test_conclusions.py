@@ -121,14 +121,14 @@ def test_captions_of_notebook_03_count_what_their_tables_hold():
 
 @pytest.mark.parametrize(("p", "value", "expected"), [
     (0.0025, -0.004, "more than 399 2PL worlds without specialization show (-1.0 on average, which explain 25% of it"),
-    (0.2, -0.004, "not shown to be more than 399 2PL worlds"), (0.9, 0.002, "show (-1.0 on average; p = 0.9")])
+    (0.2, -0.004, "not shown to be more than 399 2PL worlds"), (0.9, 0.002, "show (-1.0 on average; p = .900")])
 def test_the_gain_over_ability_stands_beside_that_of_worlds(p, value, expected):
     rows = [("observed", value, None, None, None), ("2PL", -0.001, p, 0.25 if value < 0 else None, 399),
             ("Rasch", 0.0, 0.01, None, 99)]
     gains = pd.DataFrame(rows, columns=["pool", "value", "p", "explained", "worlds"]).assign(
         forecaster="convex embedding")
     said = forecasting.beyond_ability(pd.concat([gains, gains.assign(forecaster="kNN", p=1.0, value=9)]))
-    assert expected in said and said.endswith("; sensitivity: Rasch p = 0.01.")
+    assert expected in said and said.endswith("; sensitivity: Rasch p = .010.")
     assert "sensitivity" not in forecasting.beyond_ability(gains[:2])
 
 
