@@ -11,7 +11,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedllm import catalog
 from embedllm.evaluation.metrics import question_scores
-from embedllm.forecasters import training
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.means import ModelMean
@@ -212,7 +211,8 @@ def test_early_stopping_keeps_the_best_epoch(planted):
 def test_published_settings_make_the_published_number_of_updates(planted, monkeypatch):
     parts, _ = planted
     steps = []
-    monkeypatch.setattr(training, "adam", lambda *state, **settings: steps.append((settings["lr"], len(state[0]))))
+    monkeypatch.setattr(
+        torch, "_fused_adam_", lambda *state, **settings: steps.append((settings["lr"], len(state[0]))))
     n_models, n_train = parts["train"][0].shape
     Factorization(epochs=2, batch_cells=768, patience=0, dim=4).fit(*parts["train"], *parts["val"])
     assert steps == [(Factorization.learning_rate, 1)] * 2 * -(-n_train // (768 // n_models))

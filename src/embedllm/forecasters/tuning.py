@@ -14,7 +14,9 @@ from embedllm.forecasters.batches import Questions
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.training import Trained
 
-TRIAL, LONGEST_TRIAL = 600, 8  # updates that every candidate of Tuned gets, but no more than so many epochs
+# Updates that every candidate of Tuned gets, but no more than so many epochs. On mmlu-pro trials twice as long moved
+# the validation log-loss by less than 0.0003, and all took 1.6 times as long.
+TRIAL, LONGEST_TRIAL = 300, 4
 CUT = 3  # of so many candidates one goes on, for so many times as long
 
 
@@ -27,27 +29,27 @@ class Tuned(Forecaster):
 
     Parameters
     ----------
-    candidates : sequence of Trained
+    alternatives : sequence of Trained
     """
 
-    candidates: Sequence[Trained]
+    alternatives: Sequence[Trained]
 
     LEARNED: ClassVar = ("best",)
 
     @property
     def n_candidates(self) -> int:
-        return len(self.candidates)
+        return len(self.alternatives)
 
     @property
     def choice(self) -> dict:
-        first = self.candidates[0]
+        first = self.alternatives[0]
         return {one.name: getattr(self.best, one.name) for one in fields(first)
-                if len({getattr(other, one.name) for other in self.candidates}) > 1}
+                if len({getattr(other, one.name) for other in self.alternatives}) > 1}
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         questions = Questions(train, train_vectors, val, val_vectors)
-        racing = [(one, one.epochs_of(questions)) for one in self.candidates]
-        updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.candidates]  # an epoch
+        racing = [(one, one.epochs_of(questions)) for one in self.alternatives]
+        updates = [np.ceil(train.shape[1] / one.batch(*train.shape)) for one in self.alternatives]  # an epoch
         done, epochs = 0, min(LONGEST_TRIAL, int(np.ceil(TRIAL / min(updates))))
         while len(racing) > 1:
             for _, training in racing:
