@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 from embedllm.files import ROOT
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.sources import paper_files
 from embedllm.study.execute import clean
 from embedllm.study.parameters import NOTEBOOKS, Parameters
 from embedllm.study.presets import PRESETS, read_preset
@@ -95,6 +97,22 @@ def test_the_embedded_table_runs_at_400_questions(folder):
     run = folder / "artifacts" / "mmlu-pro" / "smoke-hashing-s0"
     table = OutcomeMatrix.load(run / "01_data_preparation" / "table.zip")
     assert table.shape[0] == 29 and 390 <= table.shape[1] <= 410
+
+
+@pytest.mark.slow
+def test_every_notebook_runs_on_the_papers_files(tmp_path):
+    """112 planted models in the paper's layout, which says nothing about models and carries a split and repeats."""
+    paper_files.main([str(tmp_path / "files"), "--questions", "3000"])
+    told = SMOKE | {"DATASET": "embedllm", "DATA_DIR": str(tmp_path / "files"), "NAME": "planted-files"}
+    for path in PATHS:
+        done = execute(tmp_path, "run", path.stem, **told)
+        assert done.returncode == 0, done.stderr
+    run = tmp_path / "artifacts" / "planted-files" / "smoke-hashing-s0"
+    table = OutcomeMatrix.load(run / "01_data_preparation" / "table.zip")
+    assert table.shape[0] == 112 and 390 <= table.shape[1] <= 410
+    assert table.provenance["split"] == "published" and len(table.repeats) > 0
+    found = [pd.read_csv(file, keep_default_na=False)["verdict"] for file in run.glob("figures/*_verdicts.csv")]
+    assert set(pd.concat(found)) == {"method check"}
 
 
 def test_every_notebook_is_known_to_the_study():
