@@ -188,19 +188,6 @@ class Run:
         presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest, pool))
         return pd.read_csv(path)
 
-    def deep_table(self, name: str) -> pd.DataFrame | None:
-        """A table that `make deep` made, for the verdicts of the default run; None where there is none."""
-        path = self.shelf.deep(name).with_suffix(".csv")
-        return pd.read_csv(path) if self.judges and path.exists() else None
-
-    def show_record(self, name: str) -> pd.DataFrame | None:
-        """Show the figure of a first run that stands whatever later code finds; its table, None where there is none."""
-        path = self.shelf.record(name) if self.judges else None
-        if path is None:
-            return None
-        presentation.show_figure(path.with_suffix(".png"))
-        return pd.read_csv(path)
-
     @property
     def table_digest(self) -> str:
         """What stands for the table of outcomes that notebook 01 prepares."""

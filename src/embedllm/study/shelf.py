@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
+from embedllm import presentation
 from embedllm.files import write
 from embedllm.study import closure
 
@@ -61,14 +64,20 @@ class Shelf:
         self.kept |= {stem + kind for kind in kinds}
         return self.folder / stem
 
-    def record(self, name: str) -> Path | None:
-        """The CSV of a figure that the default run made once and keeps as it is; None where there is none yet."""
+    def show_record(self, name: str) -> pd.DataFrame | None:
+        """Show a figure of a first run that stands, whatever later code finds; its table, None where there is none."""
         table = self.folder / f"{self.number}{name}.csv"
         if not table.exists():
             return None
         self.kept |= {path.name for path in self.folder.glob(f"{table.stem}.*")}
         self.drawn.append(table.stem)
-        return table
+        presentation.show_figure(table.with_suffix(".png"))
+        return pd.read_csv(table)
+
+    def deep_table(self, name: str) -> pd.DataFrame | None:
+        """A table that `make deep` made; None where there is none."""
+        path = self.deep(name).with_suffix(".csv")
+        return pd.read_csv(path) if path.exists() else None
 
     def deep(self, name: str) -> Path:
         """Where a figure of `make deep` is, if there is one, without suffix."""
