@@ -67,3 +67,21 @@ def test_deep_results_say_whether_they_are_todays(tmp_path):
     shelf.record(file, {"N_WORLDS": 19}, "table", [(gone, today)])
     assert "with other code (cut)" in shelf.state(file, "table")
     assert json.loads(file.read_text())["parameters"] == {"N_WORLDS": 19}
+
+
+def test_a_record_of_a_first_run_stays_and_is_shown(folder, monkeypatch):
+    """Nothing is written; what belongs to it is kept when the rest is tidied away."""
+    drawn = []
+    monkeypatch.setattr(shelf.presentation, "show_figure", drawn.append)
+    (folder / "03_kept.png").write_bytes(b"picture")
+    kept = shelf.Shelf(folder, "03_", folder / "run")
+    assert kept.show_record("kept")["x"].tolist() == [1] and drawn == [folder / "03_kept.png"]
+    assert kept.show_record("new") is None
+    kept.tidy()
+    assert left(folder) == {"03_kept", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"}
+    assert (folder / "03_kept.png").read_bytes() == b"picture"
+
+
+def test_tables_of_deep_runs_are_read_where_there_are_any(folder):
+    kept = shelf.Shelf(folder, "03_", folder / "run")
+    assert kept.deep_table("kept")["x"].tolist() == [1] and kept.deep_table("no such") is None
