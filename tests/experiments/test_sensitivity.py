@@ -1,6 +1,7 @@
 """Fewer models, fewer cells: what is drawn, hidden and scored, and that what is hidden stays unseen."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ from embedllm import catalog
 from embedllm.evaluation.metrics import question_scores
 from embedllm.experiments import sensitivity
 from embedllm.experiments.comparisons import averaged
-from embedllm.forecasters.registry import forecast
-from embedllm.splits import Design
+from embedllm.forecasters.registry import cross_fit, forecast, rounds
+from embedllm.splits import PARTS, Design
 
 # The cheapest forecaster that reads text in place of the costliest: tested is who sees what, not how well.
 READER = replace(catalog.ONE_ABILITY, name="reader")
@@ -59,74 +60,129 @@ def levels(values, *names):
 
 # number of models
 
+PLAN = {"n_draws": 2, "n_fits": 2, "n_folds": 3, "fold_seed": 5}
 
-def test_the_whole_pool_alone_is_the_whole_pool_and_averages_come_back(planted):
+
+@pytest.fixture(scope="module")
+def whole_pool(planted):
+    """Table and vectors of all questions of the planted parts."""
     parts = planted[0]
-    values = sensitivity.models_curve(parts, [4, 50], 2, COMPARED, **SETTINGS)
-    by = ["forecaster", "n_models", "pool"]
-    assert values.index.names == [*by, "seed", "metric"]
-    assert list(values.columns) == list(parts["test"][0].questions.index)
-    assert values.groupby(level=["n_models", "seed"]).size().to_dict() == {(4, 0): 8, (4, 1): 8, (12, 0): 8}
+    table = make_table(np.hstack([parts[part][0].scores for part in PARTS]))
+    return table, np.concatenate([parts[part][1] for part in PARTS])
+
+
+def test_the_whole_pool_alone_is_the_whole_pool_cross_fitted(whole_pool):
+    table, vectors = whole_pool
+    values = sensitivity.models_curve(table, vectors, COMPARED, [4, 50], **PLAN, **SETTINGS)
+    assert values.index.names == ["forecaster", "n_models", "pool", "fit", "draw", "metric"]
+    assert list(values.columns) == list(table.questions.index)
+    counts = values.groupby(level=["n_models", "fit", "draw"]).size().to_dict()
+    assert counts == {(4, 0, 0): 8, (4, 0, 1): 8, (4, 1, 2): 8, (4, 1, 3): 8, (12, 0, 0): 8, (12, 1, 2): 8}
     pd.testing.assert_frame_equal(*(values.xs((12, pool), level=("n_models", "pool"))
                                     for pool in (sensitivity.ALONE, sensitivity.WHOLE)))
-    table = averaged(values, Design.of(parts["test"][0]), 100).set_index([*by, "metric"])["value"]
-    for key, group in values.groupby(level=[*by, "metric"]):
-        np.testing.assert_allclose(table[key], group.mean(axis=None))
+    found = cross_fit(table, vectors, COMPARED, 3, rounds(2, 5, SETTINGS))
+    for fit, draw in ((0, 0), (1, 2)):
+        np.testing.assert_array_equal(
+            values.loc[("reader", 12, sensitivity.ALONE, fit, draw, "log_loss")],
+            question_scores(found[fit]["raw"]["reader"], table.scores, "log_loss"))
 
 
-def test_some_models_alone_are_a_table_of_their_own(planted):
-    parts = planted[0]
-    values = sensitivity.models_curve(parts, [5], 3, COMPARED, **SETTINGS).xs(5, level="n_models")
-    whole = forecast(parts, COMPARED)
-    for draw in range(3):
-        models = np.sort(np.random.default_rng(draw).permutation(12)[:5])
-        own = {part: (make_table(table.scores[models]), vectors) for part, (table, vectors) in parts.items()}
-        for name, alone in forecast(own, COMPARED).items():
-            for pool, probabilities in (("these models alone", alone), ("whole pool", whole[name][models])):
-                np.testing.assert_array_equal(values.loc[(name, pool, draw, "log_loss")],
-                                              question_scores(probabilities, own["test"][0].scores, "log_loss"))
+def test_some_models_alone_are_a_table_of_their_own(whole_pool):
+    table, vectors = whole_pool
+    values = sensitivity.models_curve(table, vectors, COMPARED, [5], **PLAN, **SETTINGS).xs(5, level="n_models")
+    plan = rounds(2, 5, SETTINGS)
+    whole = cross_fit(table, vectors, COMPARED, 3, plan)
+    for draw in range(4):
+        fit, models = draw // 2, np.sort(np.random.default_rng(draw).permutation(12)[:5])
+        own = make_table(table.scores[models])
+        [alone] = cross_fit(own, vectors, COMPARED, 3, [plan[fit]])
+        for name in ("model mean", "reader"):
+            for pool, probabilities in ((sensitivity.ALONE, alone["raw"][name]),
+                                        (sensitivity.WHOLE, whole[fit]["raw"][name][models])):
+                np.testing.assert_array_equal(values.loc[(name, pool, fit, draw, "log_loss")],
+                                              question_scores(probabilities, own.scores, "log_loss"))
 
 
 def test_drawn_models_of_a_smaller_size_are_among_those_of_a_larger():
-    """Each model alone knows a question, so that the questions with a value tell which models were drawn."""
-    parts = make_parts(np.zeros((10, 100)), np.ones((100, 2)))
-    own = np.where(np.eye(10, dtype=bool), 1.0, np.nan)
-    parts = parts | {"test": (make_table(own), np.ones((10, 2), np.float32))}
-    values = sensitivity.models_curve(parts, [3, 6], 4, [catalog.MODEL_MEAN])
-    for seed in range(4):
-        drawn = {size: set(group.dropna(axis=1).columns)
-                 for size, group in losses(values, seed=seed).groupby(level="n_models")}
+    """Each model alone answered its questions, so that the questions with a value tell which models were drawn."""
+    scores = np.where(np.repeat(np.eye(10, dtype=bool), 20, axis=1), np.arange(200) % 2, np.nan)
+    vectors = np.ones((200, 2), np.float32)
+    values = sensitivity.models_curve(make_table(scores), vectors, [catalog.MODEL_MEAN], [3, 6], 4, 1, 3, seed=0)
+    values = values.xs(sensitivity.ALONE, level="pool")
+    for draw in range(4):
+        drawn = {size: {int(name[1:]) // 20 for name in losses(values, draw=draw, n_models=size).dropna(axis=1).columns}
+                 for size in (3, 6)}
         assert [len(drawn[size]) for size in (3, 6)] == [3, 6]
         assert drawn[3] < drawn[6]
 
 
 def test_what_models_share_is_learned_from_all_of_them(rng):
     """One difficulty for all: few models alone do not see it as well, except by their own means."""
-    vectors = rng.standard_normal((400, 30)) / 30**0.5
-    logits = rng.standard_normal((40, 1)) + 4 * vectors @ rng.standard_normal(30)
-    values = sensitivity.models_curve(make_parts(logits, vectors), [3, 20], 8, COMPARED, **SETTINGS)
+    vectors = (rng.standard_normal((400, 30)) / 30**0.5).astype(np.float32)
+    logits = rng.standard_normal((40, 1)) + 4 * rng.standard_normal(30) @ vectors.T
+    table = make_table(rng.random(logits.shape) < expit(logits))
+    values = sensitivity.models_curve(table, vectors, COMPARED, [3, 20], 6, 1, 3, **SETTINGS)
     gain = {(size, name): mean(values, n_models=size, forecaster=name, pool=sensitivity.ALONE)
             - mean(values, n_models=size, forecaster=name, pool=sensitivity.WHOLE)
             for size in (3, 20) for name in levels(values, "forecaster")}
     assert gain[3, "reader"] > 0.01
     assert gain[20, "reader"] < gain[3, "reader"] / 2
     assert abs(gain[3, "model mean"]) < 0.002
+    tested = sensitivity.gains(values, 40, Design(np.zeros(400))).set_index(["forecaster", "n_models"])
+    for key, row in tested.iterrows():
+        assert row["difference"] == pytest.approx(gain[key[::-1]])
+    assert tested.loc[("reader", 3), "low"] > 0 and tested.loc[("reader", 3), "p_holm"] < 0.05
+    assert (tested["p_holm"] >= tested["p"]).all() and sensitivity.gains(values, 3, Design(np.zeros(400))).empty
 
 
-def test_models_without_training_answers_are_drawn_and_empty_draws_left_out(planted):
-    """Eleven of twelve models have answers in test alone; most draws of two teach nothing."""
-    def only_the_first(part, table):
-        scores = table.scores.copy()
-        if part != "test":
-            scores[1:] = np.nan
-        return scores, scores
-
-    parts = replace_unchecked(planted[0], only_the_first)
-    values = sensitivity.models_curve(parts, [2], 12, [*COMPARED, catalog.KNN], **SETTINGS)
+def test_draws_without_answers_to_cut_into_folds_are_left_out():
+    """One of twelve models answered anything but one question."""
+    scores = np.full((12, 120), np.nan)
+    scores[0], scores[1:, 0] = np.arange(120) % 2, 1
+    vectors = np.random.default_rng(0).standard_normal((120, 3)).astype(np.float32)
+    values = sensitivity.models_curve(
+        make_table(scores), vectors, [catalog.MODEL_MEAN, catalog.KNN], [2], 12, 1, 3, seed=0)
     has_first = [draw for draw in range(12) if 0 in np.random.default_rng(draw).permutation(12)[:2]]
     assert 0 < len(has_first) < 12
-    assert sorted(levels(values.xs(2, level="n_models"), "seed")) == has_first
+    assert sorted(levels(values.xs(2, level="n_models"), "draw")) == has_first
     assert values.notna().all(axis=None)
+
+
+def pools_of(difference, n_fits=1, n_draws=4, missing=()):
+    """Accuracy of "one" and "other" with 5 and 9 models, 300 questions, apart by `difference(size, fit, draw)`."""
+    rng, rows = np.random.default_rng(2), {}
+    for size, fit, draw in product((5, 9), range(n_fits), range(n_draws)):
+        other = rng.random(300)
+        for name, values in (("one", other + difference(size, fit, draw) + 0.1 * rng.standard_normal(300)),
+                             ("other", other)):
+            rows[(name, size, sensitivity.ALONE, fit, fit * n_draws + draw, "accuracy")] = np.where(
+                np.isin(np.arange(300), missing) & (draw == 0), np.nan, values)
+    names = ["forecaster", "n_models", "pool", "fit", "draw", "metric"]
+    return pd.DataFrame(list(rows.values()), pd.MultiIndex.from_tuples(rows, names=names))
+
+
+def test_what_is_repeated_is_the_fit_or_of_one_fit_the_draw():
+    """Draws that differ by a lot: over them nothing is shown; in fits that each average four of them it is."""
+    design = Design(np.arange(300) % 3)
+    swing = (-0.3, 0.3, -0.2, 0.4)
+    by_draw = sensitivity.compared(pools_of(lambda size, fit, draw: swing[draw]), [("one", "other")], design)
+    assert by_draw[["metric", "n_models", "method", "reference"]].to_numpy().tolist() == [
+        ["accuracy", 5, "one", "other"], ["accuracy", 9, "one", "other"]]
+    np.testing.assert_allclose(by_draw["difference"], 0.05, atol=0.01)
+    assert (by_draw["low"] < -0.3).all() and (by_draw["se"] > 0.15).all(), "SD of the draws over the root of four"
+    by_fit = sensitivity.compared(pools_of(lambda size, fit, draw: swing[draw], 3), [("one", "other")], design)
+    np.testing.assert_allclose(by_fit["difference"], 0.05, atol=0.01)
+    assert (by_fit["low"] > 0).all() and (by_fit["p_holm"] < 0.05).all()
+
+
+def test_a_question_without_a_value_in_some_draw_is_left_out_unless_all_are():
+    design, pairs = Design(np.zeros(300)), [("one", "other")]
+    few = sensitivity.compared(pools_of(lambda size, fit, draw: 0.05, missing=range(10)), pairs, design)
+    np.testing.assert_allclose(few["difference"], 0.05, atol=0.01)
+    none = pools_of(lambda size, fit, draw: 0.05, n_draws=2, missing=range(150))
+    draws = none.index.get_level_values("draw") == 1
+    none.loc[draws, none.columns[150:]] = np.nan
+    np.testing.assert_allclose(sensitivity.compared(none, pairs, design)["difference"], 0.05, atol=0.01)
 
 
 # observed cells

@@ -1,23 +1,25 @@
 """Curves beside the learning curve: how many models and how many of the cells a forecast needs.
 
-``parts``, ``entries`` and ``settings`` are those of `registry.forecast`; what comes out are per-question values as from
-`comparisons.scored`.
+``entries`` and ``settings`` are those of `registry.cross_fit` and `registry.forecasts`; what comes out are per-question
+values as from `comparisons.scored`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import holm, paired_test
-from embedllm.experiments.comparisons import over_seeds, scored
+from embedllm.evaluation import fits
+from embedllm.evaluation.inference import holm
+from embedllm.experiments.comparisons import scored
 from embedllm.forecasters.completion import complete
-from embedllm.forecasters.registry import Job, forecasts
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.forecasters.registry import Job, cross_fit, forecasts, rounds
+from embedllm.machine import side_by_side
+from embedllm.outcomes import OutcomeMatrix, prompt_groups, replace_unchecked
 from embedllm.splits import Design, Parts
 
 ALONE, WHOLE = "these models alone", "whole pool"
@@ -26,45 +28,81 @@ HELD_OUT = 0.1  # of the kept cells, to choose the shrinkage of the completion b
 
 
 def models_curve(
-    parts: Parts, sizes: Sequence[int], n_draws: int, entries: Sequence[catalog.Forecaster], **settings
+    table: OutcomeMatrix, vectors: np.ndarray, entries: Sequence[catalog.Forecaster], sizes: Sequence[int],
+    n_draws: int, n_fits: int, n_folds: int, fold_seed: int = 0, compute: Callable = side_by_side, **settings,
 ) -> pd.DataFrame:
-    """What other models' answers add to forecasting some models.
+    """Forecasters that learn from the answers of some models alone, cross-fitted, and what all models' answers add.
 
-    Some models are drawn and the forecasters trained on their answers alone; the forecasts of the same
-    cells after training on the whole pool stand beside. A draw's smaller sets lie within its larger ones.
+    Some models are drawn and the forecasters trained on their answers alone; the forecasts of the same cells after
+    training on the whole pool stand beside. A draw's smaller sets lie within its larger ones. A fit draws partition
+    and seed, the same for all pools of its own, and then models.
 
     Parameters
     ----------
     sizes : sequence of int
-        Numbers of models; the whole pool is always added, and drawn once.
+        Numbers of models; the whole pool is always added.
     n_draws : int
-        A draw moves nothing but the models. One that leaves no answer to train or to validate on is left out.
+        Of each size, in each fit. One that leaves too few questions with an answer to cut into folds is left out.
 
     Returns
     -------
     DataFrame
-        As from `scored`, by ``forecaster``, ``n_models``, ``pool`` ("these models alone", "whole pool") and
-        ``seed`` (the draw); NaN for a question that none of the drawn models was asked.
+        As from `scored`, by ``forecaster``, ``n_models``, ``pool`` ("these models alone", "whole pool"), ``fit`` and
+        ``draw`` (numbered over all fits); NaN for a question that none of the drawn models was asked.
     """
-    n_models = len(parts["test"][0].models)
-    draws = [(0, np.arange(n_models), parts)]
-    for size, draw in product(sorted({size for size in sizes if size < n_models}), range(n_draws)):
-        models = np.sort(np.random.default_rng(draw).permutation(n_models)[:size])
-        some = _answered({part: (_cut(table, models), vectors) for part, (table, vectors) in parts.items()})
-        if some is not None:
-            draws.append((draw, models, some))
-    whole, *others = forecasts([(some, entries, settings) for _, _, some in draws])
-    tables = []
-    for (draw, models, some), alone in zip([*draws[1:], draws[0]], [*others, whole], strict=True):
-        for name in alone:
-            for pool, probabilities in ((ALONE, alone[name]), (WHOLE, whole[name][models])):
-                tables.append(scored(some["test"][0], probabilities,
-                                     forecaster=name, n_models=len(models), pool=pool, seed=draw))
+    n_models, tables = len(table.models), []
+    plan = rounds(n_fits, fold_seed, settings)
+    whole = cross_fit(table, vectors, entries, n_folds, plan, compute)
+
+    def add(models: np.ndarray, by_pool: dict[str, dict], **place) -> None:
+        own = _cut(table, models)
+        tables.extend(scored(own, probabilities, forecaster=name, n_models=len(models), pool=pool, **place)
+                      for pool, found in by_pool.items() for name, probabilities in found.items())
+
+    for fit, draw, size in product(range(n_fits), range(n_draws), sorted({size for size in sizes if size < n_models})):
+        number = fit * n_draws + draw
+        models = np.sort(np.random.default_rng(number).permutation(n_models)[:size])
+        own, asked = _asked(_cut(table, models))
+        if prompt_groups(own).nunique() >= 2 * n_folds:
+            [alone] = cross_fit(own, vectors[asked], entries, n_folds, [plan[fit]], compute)
+            spread = {name: _spread(values, asked) for name, values in alone["raw"].items()}
+            everyone = {name: values[models] for name, values in whole[fit]["raw"].items()}
+            add(models, {ALONE: spread, WHOLE: everyone}, fit=fit, draw=number)
+    for fit, found in enumerate(whole):
+        add(np.arange(n_models), {ALONE: found["raw"], WHOLE: found["raw"]}, fit=fit, draw=fit * n_draws)
     return pd.concat(tables)
 
 
+def compared(values: pd.DataFrame, pairs: Sequence[tuple[str, str]], design: Design) -> pd.DataFrame:
+    """Forecasters that learned from the same few models, paired, at each size; of each metric one family (Holm).
+
+    What is repeated are fits, each with models of its own, or where there is one fit its draws of models
+    (`fits.over_fits`); with neither, intervals are over questions alone.
+
+    Parameters
+    ----------
+    values : DataFrame
+        From `models_curve`.
+    pairs : sequence of (str, str)
+        Method and reference.
+
+    Returns
+    -------
+    DataFrame
+        ``metric``, ``n_models``, then as from `fits.compare`.
+    """
+    tables, alone = [], values.xs(ALONE, level="pool")
+    for metric, part in alone.groupby(level="metric", sort=False):
+        sizes = {size: fits.compare(_repeated(own, "forecaster"), pairs, design)
+                 for size, own in part.groupby(level="n_models")}
+        joined = pd.concat(sizes, names=["n_models"]).reset_index("n_models").reset_index(drop=True)
+        tables.append(joined.assign(metric=metric, p_holm=holm(joined["p"])))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["metric", *table.columns.drop("metric")]]
+
+
 def gains(values: pd.DataFrame, n_models: int, design: Design) -> pd.DataFrame:
-    """What the other models' answers add, at each size below the whole pool: paired tests, corrected after Holm.
+    """What the other models' answers add, at each size below the whole pool: one family, corrected after Holm.
 
     Parameters
     ----------
@@ -73,20 +111,34 @@ def gains(values: pd.DataFrame, n_models: int, design: Design) -> pd.DataFrame:
     n_models : int
         Of the whole pool.
     design : Design
-        Of the test questions.
 
     Returns
     -------
     DataFrame
-        ``forecaster``, ``n_models``, then as from `inference.paired_test` (log-loss alone minus with all models), and
-        ``p_holm``. Empty if no size is below the whole pool.
+        ``forecaster``, ``n_models``, then as from `fits.compare` (log-loss alone minus with all models). Empty if no
+        size is below the whole pool.
     """
-    rows, smaller = [], values[values.index.get_level_values("n_models") < n_models]
+    losses, tables = values.xs("log_loss", level="metric"), []
+    smaller = losses[losses.index.get_level_values("n_models") < n_models]
     for (name, size), part in smaller.groupby(level=["forecaster", "n_models"], sort=False):
-        by_pool = over_seeds(part, "log_loss", "pool")
-        rows.append({"forecaster": name, "n_models": size} | paired_test(by_pool[ALONE], by_pool[WHOLE], design))
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"])) if rows else table
+        one = fits.compare(_repeated(part, "pool"), [(ALONE, WHOLE)], design).drop(columns=["method", "reference"])
+        tables.append(pd.concat([pd.DataFrame({"forecaster": [name], "n_models": [size]}), one], axis=1))
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def _repeated(part: pd.DataFrame, by: str) -> dict[str, np.ndarray]:
+    """Values by what a level names: a row for each fit, or where there is one fit for each of its draws.
+
+    Where every question lacks a value in some row, one row: the mean.
+    """
+    each = "fit" if part.index.unique("fit").size > 1 else "draw"
+    means = part.groupby(level=[by, each], sort=False).mean()
+    if means.isna().any().all():
+        means = part.groupby(level=[by], sort=False).mean()
+    return {name: own.to_numpy() for name, own in means.groupby(level=by, sort=False)}
 
 
 def observed_curve(
@@ -159,6 +211,19 @@ def kept_cells(parts: Parts, share: float, seed: int) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng([seed, 0])
     return {part: rng.random(parts[part][0].shape) < share for part in ("train", "val")}
+
+
+def _asked(table: OutcomeMatrix) -> tuple[OutcomeMatrix, np.ndarray]:
+    """The questions that somebody answered, and which they are (mask)."""
+    asked = table.observed.any(axis=0)
+    return (table if asked.all() else table.at(asked)), asked
+
+
+def _spread(probabilities: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Forecasts at their places among all questions; a half, which nothing reads, where nobody answered."""
+    all_of_them = np.full((len(probabilities), len(asked)), 0.5, np.float32)
+    all_of_them[:, asked] = probabilities
+    return all_of_them
 
 
 def _hidden(parts: Parts, kept: dict[str, np.ndarray]) -> Parts:
