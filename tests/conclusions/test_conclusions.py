@@ -299,26 +299,91 @@ def test_the_best_encoder_stands_beside_none():
                                      "0.600.")
 
 
-def test_sensitivity_names_the_smallest_pools_the_largest_share_and_what_passes_both_bars():
+def pools(**ends: tuple[float, float]) -> pd.DataFrame:
+    """Accuracy of a factorization minus vote and log-loss minus kNN; sizes like `m5` to the ends of both intervals."""
+    return pd.DataFrame([{"metric": metric, "n_models": int(size[1:]), "method": "factorization, tuned",
+                          "reference": reference, "difference": sum(bounds) / 2, "low": bounds[0], "high": bounds[1]}
+                         for metric, reference in (("accuracy", "majority vote"), ("log_loss", "kNN"))
+                         for size, bounds in ends.items()])
+
+
+NETWORKS = pd.DataFrame([
+    ("log_loss", "16 hidden units, vectors of 8", "factorization, default", -0.002, -0.003, -0.001, 0.01, 16, 8, 5_000),
+    ("log_loss", "64 hidden units, vectors of 8", "factorization, default", -0.004, -0.009, 0.001, 0.2, 64, 8, 20_000),
+    ("accuracy", "64 hidden units, vectors of 8", "factorization, default", 0.9, 0.8, 1.0, 0.01, 64, 8, 20_000),
+    ("log_loss", "two-layer network", "factorization, tuned", -0.003, -0.004, -0.002, 0.01, None, None, 30_000),
+    ("log_loss", "64 hidden units, vectors of 8", "16 hidden units, vectors of 8", -0.002, -0.006, 0.002, 0.4, 64, 8,
+     20_000),
+], columns=["metric", "method", "reference", "difference", "low", "high", "p_holm", "hidden", "dim", "per_question"]
+).assign(reference_per_question=10_000.0)
+
+
+def test_small_pools_are_counted_by_what_their_intervals_show():
+    rows = pools(m9=(0.01, 0.03), m5=(-0.01, 0.03), m20=(-0.03, -0.01))
+    assert sensitivity.small_pools(rows) == (
+        "The factorization, tuned is ahead of the majority vote at 1 of 3 sizes and behind at 1; trained on 5 models "
+        "its accuracy differs by +10.0 (95 % interval -10.0 to +30.0) thousandths.")
     gains = pd.DataFrame([{"forecaster": name, "n_models": size, "difference": 0.01 * size, "low": 0.0, "high": 0.2,
                            "p_holm": 0.03} for name in ("kNN", "factorization") for size in (4, 8)])
-    completed = pd.DataFrame([{"forecaster": name, "share": share, "metric": "log_loss", "value": value}
-                              for share in (0.1, 0.5) for name, value in (("completion", 0.5 + share),
-                                                                          ("1PL with text", 0.6 + share))])
-    flaws = pd.DataFrame({"defect": ["large", "small", "unsure"], "measure": "accuracy",
-                          "difference": [-0.1, -0.001, -0.1], "seed_sd": 0.01, "p_holm": [0.01, 0.01, 0.2]})
-    said = sensitivity.conclusion(gains, completed, flaws, 4)
-    assert "smallest pools (4 models):\n  kNN +40.0 (" in said and "+80.0" not in said
-    assert "with 50% of them" in said and "1.000 where the text alone gives 1.100" in said
-    assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
-    nothing = sensitivity.conclusion(gains[:0], completed[:0], flaws[:0], 4)
-    assert "too small to draw from" in nothing and "nothing to complete" in nothing and "  none." in nothing
     assert sensitivity.added(gains).endswith("log-loss of kNN by 40.0 and factorization by 40.0 thousandths of a nat.")
     unsure = gains.assign(p_holm=[0.2, 0.2, 0.03, 0.03])
     assert sensitivity.added(unsure).endswith("of factorization by 40.0 thousandths of a nat; for 1 other no gain is "
                                               "shown.")
     assert "not shown to lower" in sensitivity.added(gains.assign(difference=-0.1))
-    assert sensitivity.kept(completed) == "With 50% of the cells completion has the lowest log-loss, 1.000."
+
+
+def test_networks_are_counted_after_holm_and_the_lowest_has_its_cost():
+    assert sensitivity.sizes(NETWORKS) == (
+        "1 of 2 networks is shown to have a lower log-loss than the factorization, default; the lowest, with 64 hidden "
+        "units, vectors of 8, differs by -4.0 (95 % interval -9.0 to +1.0) thousandths of a nat at 2.0 times the "
+        "multiply-adds per question (20,000).")
+
+
+@pytest.mark.parametrize(("rows", "said"), [
+    (pools(m5=(0.01, 0.03), m29=(0.02, 0.03)), "The direction is the same at every size."),
+    (pools(m5=(-0.03, -0.01), m9=(-0.01, 0.01), m29=(0.01, 0.03)),
+     "The direction turns round with 5 models and is not shown any more with 9 models."),
+    (pools(m5=(0.01, 0.03), m29=(-0.01, 0.03)), "The direction is shown, unlike with all, with 5 models."),
+    (pools(m5=(-0.01, 0.03), m29=(-0.01, 0.03)), "A direction is shown at no size, so that none changes."),
+    (pools(m29=(-0.01, 0.03)), "The pool is too small to draw from."),
+])
+def test_what_changes_in_small_pools_is_a_direction(rows, said):
+    assert sensitivity.conclusion(told(small_pools=rows)).count(said) == 2, "of C2 and of kNN"
+
+
+def told(**changed) -> dict[str, pd.DataFrame]:
+    """What notebook 07 concludes from, with some tables changed."""
+    cells = pd.DataFrame([{"forecaster": name, "share": share, "metric": "log_loss", "value": value}
+                          for share in (0.1, 0.5) for name, value in (("completion", 0.5 + share), ("kNN", 0.7),
+                                                                      ("1PL with text", 0.65 + share / 5))])
+    flaws = pd.DataFrame({"defect": ["large", "small", "unsure"], "measure": "accuracy", "trainings": 4,
+                          "difference": [-0.1, -0.001, -0.1], "seed_sd": 0.01, "p_holm": [0.01, 0.01, 0.2]})
+    gains = pd.DataFrame([{"forecaster": "kNN", "n_models": size, "difference": 0.01 * size, "low": 0.0, "high": 0.2,
+                           "p_holm": 0.03} for size in (4, 8)])
+    return {"small_pools": pools(m5=(0.01, 0.03), m29=(0.01, 0.03)), "fewer_models": gains, "network_size": NETWORKS,
+            "cells_unseen": cells[cells["forecaster"] != "completion"], "cells_seen": cells,
+            "official_defects": flaws} | changed
+
+
+def test_sensitivity_concludes_from_all_its_tables():
+    said = sensitivity.conclusion(told())
+    assert "pools of 4 models: kNN +40.0 (" in said and "+80.0" not in said
+    assert "From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (" in said
+    assert "network minus factorization: -3.0 (95 % interval -4.0 to -2.0) at 3.0 times the multiply-adds" in said
+    assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
+    assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said
+    assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
+    empty = pd.DataFrame()
+    nothing = sensitivity.conclusion(told(fewer_models=empty, cells_seen=empty,
+                                          official_defects=told()["official_defects"][:0]))
+    assert "too small to draw from" in nothing and "nothing to complete" in nothing and "  none." in nothing
+    assert sensitivity.kept(told()["cells_seen"]).startswith("With 50% of the cells kNN has the lowest log-loss, 0.700")
+
+
+def test_intervals_say_what_they_are_over():
+    assert sensitivity.over(1, 4) == "questions and 4 draws of models, given one partition and one seed"
+    assert sensitivity.over(5, 1).endswith("5 fits, each with a partition, a seed and 1 draw of models of its own")
+    assert sensitivity.own(True) == "factorization, tuned" and "not tuned" in sensitivity.tuning(False)
 
 
 def test_the_specialist_is_the_cell_farthest_from_model_and_benchmark():

@@ -1,12 +1,50 @@
-"""What notebook 07 says: what the comparison rests on."""
+"""What notebook 07 says: whether results hold in small pools, on fewer cells, with larger networks; what defects do."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pandas as pd
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, interval
-from embedllm.presentation import counted, listed, p_is, thousandths, unsigned
+from embedllm.presentation import about, counted, listed, p_is, thousandths, unsigned
+
+VOTE, KNN, BILINEAR = catalog.VOTE.name, catalog.KNN.name, catalog.FACTORIZATION.name
+ANSWER = "Which conclusions of notebook 03 change"
+
+
+def over(n_fits: int, n_draws: int) -> str:
+    """What intervals in small pools are over, and what they take as given."""
+    draws = f"{counted(n_draws, 'draw')} of models"
+    if n_fits > 1:
+        return f"questions and {n_fits} fits, each with a partition, a seed and {draws} of its own"
+    return f"questions and {draws}, given one partition and one seed"
+
+
+def questions_and(n_fits: int) -> str:
+    """What intervals of networks are over."""
+    return f"questions and {n_fits} fits" if n_fits > 1 else "questions, given one partition and one seed"
+
+
+def own(tuned: bool) -> str:
+    """The factorization that stands for the paper."""
+    return catalog.TUNED.name if tuned else BILINEAR
+
+
+def tuning(tuned: bool) -> str:
+    """Whether a comparison is one of equal budgets."""
+    return ("All choose from as many candidates on validation." if tuned else
+            f"The {BILINEAR} is not tuned, the others are.")
+
+
+def small_pools(differences: pd.DataFrame) -> str:
+    """Where the factorization stands against the majority vote, in accuracy; from `sensitivity.compared`."""
+    rows = _of(differences, "accuracy", VOTE)
+    few = rows.iloc[0]
+    return (f"The {few['method']} is ahead of the {VOTE} at {(rows['low'] > 0).sum()} of "
+            f"{counted(len(rows), 'size')} and behind at {(rows['high'] < 0).sum()}; trained on "
+            f"{counted(int(few['n_models']), 'model')} its accuracy differs by {interval(few)} thousandths.")
 
 
 def added(gains: pd.DataFrame) -> str:
@@ -17,63 +55,140 @@ def added(gains: pd.DataFrame) -> str:
     where = f"For pools of {small['n_models'].iloc[0]} models the answers of the others"
     if shown.empty:
         return f"{where} are not shown to lower the log-loss of any forecaster."
-    return f"{where} lower the log-loss of {gained} thousandths of a nat{_rest(len(small) - len(shown))}."
+    rest = len(small) - len(shown)
+    others = f"; for {counted(rest, 'other')} no gain is shown" if rest else ""
+    return f"{where} lower the log-loss of {gained} thousandths of a nat{others}."
 
 
-def _rest(number: int) -> str:
-    return f"; for {counted(number, 'other')} no gain is shown" if number else ""
+def sizes(differences: pd.DataFrame) -> str:
+    """Whether a network of any size is better than the bilinear form, from `network_size.differences`."""
+    rows = _of(differences, "log_loss", BILINEAR)
+    better, best = (rows["p_holm"] < LEVEL) & (rows["difference"] < 0), rows.loc[rows["difference"].idxmin()]
+    many = f"{better.sum()} of {counted(len(rows), 'network')}"
+    return (f"{many} {'is' if better.sum() == 1 else 'are'} shown to have a lower log-loss than the {BILINEAR}; the "
+            f"lowest, with {best['method']}, differs by {interval(best)} thousandths of a nat at {_times(best)}.")
 
 
 def kept(cells: pd.DataFrame) -> str:
     """The lowest log-loss with the most cells, from `comparisons.averaged`."""
-    rows = cells[(cells["metric"] == "log_loss") & (cells["share"] == cells["share"].max())]
-    low = rows.loc[rows["value"].idxmin()]
-    return f"With {low['share']:.0%} of the cells {low['forecaster']} has the lowest log-loss, {low['value']:.3f}."
+    low, share = _lowest(cells, cells["share"].max())
+    return f"With {share:.0%} of the cells {low['forecaster']} has the lowest log-loss, {low['value']:.3f}."
 
 
-def conclusion(gains: pd.DataFrame, completed: pd.DataFrame, flaws: pd.DataFrame, n_seeds: int) -> str:
-    """What the comparison rests on.
+def conclusion(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What changes in notebook 03, and how the tables say so.
 
     Parameters
     ----------
-    gains : DataFrame
-        From `sensitivity.gains`; empty where the pool is too small to draw from.
-    completed : DataFrame
-        Completing seen questions, from `comparisons.averaged`; empty where nothing was hidden.
-    flaws : DataFrame
-        From `official_defects.defects`.
-    n_seeds : int
-        Trainings of each defect.
+    tables : mapping
+        "small_pools" from `sensitivity.compared`, "fewer_models" from `sensitivity.gains` (empty where the pool is too
+        small to draw from), "network_size" from `network_size.differences`, "cells_unseen" and "cells_seen" from
+        `comparisons.averaged` (the latter empty where nothing was hidden), "official_defects" from
+        `official_defects.defects` with ``trainings`` (of each defect).
     """
-    small = gains[gains["n_models"] == gains["n_models"].min()] if len(gains) else gains
-    more = "; ".join(f"{row['forecaster']} {interval(row)}, {p_is(row['p_holm'])} after Holm"
-                     for _, row in small.iterrows())
-    cells = "nothing was hidden, so that there was nothing to complete."
-    if len(completed):
-        most = completed["share"].max()
-        seen = completed[(completed["metric"] == "log_loss") & (completed["share"] == most)]
-        seen = seen.set_index("forecaster")["value"]
-        cells = (f"with {most:.0%} of them, completing seen questions has a log-loss of "
-                 f"{seen[catalog.COMPLETION]:.3f} where the text alone gives {seen[catalog.ONE_ABILITY.name]:.3f}. "
-                 "These are two tasks: a good completion says nothing about new questions.")
-    beyond_seeds = flaws["difference"].abs() > 3 * flaws["seed_sd"] / n_seeds**0.5
-    tested = flaws[(flaws["p_holm"] < LEVEL) & beyond_seeds]
-    changed: dict[str, list[str]] = {}
-    for row in tested.itertuples():
-        changed.setdefault(row.defect, []).append(f"{row.measure} {thousandths(row.difference)}")
-    shown = "; ".join(f"{defect} ({', '.join(measures)})" for defect, measures in changed.items())
+    pools, networks = tables["small_pools"], tables["network_size"]
     return f"""
-## What the comparison rests on
+## {ANSWER}
 
-All differences in thousandths, intervals uncorrected.
+All differences in thousandths, with 95 % intervals, uncorrected; from `make deep` where its tables are there.
 
-- Fewer models, log-loss alone minus with all models' answers, smallest pools{_size(small)}:
-  {more or "the pool is too small to draw from"}.
-- Fewer cells: {cells}
-- Defects of the official code whose effect is shown at 5 % after Holm and is beyond what trainings differ by:
-  {shown or "none"}.
+- **C2, fewer models.** Accuracy, {pools["method"].iloc[0]} minus {VOTE}: {_by_size(_of(pools, "accuracy", VOTE))}
+- **kNN beside the factorization, fewer models.** Log-loss, {pools["method"].iloc[0]} minus {KNN}:
+  {_by_size(_of(pools, "log_loss", KNN))}
+- **What other models' answers add.** {_others(tables["fewer_models"])}
+- **Network size.** {sizes(networks)} {_grown(networks)} {_tuned(networks)}
+- **Fewer cells.** {_order(tables["cells_unseen"])} {_completed(tables["cells_seen"])}
+- **Defects of the official code** whose effect is shown at 5 % after Holm and is beyond what trainings differ by:
+  {_defects(tables["official_defects"])}.
 """
 
 
-def _size(small: pd.DataFrame) -> str:
-    return f" ({counted(int(small['n_models'].iloc[0]), 'model')})" if len(small) else ""
+def _by_size(rows: pd.DataFrame) -> str:
+    """Differences at each number of models, and whether their direction is that of the whole pool (the last row)."""
+    told = "; ".join(f"with {row['n_models']:.0f} models {interval(row)}" for _, row in rows.iterrows())
+    signs = {row.n_models: (row.low > 0) - (row.high < 0) for row in rows.itertuples()}
+    *small, all_models = signs
+    if not small:
+        return f"{told}. The pool is too small to draw from."
+    whole = signs[all_models]
+    turned = [size for size in small if signs[size] * whole < 0]
+    lost = [size for size in small if whole and not signs[size]]
+    found = [size for size in small if signs[size] and not whole]
+    changes = [f"{verb} with {_sizes(where)}" for where, verb in (
+        (turned, "turns round"), (lost, "is not shown any more"), (found, "is shown, unlike with all,")) if where]
+    if changes:
+        return f"{told}. The direction {' and '.join(changes)}."
+    return f"{told}. " + ("The direction is the same at every size." if whole else
+                          "A direction is shown at no size, so that none changes.")
+
+
+def _sizes(numbers: list[float]) -> str:
+    return f"{listed(f'{number:.0f}' for number in numbers)} models"
+
+
+def _others(gains: pd.DataFrame) -> str:
+    if gains.empty:
+        return "The pool is too small to draw from."
+    small = gains[gains["n_models"] == gains["n_models"].min()]
+    each = "; ".join(f"{row['forecaster']} {interval(row)}, {p_is(row['p_holm'])} after Holm"
+                     for _, row in small.iterrows())
+    return f"Log-loss alone minus with all, pools of {counted(int(small['n_models'].iloc[0]), 'model')}: {each}."
+
+
+def _grown(differences: pd.DataFrame) -> str:
+    """What the largest network changes against the smallest with vectors of the same length."""
+    rows = differences[(differences["metric"] == "log_loss") & differences["dim"].notna()
+                       & (differences["reference"] != BILINEAR)]
+    return " ".join(f"From {row['reference'].split(' ')[0]} to {row['hidden']:.0f} hidden units (vectors of "
+                    f"{row['dim']:.0f}) it changes by {interval(row)}." for _, row in rows.iterrows())
+
+
+def _tuned(differences: pd.DataFrame) -> str:
+    rows = differences[(differences["metric"] == "log_loss") & (differences["method"] == catalog.TWO_LAYER.name)]
+    return "".join(f"Both tuned from as many candidates, network minus factorization: {interval(row)} at {_times(row)}."
+                   for _, row in rows.iterrows())
+
+
+def _times(row: pd.Series) -> str:
+    return (f"{about(row['per_question'] / row['reference_per_question'])} times the multiply-adds per question "
+            f"({about(row['per_question'])})")
+
+
+def _order(cells: pd.DataFrame) -> str:
+    """Who has the lowest log-loss on unseen questions with the fewest and with the most cells."""
+    (few, least), (many, most) = (_lowest(cells, share) for share in (cells["share"].min(), cells["share"].max()))
+    if least == most:
+        return (f"On unseen questions, with {least:.0%} of the cells, {few['forecaster']} has the lowest log-loss, "
+                f"{few['value']:.3f}.")
+    same = "still" if few["forecaster"] == many["forecaster"] else "instead"
+    return (f"On unseen questions {few['forecaster']} has the lowest log-loss with {least:.0%} of the cells, "
+            f"{few['value']:.3f}, and {same} {many['forecaster']} with {most:.0%}, {many['value']:.3f} (not tested).")
+
+
+def _completed(cells: pd.DataFrame) -> str:
+    if cells.empty:
+        return "Nothing was hidden, so that there was nothing to complete."
+    rows = cells[cells["metric"] == "log_loss"]
+    most = rows["share"].max()
+    seen = rows[rows["share"] == most].set_index("forecaster")["value"]
+    return (f"Completing seen questions is another task: with {most:.0%} of the cells its log-loss is "
+            f"{seen[catalog.COMPLETION]:.3f} where the text alone gives {seen[catalog.ONE_ABILITY.name]:.3f}, which "
+            "says nothing about new questions.")
+
+
+def _defects(flaws: pd.DataFrame) -> str:
+    beyond_seeds = flaws["difference"].abs() > 3 * flaws["seed_sd"] / flaws["trainings"] ** 0.5
+    changed: dict[str, list[str]] = {}
+    for row in flaws[(flaws["p_holm"] < LEVEL) & beyond_seeds].itertuples():
+        changed.setdefault(row.defect, []).append(f"{row.measure} {thousandths(row.difference)}")
+    return "; ".join(f"{defect} ({', '.join(measures)})" for defect, measures in changed.items()) or "none"
+
+
+def _of(differences: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:
+    rows = differences[(differences["metric"] == metric) & (differences["reference"] == reference)]
+    return rows.sort_values("n_models") if "n_models" in rows else rows
+
+
+def _lowest(cells: pd.DataFrame, share: float) -> tuple[pd.Series, float]:
+    rows = cells[(cells["metric"] == "log_loss") & (cells["share"] == share)]
+    return rows.loc[rows["value"].idxmin()], share

@@ -186,12 +186,23 @@ class EmbedderAblation(Fitting):
 
 class Sensitivity(Fitting):
     POOL_SIZES: Annotated[list[Annotated[int, Interval(ge=3)]], AfterValidator(_distinct)] = Field(
-        [5, 20], description="numbers of models trained on alone", min_length=1
+        [5], description="numbers of models trained on alone", min_length=1
     )
+    N_POOLS: Count = Field(4, description="pools drawn of each size, in each fit")
+    HIDDEN: Annotated[list[Count], AfterValidator(_distinct)] = Field(
+        [16, 64], description="hidden units of two-layer networks", min_length=1
+    )
+    LENGTHS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
+        [32], description="lengths of their model vectors", min_length=1
+    )
+    TUNED: bool = Field(False, description="tune factorization and network too, each from as many candidates (slow)")
     CELLS: Annotated[list[Share], AfterValidator(_distinct)] = Field(
         [0.1, 0.5], description="shares of the training cells that are kept", min_length=1
     )
-    N_SEEDS: int = Field(2, description="draws of models and of cells, and trainings with each defect", ge=2)
+    N_SEEDS: int = Field(2, description="draws of cells, and trainings with each defect", ge=2)
+    N_FITS: Count = Field(1, description="partitions and seeds that pools and networks are fitted with")
+    N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
+    FOLD_SEED: Seed = Field(0, description="draws the folds")
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
