@@ -315,7 +315,7 @@ NETWORKS = pd.DataFrame([
     ("log_loss", "64 hidden units, vectors of 8", "16 hidden units, vectors of 8", -0.002, -0.006, 0.002, 0.4, 64, 8,
      20_000),
 ], columns=["metric", "method", "reference", "difference", "low", "high", "p_holm", "hidden", "dim", "per_question"]
-).assign(reference_per_question=10_000.0)
+).assign(reference_per_question=10_000.0, fits=5)
 
 
 def test_small_pools_are_counted_by_what_their_intervals_show():
@@ -337,6 +337,7 @@ def test_networks_are_counted_after_holm_and_the_lowest_has_its_cost():
         "1 of 2 networks is shown to have a lower log-loss than the factorization, default; the lowest, with 64 hidden "
         "units, vectors of 8, differs by -4.0 (95 % interval -9.0 to +1.0) thousandths of a nat at 2.0 times the "
         "multiply-adds per question (20,000).")
+    assert "than the factorization, default in this one fit; the" in sensitivity.sizes(NETWORKS.assign(fits=1))
 
 
 @pytest.mark.parametrize(("rows", "said"), [
@@ -368,11 +369,13 @@ def told(**changed) -> dict[str, pd.DataFrame]:
 def test_sensitivity_concludes_from_all_its_tables():
     said = sensitivity.conclusion(told())
     assert "pools of 4 models: kNN +40.0 (" in said and "+80.0" not in said
-    assert "From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (" in said
+    assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0): more units are "
+            "not shown to help.") in said
     assert "network minus factorization: -3.0 (95 % interval -4.0 to -2.0) at 3.0 times the multiply-adds" in said
     assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
     assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said
     assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
+    assert "luck of a training" in sensitivity.conclusion(told(network_size=NETWORKS.assign(fits=1)))
     empty = pd.DataFrame()
     nothing = sensitivity.conclusion(told(fewer_models=empty, cells_seen=empty,
                                           official_defects=told()["official_defects"][:0]))

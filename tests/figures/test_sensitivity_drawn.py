@@ -40,6 +40,21 @@ def test_pools_have_a_line_for_each_reference_and_a_panel_for_each_metric():
     assert "own" in left.get_ylabel()
 
 
+@pytest.mark.parametrize("shares", [[0.1], [0.1, 0.5]])
+def test_cells_have_an_interval_at_every_share(shares):
+    table = pd.DataFrame([(name, share, metric, value + share, value, value + 2)
+                          for name, value in (("kNN", 1.0), ("completion", 2.0)) for share in shares
+                          for metric in ("log_loss", "accuracy")],
+                         columns=["forecaster", "share", "metric", "value", "low", "high"])
+    [axes] = sensitivity.plot_cells(table, "unseen questions").axes
+    assert {name: values.tolist() for name, values in bars(axes).items()} == {
+        name: [value + share for share in shares] for name, value in (("kNN", 1.0), ("completion", 2.0))}
+    low, high = axes.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == (1.0, 3.0)
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"{share:.0%}" for share in shares]
+    assert "unseen questions" in axes.get_ylabel()
+
+
 def test_networks_stand_at_their_cost_without_comparisons_among_themselves():
     table = rows(*((metric, *row) for metric in ("accuracy", "log_loss") for row in (
         ("16 units", "factorization, default", 0, 8, 100, 0.1), ("64 units", "factorization, default", 0, 8, 400, 0.2),

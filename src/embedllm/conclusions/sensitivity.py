@@ -11,7 +11,7 @@ from embedllm.conclusions._words import LEVEL, interval
 from embedllm.presentation import about, counted, listed, p_is, thousandths, unsigned
 
 VOTE, KNN, BILINEAR = catalog.VOTE.name, catalog.KNN.name, catalog.FACTORIZATION.name
-ANSWER = "Which conclusions of notebook 03 change"
+ANSWER = "What changes in notebook 03"
 
 
 def over(n_fits: int, n_draws: int) -> str:
@@ -65,8 +65,10 @@ def sizes(differences: pd.DataFrame) -> str:
     rows = _of(differences, "log_loss", BILINEAR)
     better, best = (rows["p_holm"] < LEVEL) & (rows["difference"] < 0), rows.loc[rows["difference"].idxmin()]
     many = f"{better.sum()} of {counted(len(rows), 'network')}"
-    return (f"{many} {'is' if better.sum() == 1 else 'are'} shown to have a lower log-loss than the {BILINEAR}; the "
-            f"lowest, with {best['method']}, differs by {interval(best)} thousandths of a nat at {_times(best)}.")
+    these = " in this one fit" if best["fits"] == 1 else ""
+    return (f"{many} {'is' if better.sum() == 1 else 'are'} shown to have a lower log-loss than the {BILINEAR}"
+            f"{these}; the lowest, with {best['method']}, differs by {interval(best)} thousandths of a nat at "
+            f"{_times(best)}.")
 
 
 def kept(cells: pd.DataFrame) -> str:
@@ -87,13 +89,15 @@ def conclusion(tables: Mapping[str, pd.DataFrame]) -> str:
         `official_defects.defects` with ``trainings`` (of each defect).
     """
     pools, networks = tables["small_pools"], tables["network_size"]
+    method = pools["method"].iloc[0]
     return f"""
 ## {ANSWER}
 
 All differences in thousandths, with 95 % intervals, uncorrected; from `make deep` where its tables are there.
 
-- **C2, fewer models.** Accuracy, {pools["method"].iloc[0]} minus {VOTE}: {_by_size(_of(pools, "accuracy", VOTE))}
-- **kNN beside the factorization, fewer models.** Log-loss, {pools["method"].iloc[0]} minus {KNN}:
+- **C2, fewer models.** Accuracy, {method} minus {VOTE}: {_by_size(_of(pools, "accuracy", VOTE))}
+  {tuning(method == catalog.TUNED.name)}
+- **kNN beside the factorization, fewer models.** Log-loss, {method} minus {KNN}:
   {_by_size(_of(pools, "log_loss", KNN))}
 - **What other models' answers add.** {_others(tables["fewer_models"])}
 - **Network size.** {sizes(networks)} {_grown(networks)} {_tuned(networks)}
@@ -140,7 +144,14 @@ def _grown(differences: pd.DataFrame) -> str:
     rows = differences[(differences["metric"] == "log_loss") & differences["dim"].notna()
                        & (differences["reference"] != BILINEAR)]
     return " ".join(f"From {row['reference'].split(' ')[0]} to {row['hidden']:.0f} hidden units (vectors of "
-                    f"{row['dim']:.0f}) it changes by {interval(row)}." for _, row in rows.iterrows())
+                    f"{row['dim']:.0f}) it changes by {interval(row)}: more units {_use(row)}."
+                    for _, row in rows.iterrows())
+
+
+def _use(row: pd.Series) -> str:
+    if row["fits"] == 1:
+        return "may help or harm by the luck of a training, of which there is one each"
+    return "help" if row["high"] < 0 else "harm" if row["low"] > 0 else "are not shown to help"
 
 
 def _tuned(differences: pd.DataFrame) -> str:

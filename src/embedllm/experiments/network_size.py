@@ -125,10 +125,10 @@ def differences(
     Returns
     -------
     DataFrame
-        ``metric``, then as from `fits.compare`, the columns of `costs`, and ``reference_per_question``.
+        ``metric``, then as from `fits.compare`, the columns of `costs`, ``reference_per_question`` and ``fits``.
     """
     tables = [fits.compare(across_fits(table, found, metric), pairs(compared), design).assign(metric=metric)
               for metric in METRICS]
     result = pd.concat(tables, ignore_index=True).merge(price, on="method", how="left")
     own = result["reference"].map(price.set_index("method")["per_question"])
-    return result[["metric", *result.columns.drop("metric")]].assign(reference_per_question=own)
+    return result[["metric", *result.columns.drop("metric")]].assign(reference_per_question=own, fits=len(found))

@@ -61,6 +61,27 @@ def plot_sizes(table: pd.DataFrame) -> Figure:
     return _with_legend(figure, panels)
 
 
+def plot_cells(table: pd.DataFrame, label: str) -> Figure:
+    """Log-loss against the share of the cells that is kept, a line for each forecaster.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `comparisons.averaged`, by ``share``.
+    label : str
+        What is forecast.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    rows = table[table["metric"] == "log_loss"]
+    for number, (name, line) in enumerate(rows.groupby("forecaster", sort=False)):
+        line = line.rename(columns={"value": "difference"})
+        _draw(axes, line, line["share"] * (1 + 0.03 * number), color_of(name), name, MARKS[number])
+    _log_ticks(axes, rows["share"], "{:.0%}")
+    axes.set(xlabel="training cells kept", ylabel=f"log-loss, {label}, nats")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def _panels(table: pd.DataFrame) -> tuple[Figure, dict]:
     metrics = [metric for metric in TITLES if metric in set(table["metric"])]
     figure, grid = plt.subplots(1, len(metrics), figsize=(WIDTH, 3.1), squeeze=False)
@@ -72,14 +93,17 @@ def _panels(table: pd.DataFrame) -> tuple[Figure, dict]:
 
 
 def _draw(axes, line: pd.DataFrame, x, color: str, label: str, mark: str) -> None:
-    reach = [line["difference"] - line["low"], line["high"] - line["difference"]]
-    axes.errorbar(x, line["difference"], yerr=reach, color=color, label=label, marker=mark, **BARS)
+    value = line["difference"]
+    reach = [value - line["low"], line["high"] - value]
+    axes.errorbar(x, value, yerr=reach, color=color, label=label, marker=mark, **BARS)
 
 
-def _log_ticks(axes, values: pd.Series) -> None:
+def _log_ticks(axes, values: pd.Series, form: str = "{:,.0f}") -> None:
     ticks = sorted(values.unique())
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks], fontsize=7)
+    axes.set_xticks(ticks, [form.format(tick) for tick in ticks], fontsize=7)
+    if len(ticks) == 1:
+        axes.set_xlim(ticks[0] / 1.5, ticks[0] * 1.5)
     axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 

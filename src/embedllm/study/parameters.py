@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import yaml
 from annotated_types import Ge, Interval
@@ -50,6 +50,7 @@ def _distinct(values: list) -> list:
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(gt=0, le=1)]
+Distinct = Annotated[list[TypeVar("T")], AfterValidator(_distinct)]
 SPLITS = ("published", "drawn")
 Encoder = Annotated[str, _one_of(ENCODERS)]
 Seed = Annotated[int, Interval(ge=0, lt=2**31)]  # within what numpy, scikit-learn and torch take, with room to count up
@@ -137,9 +138,7 @@ class DataPreparation(Parameters):
 
 
 class Training(Fitting):
-    DIMS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
-        [1, 4, 16, 64, 232], description="lengths to compare", min_length=2
-    )
+    DIMS: Distinct[Count] = Field([1, 4, 16, 64, 232], description="lengths to compare", min_length=2)
     N_FITS: Count = Field(1, description="partitions and seeds that each length is trained with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
     FOLD_SEED: Seed = Field(0, description="draws the folds")
@@ -155,7 +154,7 @@ class CorrectnessForecasting(Fitting):
     SKIP: Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)] = Field(
         [], description="forecasters to leave out, by name; slow names all that take long to tune"
     )
-    SIZES: Annotated[list[Share], AfterValidator(_distinct)] = Field(
+    SIZES: Distinct[Share] = Field(
         [0.1, 0.3, 1.0], description="shares of the questions of training and validation", min_length=1
     )
     N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
@@ -177,28 +176,18 @@ class Probing(Fitting):
 
 
 class EmbedderAblation(Fitting):
-    ENCODERS: Annotated[list[Encoder], AfterValidator(_distinct)] = Field(
-        ["minilm", "hashing", "random"], description="compared", min_length=2
-    )
+    ENCODERS: Distinct[Encoder] = Field(["minilm", "hashing", "random"], description="compared", min_length=2)
     N_SEEDS: int = Field(5, description="trainings with each encoder", ge=2)
     MARGIN: float = Field(0.01, description="accuracy difference that would not matter", gt=0)
 
 
 class Sensitivity(Fitting):
-    POOL_SIZES: Annotated[list[Annotated[int, Interval(ge=3)]], AfterValidator(_distinct)] = Field(
-        [5], description="numbers of models trained on alone", min_length=1
-    )
+    POOL_SIZES: Distinct[Annotated[int, Ge(3)]] = Field([5], description="models trained on alone", min_length=1)
     N_POOLS: Count = Field(4, description="pools drawn of each size, in each fit")
-    HIDDEN: Annotated[list[Count], AfterValidator(_distinct)] = Field(
-        [16, 64], description="hidden units of two-layer networks", min_length=1
-    )
-    LENGTHS: Annotated[list[Count], AfterValidator(_distinct)] = Field(
-        [32], description="lengths of their model vectors", min_length=1
-    )
+    HIDDEN: Distinct[Count] = Field([16, 32], description="hidden units of two-layer networks", min_length=1)
+    LENGTHS: Distinct[Count] = Field([32], description="lengths of their model vectors", min_length=1)
     TUNED: bool = Field(False, description="tune factorization and network too, each from as many candidates (slow)")
-    CELLS: Annotated[list[Share], AfterValidator(_distinct)] = Field(
-        [0.1, 0.5], description="shares of the training cells that are kept", min_length=1
-    )
+    CELLS: Distinct[Share] = Field([0.1], description="shares of the training cells that are kept", min_length=1)
     N_SEEDS: int = Field(2, description="draws of cells, and trainings with each defect", ge=2)
     N_FITS: Count = Field(1, description="partitions and seeds that pools and networks are fitted with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
