@@ -1,4 +1,4 @@
-"""Figures of notebook 07: forecasters in small pools, and networks against what they cost."""
+"""Figures of notebook 07: small pools, networks against their cost, hidden cells; points of one place side by side."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def plot_cells(table: pd.DataFrame, label: str) -> Figure:
         line = line.rename(columns={"value": "difference"})
         _draw(axes, line, line["share"] * (1 + 0.03 * number), color_of(name), name, MARKS[number])
     _log_ticks(axes, rows["share"], "{:.0%}")
-    axes.set(xlabel="training cells kept", ylabel=f"log-loss, {label}, nats")
+    axes.set(xlabel="training cells kept", ylabel=f"log-loss, {label}")
+    axes.yaxis.label.set_size(8.5)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
