@@ -144,14 +144,14 @@ def _grown(differences: pd.DataFrame) -> str:
     rows = differences[(differences["metric"] == "log_loss") & differences["dim"].notna()
                        & (differences["reference"] != BILINEAR)]
     return " ".join(f"From {row['reference'].split(' ')[0]} to {row['hidden']:.0f} hidden units (vectors of "
-                    f"{row['dim']:.0f}) it changes by {interval(row)}: more units {_use(row)}."
+                    f"{row['dim']:.0f}) it changes by {interval(row)}: {_use(row)}."
                     for _, row in rows.iterrows())
 
 
 def _use(row: pd.Series) -> str:
     if row["fits"] == 1:
-        return "may help or harm by the luck of a training, of which there is one each"
-    return "help" if row["high"] < 0 else "harm" if row["low"] > 0 else "are not shown to help"
+        return "with one training each this may be luck"
+    return f"more units {'help' if row['high'] < 0 else 'harm' if row['low'] > 0 else 'are not shown to help'}"
 
 
 def _tuned(differences: pd.DataFrame) -> str:

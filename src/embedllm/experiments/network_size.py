@@ -99,7 +99,8 @@ def costs(
         if isinstance(built, Trained):
             each, sizes = [built], {name: getattr(built, name, np.nan) for name in SIZES}
         else:
-            each = [_sized(built.candidates[0], choice) for choice in folds.loc[folds["name"] == entry.name, "choice"]]
+            own = folds.loc[folds["name"] == entry.name, "choice"]
+            each = [_sized(built.alternatives[0], choice) for choice in own]
         mean = pd.DataFrame([cost(one, *shape, d_prompt) for one in each]).mean()
         rows.append({"method": entry.name} | dict.fromkeys(SIZES, np.nan) | sizes | mean.to_dict())
     return pd.DataFrame(rows)
