@@ -375,7 +375,8 @@ def test_sensitivity_concludes_from_all_its_tables():
     assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
     assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said
     assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
-    assert "with one training each this may be luck" in sensitivity.conclusion(told(network_size=NETWORKS.assign(fits=1)))
+    one_fit = told(network_size=NETWORKS.assign(fits=1))
+    assert "with one training each this may be luck" in sensitivity.conclusion(one_fit)
     empty = pd.DataFrame()
     nothing = sensitivity.conclusion(told(fewer_models=empty, cells_seen=empty,
                                           official_defects=told()["official_defects"][:0]))
