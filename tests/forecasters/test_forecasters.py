@@ -212,7 +212,7 @@ def test_published_settings_make_the_published_number_of_updates(planted, monkey
     parts, _ = planted
     steps = []
     monkeypatch.setattr(
-        torch, "_fused_adam_", lambda *state, **settings: steps.append((settings["lr"], len(state[0]))))
+        training, "adam", lambda *state, **settings: steps.append((settings["lr"], len(state[0]))))
     n_models, n_train = parts["train"][0].shape
     Factorization(epochs=2, batch_cells=768, patience=0, dim=4).fit(*parts["train"], *parts["val"])
     assert steps == [(Factorization.learning_rate, 1)] * 2 * -(-n_train // (768 // n_models))
