@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedllm import catalog
 from embedllm.evaluation.metrics import question_scores
+from embedllm.forecasters import training
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.means import ModelMean
