@@ -23,7 +23,7 @@ from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import OutcomeError, replace_unchecked
 from embedllm.sources import open_llm_leaderboard
-from embedllm.study import data, execute, paths, presets, runs
+from embedllm.study import data, execute, paths, presets, publish, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
@@ -483,3 +483,12 @@ def test_own_data_is_read_before_a_kernel_starts_and_once(tmp_path):
     os.utime(run / "inputs" / "parameters.sha", (2**31, 2**31))  # changed since
     with pytest.raises(OutcomeError, match="no number in"):
         data.read_own_data(p, run)
+
+
+def test_the_readmes_claims_are_a_row_each_with_their_data_sets():
+    rows = pd.DataFrame({"id": ["C5", "C5", "S1", "S1", "Q12", "C1"], "folder": ["a", "b", "a", "b", "a", "a"],
+                         "verdict": ["holds here", "holds here", "inconclusive", "holds here", "answered", ""]})
+    said = publish.settled_claims(rows)
+    assert "| 107.71 TFLOP, peak memory under 1 GB | holds here (a and b) |" in said
+    assert "| inconclusive (a); holds here (b) |" in said
+    assert "Answered in words: Q12." in said and "1 of 4 claims and questions have no verdict" in said

@@ -13,9 +13,9 @@ import pandas as pd
 from PIL import Image
 
 from embedllm.catalog import SOURCES
-from embedllm.claims import all_claims, as_read
+from embedllm.claims import ANSWERED, all_claims, as_read
 from embedllm.files import ROOT, write
-from embedllm.presentation import SHARPNESS, in_markdown, literal
+from embedllm.presentation import SHARPNESS, in_markdown, listed, literal
 from embedllm.study.parameters import NOTEBOOKS, OneOf
 from embedllm.study.paths import FIGURES
 from embedllm.study.shelf import MARK
@@ -155,16 +155,21 @@ def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def settled_claims(rows: pd.DataFrame) -> str:
-    """Markdown: the claims that have a verdict on some data set, and how many have none yet."""
+    """Markdown: the claims that have a verdict on some data set, a row each, and how many have none yet."""
     known, settled = all_claims(), rows[rows["verdict"] != ""]
+    answered = settled[settled["verdict"] == ANSWERED]["id"].unique()
     rest = rows["id"].nunique() - settled["id"].nunique()
-    said = (f"{rest} of {rows['id'].nunique()} claims and questions are under review on every data set: "
-            "[all of them](figures/CLAIMS.md).")
-    if settled.empty:
-        return said
-    table = settled.assign(claim=[known[name].says for name in settled["id"]])
-    table = table[["id", "claim", "folder", "published", "verdict", "reason"]].rename(columns={"folder": "data set"})
-    return f"{in_markdown(table)}\n\n{said}"
+    lines = []
+    for name, own in settled[settled["verdict"] != ANSWERED].groupby("id", sort=False):
+        datasets = own.groupby("verdict", sort=False)["folder"].agg(listed)
+        told = "; ".join(f"{verdict} ({where})" for verdict, where in datasets.items())
+        lines.append((name, known[name].says, known[name].published, told))
+    table = pd.DataFrame(lines, columns=["id", "claim", "published", "verdict (on)"])
+    said = [*([in_markdown(table)] if lines else []),
+            *([f"Answered in words: {listed(answered)}."] if len(answered) else []),
+            f"{rest} of {rows['id'].nunique()} claims and questions have no verdict on any data set yet. Why, and the "
+            "figures: [all of them](figures/CLAIMS.md)."]
+    return "\n\n".join(said)
 
 
 def claims_page(rows: pd.DataFrame) -> str:
@@ -176,8 +181,10 @@ def claims_page(rows: pd.DataFrame) -> str:
         published = f" Published: {literal(claim.published)} ({literal(claim.source)})." if claim.published else ""
         lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.", ""]
         for row in own.itertuples():
-            ours = "" if not row.ours else f" {float(row.ours):.4g} ({float(row.low):.4g} to {float(row.high):.4g})."
-            shown = f" [Figure]({row.folder}/{row.figure}.png)." if row.figure else ""
+            between = f" ({float(row.low):.4g} to {float(row.high):.4g})" if row.low else ""
+            ours = f" {float(row.ours):.4g}{between}." if row.ours else ""
+            drawn = (FIGURES / row.folder / f"{row.figure}.png").exists()
+            shown = f" [Figure]({row.folder}/{row.figure}.png)." if row.figure and drawn else ""
             verdict = f"**{row.verdict or 'no verdict'}**, {literal(row.reason)}"
             lines.append(f"- {literal(row.folder)}: {verdict}.{ours}{shown}")
         lines.append("")
