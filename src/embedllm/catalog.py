@@ -259,11 +259,11 @@ CONVEX = Forecaster(
 )
 CONVEX_ADDITIVE = replace(CONVEX, name="convex embedding, additive", color="#B0BEC5", role="step", settings={"dim": 1})
 FACTORIZATION = Forecaster(
-    "factorization, default", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
+    "default factorization", _FACTORIZATION, "#0072B2", role="paper", takes=TRAINING,
     knows="its text: EmbedLLM as notebook 02 trains it",
 )
 TUNED = Forecaster(
-    "factorization, tuned", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
+    "tuned factorization", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
     grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
     knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay",
 )
@@ -319,7 +319,7 @@ _FORECASTERS = (
     CONVEX,
     TWO_LAYER,
     Forecaster(
-        "factorization, published", _FACTORIZATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
+        "published factorization", _FACTORIZATION, "#0D47A1", role="paper", slow=True, takes=TRAINING,
         settings=PUBLISHED, knows="its text: the factorization with the paper's settings, 50 epochs without selection",
     ),
     FACTORIZATION,
@@ -347,10 +347,10 @@ FROZEN = {  # what row S1 of claims.toml compares the stacked ensemble with, as 
     "benchmark mean": MEMBER_BENCHMARKS, "kNN": MEMBER_KNN, "low-rank logistic": SHAPED, "factorization": FACTORIZATION,
     "1PL with text": replace(ONE_ABILITY, settings={"own": (inf,)}),
     "logistic per model": replace(FORECASTERS["logistic per model"], settings={"shared": (inf,), "shapings": 0}),
-    **{name: FORECASTERS[name] for name in ("boosted trees", "2PL with text", "MIRT with text", "two-layer network",
-                                            "factorization, tuned")},
+    "factorization, tuned": TUNED, "two-layer network": TWO_LAYER,
+    **{name: FORECASTERS[name] for name in ("boosted trees", "2PL with text", "MIRT with text")},
 }
-DRAWN_CLOSELY = (MODEL_MEAN, VOTE, KNN, ONE_ABILITY, TWO_LAYER, TUNED, OURS)  # by benchmark, by model, calibration
+DRAWN_CLOSELY = (MODEL_MEAN, KNN, ONE_ABILITY, CONVEX, TUNED, OURS)  # by benchmark, by model, calibration
 STEPS = {  # from the simplest forecaster to the stacked ensemble, one part at a time
     "ability": MODEL_MEAN,
     "+ difficulty read from the text": ONE_ABILITY,

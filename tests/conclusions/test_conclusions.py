@@ -63,7 +63,7 @@ def test_where_the_factorization_stands_at_how_many_sizes():
                          "difference": [-0.02, 0.001, 0.01], "low": [-0.03, -0.01, 0.005], "high": [-0.01, 0.01, 0.02]})
     other = rows.assign(method="kNN", low=1, high=2)
     said = forecasting.growth(pd.concat([other, rows[::-1], rows.assign(metric="log_loss", low=1, high=2)]), TUNED)
-    assert said == ("The factorization, tuned is ahead of the majority vote at 1 of 3 sizes and behind at 1: by -20.0 "
+    assert said == ("The tuned factorization is ahead of the majority vote at 1 of 3 sizes and behind at 1: by -20.0 "
                     "thousandths of accuracy after 1,000 labels, +10.0 after 300,000.")
 
 
@@ -73,7 +73,7 @@ def test_no_worse_than_the_best_needs_every_forecaster_and_says_what_the_margin_
                             "high90": [0.003, 0.004, 0.003, 0.003], "p_worse": [0.001, 0.2, 0.001, 0.001]})
     said = forecasting._best(against, 0.002, TUNED)
     assert "is not shown to be within the margin of boosted trees (" in said
-    assert "2.0 thousandths of a nat, 50% of what the factorization, tuned earns over the benchmark means" in said
+    assert "2.0 thousandths of a nat, 50% of what the tuned factorization earns over the benchmark means" in said
     assert "The closest is boosted trees: 0.0 (90 % interval -20.0 to +4.0)." in said
     assert "is no worse than any other forecaster" in forecasting._best(against[:1], 0.002, TUNED)
     worse = against.assign(difference=[0, 0, -0.01, -0.006])
@@ -99,14 +99,14 @@ def test_the_best_forecaster_is_none_of_the_bounds():
         for metric, value in (("accuracy", accuracy), ("log_loss", loss), ("ece", 1 - accuracy))]
     scores = pd.DataFrame(rows, columns=["forecaster", "metric", "value"])
     assert forecasting.best(scores) == (
-        "Of 2 forecasters the kNN has the highest accuracy, 0.700, the factorization, tuned the lowest "
+        "Of 2 forecasters the kNN has the highest accuracy, 0.700, the tuned factorization the lowest "
         "log-loss, 0.500.")
     assert "kNN has the highest accuracy, 0.700, and the lowest log-loss" in forecasting.best(scores[:4])
     heads = pd.concat([scores, scores[scores["metric"] == "accuracy"].assign(metric="auc")])
     heads = pd.concat([heads, scores[:1].assign(forecaster="model mean", value=0.55)])
     assert forecasting.best(heads, "log_loss") == (
-        "Of 2 forecasters the factorization, tuned has the lowest log-loss, 0.500, the kNN the highest AUC, 0.700. The "
-        "accuracy of the factorization, tuned is 0.600, where the mean of each model alone reaches 0.550.")
+        "Of 2 forecasters the tuned factorization has the lowest log-loss, 0.500, the kNN the highest AUC, 0.700. The "
+        "accuracy of the tuned factorization is 0.600, where the mean of each model alone reaches 0.550.")
     assert forecasting.calibrated(scores, ["kNN", "text ceiling"]).endswith("here is 0.300 (kNN).")
 
 
@@ -140,7 +140,7 @@ def test_training_names_the_lowest_epoch_and_length():
     between = pd.DataFrame({"dim": [1, 8], "high": [-0.001, 0.002]})
     said = training.conclusion(history, None, shorter, between, 0.002, 12)
     assert "lowest, 0.6000, after epoch 2 of 3" in said
-    assert "factorization, default: 32 numbers per model best on validation, down to 8 shown to be as good" in said
+    assert "default factorization: 32 numbers per model best on validation, down to 8 shown to be as good" in said
     assert "convex embedding: 2 numbers per model best on validation, no shorter one shown to be as good" in said
     assert "(margin 2.0 thousandths of a nat)" in said and "earns nothing" not in said
     assert "ahead at 1 of 2 lengths; at all of them it is at most 2.0 thousandths" in " ".join(said.split())
@@ -301,17 +301,17 @@ def test_the_best_encoder_stands_beside_none():
 
 def pools(**ends: tuple[float, float]) -> pd.DataFrame:
     """Accuracy of a factorization minus vote and log-loss minus kNN; sizes like `m5` to the ends of both intervals."""
-    return pd.DataFrame([{"metric": metric, "n_models": int(size[1:]), "method": "factorization, tuned",
+    return pd.DataFrame([{"metric": metric, "n_models": int(size[1:]), "method": "tuned factorization",
                           "reference": reference, "difference": sum(bounds) / 2, "low": bounds[0], "high": bounds[1]}
                          for metric, reference in (("accuracy", "majority vote"), ("log_loss", "kNN"))
                          for size, bounds in ends.items()])
 
 
 NETWORKS = pd.DataFrame([
-    ("log_loss", "16 hidden units, vectors of 8", "factorization, default", -0.002, -0.003, -0.001, 0.01, 16, 8, 5_000),
-    ("log_loss", "64 hidden units, vectors of 8", "factorization, default", -0.004, -0.009, 0.001, 0.2, 64, 8, 20_000),
-    ("accuracy", "64 hidden units, vectors of 8", "factorization, default", 0.9, 0.8, 1.0, 0.01, 64, 8, 20_000),
-    ("log_loss", "two-layer network", "factorization, tuned", -0.003, -0.004, -0.002, 0.01, None, None, 30_000),
+    ("log_loss", "16 hidden units, vectors of 8", "default factorization", -0.002, -0.003, -0.001, 0.01, 16, 8, 5_000),
+    ("log_loss", "64 hidden units, vectors of 8", "default factorization", -0.004, -0.009, 0.001, 0.2, 64, 8, 20_000),
+    ("accuracy", "64 hidden units, vectors of 8", "default factorization", 0.9, 0.8, 1.0, 0.01, 64, 8, 20_000),
+    ("log_loss", "two-layer network", "tuned factorization", -0.003, -0.004, -0.002, 0.01, None, None, 30_000),
     ("log_loss", "64 hidden units, vectors of 8", "16 hidden units, vectors of 8", -0.002, -0.006, 0.002, 0.4, 64, 8,
      20_000),
 ], columns=["metric", "method", "reference", "difference", "low", "high", "p_holm", "hidden", "dim", "per_question"]
@@ -321,7 +321,7 @@ NETWORKS = pd.DataFrame([
 def test_small_pools_are_counted_by_what_their_intervals_show():
     rows = pools(m9=(0.01, 0.03), m5=(-0.01, 0.03), m20=(-0.03, -0.01))
     assert sensitivity.small_pools(rows) == (
-        "The factorization, tuned is ahead of the majority vote at 1 of 3 sizes and behind at 1; trained on 5 models "
+        "The tuned factorization is ahead of the majority vote at 1 of 3 sizes and behind at 1; trained on 5 models "
         "its accuracy differs by +10.0 (95 % interval -10.0 to +30.0) thousandths.")
     gains = pd.DataFrame([{"forecaster": name, "n_models": size, "difference": 0.01 * size, "low": 0.0, "high": 0.2,
                            "p_holm": 0.03} for name in ("kNN", "factorization") for size in (4, 8)])
@@ -334,10 +334,10 @@ def test_small_pools_are_counted_by_what_their_intervals_show():
 
 def test_networks_are_counted_after_holm_and_the_lowest_has_its_cost():
     assert sensitivity.sizes(NETWORKS) == (
-        "1 of 2 networks is shown to have a lower log-loss than the factorization, default; the lowest, with 64 hidden "
+        "1 of 2 networks is shown to have a lower log-loss than the default factorization; the lowest, with 64 hidden "
         "units, vectors of 8, differs by -4.0 (95 % interval -9.0 to +1.0) thousandths of a nat at 2.0 times the "
         "multiply-adds per question (20,000).")
-    assert "than the factorization, default in this one fit; the" in sensitivity.sizes(NETWORKS.assign(fits=1))
+    assert "than the default factorization in this one fit; the" in sensitivity.sizes(NETWORKS.assign(fits=1))
 
 
 @pytest.mark.parametrize(("rows", "said"), [
@@ -387,7 +387,7 @@ def test_sensitivity_concludes_from_all_its_tables():
 def test_intervals_say_what_they_are_over():
     assert sensitivity.over(1, 4) == "questions and 4 draws of models, given one partition and one seed"
     assert sensitivity.over(5, 1).endswith("5 fits, each with a partition, a seed and 1 draw of models of its own")
-    assert sensitivity.own(True) == "factorization, tuned" and "not tuned" in sensitivity.tuning(False)
+    assert sensitivity.own(True) == "tuned factorization" and "not tuned" in sensitivity.tuning(False)
 
 
 def test_the_specialist_is_the_cell_farthest_from_model_and_benchmark():

@@ -43,11 +43,11 @@ def test_every_network_meets_the_bilinear_form_and_the_largest_the_smallest():
     compared = network_size.entries([8, 2], [3], tuned=True)
     small, large = "2 hidden units, vectors of 3", "8 hidden units, vectors of 3"
     assert [entry.name for entry in compared] == [
-        "factorization, default", small, large, "two-layer network", "factorization, tuned"]
+        "default factorization", small, large, "two-layer network", "tuned factorization"]
     assert network_size.pairs(compared) == [
-        (small, "factorization, default"), (large, "factorization, default"),
-        ("two-layer network", "factorization, tuned"), (large, small)]
-    assert network_size.pairs(network_size.entries([8], [3], tuned=False)) == [(large, "factorization, default")]
+        (small, "default factorization"), (large, "default factorization"),
+        ("two-layer network", "tuned factorization"), (large, small)]
+    assert network_size.pairs(network_size.entries([8], [3], tuned=False)) == [(large, "default factorization")]
     built = registry.build(compared[1], {"epochs": 7, "dim": 99, "seed": 3})
     assert (built.hidden, built.dim, built.epochs, built.seed) == (2, 3, 7, 3), "trained as the factorization is"
 
@@ -63,7 +63,7 @@ def test_a_network_follows_a_bend_that_the_bilinear_form_cannot(rng):
     assert price["hidden"].tolist()[1:] == [1, 16] and np.isnan(price["hidden"][0])
     tests = network_size.differences(table, found, compared, price, Design(np.zeros(900)))
     rows = tests[tests["metric"] == "log_loss"].set_index(["method", "reference"])
-    large, small, bilinear = "16 hidden units, vectors of 2", "1 hidden units, vectors of 2", "factorization, default"
+    large, small, bilinear = "16 hidden units, vectors of 2", "1 hidden units, vectors of 2", "default factorization"
     assert rows.loc[(large, bilinear), "high"] < -0.05 and rows.loc[(large, small), "high"] < -0.05
     assert rows.loc[(large, bilinear), "per_question"] == 16 * (3 + 10)
     assert rows.loc[(large, bilinear), "reference_per_question"] == 4 * (3 + 10)

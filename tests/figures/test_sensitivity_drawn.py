@@ -57,13 +57,13 @@ def test_cells_have_an_interval_at_every_share(shares):
 
 def test_networks_stand_at_their_cost_without_comparisons_among_themselves():
     table = rows(*((metric, *row) for metric in ("accuracy", "log_loss") for row in (
-        ("16 units", "factorization, default", 0, 8, 100, 0.1), ("64 units", "factorization, default", 0, 8, 400, 0.2),
-        ("64 units, 32", "factorization, default", 0, 32, 400, 0.3), ("64 units", "16 units", 0, 8, 400, 9.0),
-        ("two-layer network", "factorization, tuned", 0, None, 250, 0.4))))
+        ("16 units", "default factorization", 0, 8, 100, 0.1), ("64 units", "default factorization", 0, 8, 400, 0.2),
+        ("64 units, 32", "default factorization", 0, 32, 400, 0.3), ("64 units", "16 units", 0, 8, 400, 9.0),
+        ("two-layer network", "tuned factorization", 0, None, 250, 0.4))))
     for axes in sensitivity.plot_sizes(table).axes:
         assert {name: values.tolist() for name, values in bars(axes).items()} == {
-            "vectors of 8 numbers, minus factorization, default": [0.1, 0.2],
-            "vectors of 32 numbers, minus factorization, default": [0.3], "tuned, minus factorization, tuned": [0.4]}
+            "vectors of 8 numbers, minus default factorization": [0.1, 0.2],
+            "vectors of 32 numbers, minus default factorization": [0.3], "tuned, minus tuned factorization": [0.4]}
         [cost] = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert list(cost.get_xdata()) == [900, 900]
         assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "400"]

@@ -118,7 +118,7 @@ def test_models_never_seen_in_training_get_a_usable_forecast(name, planted):
 
 def test_missing_cells_do_not_count(name):
     """What stands in a missing cell cannot matter, and half of the cells still teach the same thing."""
-    if name == "factorization, published":
+    if name == "published factorization":
         pytest.skip("its steps are too small to get anywhere on 1,200 questions")
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((1500, 6)) / 6**0.5
@@ -185,7 +185,7 @@ def test_the_factorization_recovers_planted_logits():
 
 def test_identified_coefficients_give_the_same_probabilities(planted):
     parts, _ = planted
-    fitted = made("factorization, default").fit(*parts["train"], *parts["val"])
+    fitted = made("default factorization").fit(*parts["train"], *parts["val"])
     vectors = parts["test"][1]
     logits = fitted.intercepts[:, None] + fitted.betas @ vectors.T
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), fitted.predict_proba(vectors), atol=2e-6)

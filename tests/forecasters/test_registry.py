@@ -184,7 +184,7 @@ def test_who_is_tuned_chooses_from_the_same_number_of_candidates():
     """By construction: as many settings as the built forecaster may try."""
     counts = {entry.name: registry.build(entry, {"seed": 0}).n_candidates for entry in catalog.to_compare()
               if entry.role in ("baseline", "paper")}
-    fixed = {"model mean", "factorization, published", "factorization, default"}
+    fixed = {"model mean", "published factorization", "default factorization"}
     assert {name for name, count in counts.items() if count == 1} == fixed
     assert {count for name, count in counts.items() if name not in fixed} == {catalog.BUDGET}
     assert {entry.name for entry in catalog.to_compare() if entry.is_tuned} == set(counts) - fixed
@@ -196,7 +196,7 @@ def test_networks_are_given_what_they_share_and_the_published_settings_are_compa
     assert len(tuned) == 5
     assert all(one.seed == 3 and one.noise == 0.1 for candidates in tuned.values() for one in candidates)
     assert all(a != b for candidates in tuned.values() for a, b in pairwise(candidates))
-    published = built["factorization, published"]
+    published = built["published factorization"]
     assert (published.dim, published.learning_rate, published.epochs, published.patience) == (232, 1e-4, 50, 0)
 
 

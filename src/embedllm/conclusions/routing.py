@@ -80,7 +80,7 @@ def conclusion(
     reached, choices : mapping
         From `policies.route`.
     tests : mapping
-        "best single model", "factorization, default": from `inference.compare` with that policy as reference.
+        "best single model", "default factorization": from `inference.compare` with that policy as reference.
     oracle : DataFrame
         From `results.oracle_beside_luck`.
     """
