@@ -111,7 +111,7 @@ $(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done
 
 # What each notebook reads, beside its own code and the modules it imported (in the .d files).
 TABLE := $(RUN)/01_data_preparation.products
-$(RUN)/02_training.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha
+$(RUN)/02_training.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/03_correctness_forecasting.done: $(TABLE) $(RUN)/inputs/deep.sha
 $(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products
 $(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products

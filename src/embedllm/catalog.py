@@ -294,8 +294,8 @@ _FORECASTERS = (
     Forecaster(
         "boosted trees", f"{_MEANS}.BoostedTrees", "#AD1457", reads="benchmark", slow=True,
         knows="its benchmark: another way to a model's mean there, from size, family, kind and score of the model, "
-              "score and size of the benchmark, in the manner of Xia et al. 2020; what it was made for, a benchmark "
-              "unseen, is in notebook 05 (Q3)",
+              "score and size of the benchmark, in the manner of Xia et al. 2020, who made it for a benchmark unseen "
+              "(Q3)",
         tuned_on="leaves per tree, learning rate, smallest leaf (number of trees on the way)",
     ),
     VOTE,

@@ -3,24 +3,23 @@
 import pandas as pd
 import pytest
 
-from embedllm.catalog import FACTORIZATION, TUNED, VOTE
+from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
 from embedllm.claims import all_claims
 from embedllm.conclusions import verdicts
 
 KNOWN = all_claims()
 
 
-def base(low: float, high: float, value: float = 0.7, spread: float = 0.004):
-    scores = pd.DataFrame({"forecaster": [TUNED.name], "metric": "accuracy", "value": value, "low": value - spread,
-                           "high": value + spread})
-    return scores, {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.01}
+def base(low: float, high: float, value: float = 0.7, spread: float = 0.004) -> dict:
+    own = {"accuracy_value": value, "accuracy_low": value - spread, "accuracy_high": value + spread}
+    return {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.01} | own
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [
     (0.01, 0.03, "holds here"), (0.001, 0.003, "holds here"), (-0.02, -0.01, "opposite here"),
     (-0.001, 0.004, "does not hold here"), (-0.001, 0.02, "inconclusive")])
 def test_c1_elsewhere_is_a_gain_over_the_benchmark_means(low, high, expected):
-    found = verdicts.accuracy(*base(low, high), KNOWN["C1"], False)
+    found = verdicts.accuracy(base(low, high), KNOWN["C1"], False)
     assert found["verdict"] == expected and found["ours"] == pytest.approx((low + high) / 2)
     assert found["reason"].startswith(f"accuracy 0.700, {0.7 - (low + high) / 2:.3f} by the benchmark means")
 
@@ -29,7 +28,7 @@ def test_c1_elsewhere_is_a_gain_over_the_benchmark_means(low, high, expected):
     (0.742, 0.004, "reproduced"), (0.72, 0.004, "not reproduced"), (0.76, 0.004, "not reproduced"),
     (0.749, 0.004, "inconclusive"), (0.74, 0.02, "inconclusive")])
 def test_c1_on_the_papers_data_is_its_figure(value, spread, expected):
-    found = verdicts.accuracy(*base(0.01, 0.03, value, spread), KNOWN["C1"], True)
+    found = verdicts.accuracy(base(0.01, 0.03, value, spread), KNOWN["C1"], True)
     assert (found["verdict"], found["ours"]) == (expected, value)
 
 
@@ -76,12 +75,22 @@ def test_c12_is_about_a_quarter_of_the_models(table, margin, expected):
     assert found["ours"] == (0.02 if table["best"].iloc[0] == 8 else table.set_index("dim")["difference"][8])
 
 
+def test_c12_needs_lengths_on_both_sides_and_a_margin_that_tells_something():
+    table = lengths(64, 0.0001, True)
+    assert verdicts.compact(table, 1000, 0.001)["verdict"] == "not testable here", "every length tried is compact"
+    assert verdicts.compact(table, 7, 0.001)["verdict"] == "not testable here", "none is"
+    means = table[:1].assign(forecaster=BENCHMARK_MEAN.name, dim=0, as_good=True)
+    assert "benchmark means for as good" in verdicts.compact(pd.concat([table, means]), 40, 0.001)["reason"]
+    told = verdicts.compact(pd.concat([table, means.assign(as_good=False)]), 40, 0.001)
+    assert told == verdicts.compact(table, 40, 0.001)
+
+
 @pytest.mark.parametrize(("low", "high", "expected"), [
     (-0.02, -0.01, "holds here"), (0.01, 0.02, "opposite here"), (-0.01, 0.01, "inconclusive")])
 def test_c13_is_superiority_over_random_vectors(low, high, expected):
     row = pd.DataFrame({"method": [TUNED.name], "reference": "control", "difference": 0.0, "low": low, "high": high,
                         "p": 0.1})
-    deep = dict.fromkeys(("cross_fitted", "over_base", "learning_curve")) | {"graded_labels": row}
+    deep = dict.fromkeys(("over_base", "learning_curve")) | {"graded_labels": row}
     found = verdicts.of_forecasting(deep, KNOWN, False)
     assert found["C13"]["verdict"] == expected and "minus control" in found["C13"]["reason"]
     assert found["C1"] == found["C2"] == verdicts.waits() and found["Q10"]["verdict"] == "answered"

@@ -94,7 +94,7 @@ def test_a_family_over_fits_is_its_tests_corrected_together(values):
         one[name] for name in ("difference", "low", "high", "p")]
     assert table.loc[1, ["difference", "low", "high", "se", "p"]].to_list() == [0, 0, 0, 0, 1]
     np.testing.assert_array_equal(table["p_holm"], holm(table["p"]))
-    assert table["mde"][0] == over_fits(values["b"], values["a"], design, 0.01 / 3)["mde"]
+    assert table["mde"][0] == over_fits(values["b"], values["a"], design, 0.05 / 3)["mde"]
     low, high = intervals(values, [("b", "a")], design, 0.01)
     assert (low, high) == ([one["low"]], [one["high"]])
 

@@ -86,6 +86,8 @@ def planted_lengths(by_dim: dict[int, float]) -> tuple[pd.DataFrame, pd.DataFram
         for dim, more in by_dim.items():
             rows += [base + more + 0.001 * rng.standard_normal(400) for _ in range(3)]
             keys += [(name, dim, fit) for fit in range(3)]
+    rows += [base + 0.1 + 0.001 * rng.standard_normal(400) for _ in range(3)]
+    keys += [(BASE, 0, fit) for fit in range(3)]
     losses = pd.DataFrame(rows, pd.MultiIndex.from_tuples(keys, names=["forecaster", "dim", "fit"]))
     chosen = pd.DataFrame([(name, dim, more) for name in (FACTORIZATION, CONVEX) for dim, more in by_dim.items()],
                           columns=["forecaster", "dim", "val"])
@@ -97,12 +99,19 @@ def test_shorter_vectors_are_as_good_until_the_first_that_is_not():
     losses, chosen = planted_lengths({2: 0.001, 4: 0.05, 8: 0.001, 16: 0.0, 32: 0.004})
     found = learning.shorter(losses, chosen, Design(np.zeros(400)), margin=0.002).set_index(["forecaster", "dim"])
     own = found.loc[FACTORIZATION]
+    assert not found.loc[(BASE, 0), "as_good"] and found.loc[(BASE, 0), "difference"] == pytest.approx(0.1, abs=1e-3)
     assert set(own["best"]) == {16}
     assert own["as_good"].to_dict() == {32: False, 16: True, 8: True, 4: False, 2: False}
     np.testing.assert_allclose(own["difference"][[2, 4, 8, 16, 32]], [0.001, 0.05, 0.001, 0, 0.004], atol=0.0004)
     test = fits.non_inferiority(losses.loc[(FACTORIZATION, 8)].to_numpy(), losses.loc[(FACTORIZATION, 16)].to_numpy(),
                                 Design(np.zeros(400)), 0.002)
     assert own["p_worse"][8] == test["p_worse"]
+
+
+def test_sizes_that_keep_the_same_questions_are_one(table_and_vectors):
+    table, vectors = table_and_vectors
+    curve = learning.learning_curve(table, vectors, [catalog.MODEL_MEAN], [1e-4, 2e-4, 1.0], 1, 3, **SMALL)
+    assert len(curve.index.unique("labels")) == 2 and len(curve.loc["accuracy"]) == 2
 
 
 def test_a_margin_is_a_share_of_what_is_earned_and_nothing_of_nothing():

@@ -251,7 +251,7 @@ def test_specialization_is_found():
     about = table.questions[["benchmark", "subtopic", "difficulty_cue"]].astype(str)
     about["topic"] = about["benchmark"] + about["subtopic"]
     vectors = pd.get_dummies(about[["topic", "difficulty_cue"]]).to_numpy(np.float32)
-    found = worlds.beyond(worlds.draw(worlds.select(table, vectors, 0), {"2PL": 19}, [catalog.SHAPED], **SETTINGS))
+    found = worlds.beyond(worlds.draw(worlds.select(table, vectors, 0), {"2PL": 19}, [catalog.CONVEX], **SETTINGS))
     [row] = found[found["pool"] == "2PL"].to_dict("records")
     assert row["p"] == row["smallest_p"] == pytest.approx(1 / 20)
     assert row["explained"] < 0.5
@@ -273,7 +273,7 @@ def test_false_alarms_end_to_end_stay_below_their_bound():
     A miss is repeated once, with fresh seeds and twice the repetitions.
     """
     for seeds in (range(1000, 1200), range(2000, 2400)):
-        calls = (partial(p_of, seed, [catalog.SHAPED]) for seed in seeds)
+        calls = (partial(p_of, seed, [catalog.CONVEX]) for seed in seeds)
         alarms = (np.array(side_by_side(Counted(calls, len(seeds)))) <= 0.05 + 1e-9).sum()
         bound = beta.ppf(0.95, alarms + 1, len(seeds) - alarms)  # Clopper and Pearson 1934
         if bound <= 0.09:

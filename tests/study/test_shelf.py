@@ -82,6 +82,13 @@ def test_a_record_of_a_first_run_stays_and_is_shown(folder, monkeypatch):
     assert (folder / "03_kept.png").read_bytes() == b"picture"
 
 
-def test_tables_of_deep_runs_are_read_where_there_are_any(folder):
-    kept = shelf.Shelf(folder, "03_", folder / "run")
-    assert kept.deep_table("kept")["x"].tolist() == [1] and kept.deep_table("no such") is None
+def test_tables_of_deep_runs_are_read_where_they_are_of_today(folder):
+    kept, names = shelf.Shelf(folder, "03_", folder / "run"), ("kept", "no such")
+    assert kept.deep_tables(names, "table") == {"kept": None, "no such": None}, "nobody knows where it is from"
+    shelf.record(folder / "03_deep_provenance.json", {}, "table", [])
+    found = kept.deep_tables(names, "table")
+    assert found["kept"]["x"].tolist() == [1] and found["no such"] is None
+    assert kept.deep_tables(names, "another table")["kept"] is None
+    whole = shelf.Shelf(folder, "03_", folder / "run", pool="whole")
+    assert whole.deep_tables(names, "another table")["kept"] is not None
+    assert shelf.Shelf(folder, "03_", folder / "run", is_deep=True).deep_tables(names, "table")["kept"] is None

@@ -17,7 +17,7 @@ ARCHITECTURE = (  # Q12: inputs, training, output
     "weights and the constant of the classifier. Output: the probability that a model answers a question correctly."
 )
 PICTURE = {"verdict": ANSWERED, "reason": f"figure 02_architecture. {ARCHITECTURE}", "figure": "02_architecture"}
-MOST = 16  # directions of the convex embedding that are kept beside the figures
+MOST = 16  # leading directions of the convex embedding that are kept beside the figures
 SPEED_AND_COST = """
 ## How fast, and what it costs
 
@@ -35,7 +35,7 @@ def lowest(history: pd.DataFrame) -> str:
 def shortest(shorter: pd.DataFrame, margin: float) -> str:
     """Down to which length each forecaster's vectors are as good as at the best one, from `learning.shorter`."""
     said = []
-    for name, rows in shorter.groupby("forecaster", sort=False):
+    for name, rows in shorter[shorter["dim"] > 0].groupby("forecaster", sort=False):
         best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]
         down = f"down to {as_good.min()} shown to be as good" if len(as_good) else "no shorter one shown to be as good"
         said.append(f"{name}: {counted(best, 'number')} per model best on validation, {down}")
@@ -45,6 +45,8 @@ def shortest(shorter: pd.DataFrame, margin: float) -> str:
 
 def bounded(between: pd.DataFrame) -> str:
     """One bound for all lengths at once, from `learning.convex_against_factorization`."""
+    if between.empty:
+        return "No length was tried that both forecasters have."
     ahead, worst = (between["high"] < 0).sum(), between["high"].max()
     return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it "
             f"is at most {unsigned(max(worst, 0))} thousandths of a nat behind.")
@@ -59,11 +61,13 @@ def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:
 def spread(vectors: np.ndarray) -> np.ndarray:
     """Share of each direction, level aside, in the mean square distance of the models."""
     squares = (vectors[:, 1:] ** 2).sum(axis=0)
-    return squares / squares.sum()
+    return squares / (squares.sum() or 1)
 
 
 def directions(shares: Sequence[float]) -> str:
     """How much of the models' differences a map shows; `shares` are those of its directions."""
+    if not sum(shares):
+        return "Nothing tells the models apart beyond their general level, as far as validation can tell."
     return f"Two directions carry {sum(shares):.0%} of what tells the models apart beyond their general level."
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from embedllm.catalog import FACTORIZATION, TUNED, VOTE
+from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
 from embedllm.claims import ANSWERED, NO_VERDICT, Claim
 from embedllm.presentation import unsigned
 
@@ -23,8 +23,8 @@ def answered(place: str, figure: str = "") -> dict:
 
 
 def waits() -> dict:
-    """A claim about a method on a table of which there is one fit only."""
-    return {"verdict": NO_VERDICT, "reason": "needs several fits, which `make deep` makes"}
+    """A claim about a method on a table of which there is one fit only, or several with code of another day."""
+    return {"verdict": NO_VERDICT, "reason": "needs several fits, which `make deep` makes, of today's code and table"}
 
 
 def of_forecasting(
@@ -35,13 +35,12 @@ def of_forecasting(
     Parameters
     ----------
     deep : mapping
-        "cross_fitted", "over_base", "learning_curve" and "graded_labels": tables of `make deep`, or None.
+        "over_base", "learning_curve" and "graded_labels": tables of `make deep`, or None.
     """
-    scores, base, curve, graded = (deep[name] for name in ("cross_fitted", "over_base", "learning_curve",
-                                                          "graded_labels"))
+    base, curve, graded = (deep[name] for name in ("over_base", "learning_curve", "graded_labels"))
     rows = {name: waits() for name in ("C1", "C2", "C13")}
-    if scores is not None and base is not None:
-        rows["C1"] = accuracy(scores, base.iloc[0], known["C1"], on_the_papers_data)
+    if base is not None:
+        rows["C1"] = accuracy(base.iloc[0], known["C1"], on_the_papers_data)
     if curve is not None:
         rows["C2"] = every_size(curve, known["C2"])
     if graded is not None:
@@ -54,17 +53,15 @@ def of_forecasting(
     }
 
 
-def accuracy(scores: pd.DataFrame, difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
+def accuracy(difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
     """C1.
 
     Parameters
     ----------
-    scores : DataFrame
-        From `comparisons.summary`.
     difference : mapping
-        Tuned factorization minus benchmark mean, accuracy: a row of `fits.compare` at the claim's level.
+        From `comparisons.over_base` at the claim's level, of the tuned factorization.
     """
-    row = scores[(scores["metric"] == "accuracy") & (scores["forecaster"] == TUNED.name)].iloc[0]
+    row = {name: difference[f"accuracy_{name}"] for name in ("value", "low", "high")}
     published, within = claim.values["accuracy"], claim.values["within"]
     base = f"{row['value'] - difference['difference']:.3f} by the benchmark means, which do not read the question"
     if on_the_papers_data:
@@ -118,7 +115,13 @@ def compact(shorter: pd.DataFrame, n_models: int, margin: float) -> dict:
     """
     rows = shorter[shorter["forecaster"] == FACTORIZATION.name].set_index("dim")
     best, limit = int(rows["best"].iloc[0]), n_models // 4
-    at = max((dim for dim in rows.index if dim <= limit), default=min(rows.index))
+    tried = [dim for dim in rows.index if dim <= limit]
+    if not tried or max(rows.index) <= limit:
+        return {"verdict": UNTESTED, "reason": f"not both sides of {limit}, a quarter of the models, were tried"}
+    control = shorter.set_index("forecaster")["as_good"].get(BENCHMARK_MEAN.name, False)
+    if control and best > limit:
+        return {"verdict": UNTESTED, "reason": "the margin takes the benchmark means for as good as the factorization"}
+    at = max(tried)
     row, figure = rows.loc[at], "02_deep_length"
     numbers = {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p_worse"]}
     if best <= limit:

@@ -83,7 +83,9 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
             "sd_fits": float(np.sqrt(n_fits * between))}
 
 
-def compare(values: Values, pairs: Sequence[tuple[str, str]], design: Design, level: float = ALPHA) -> pd.DataFrame:
+def compare(
+    values: Values, pairs: Sequence[tuple[str, str]], design: Design, level: float = ALPHA, n_tests: int = 0
+) -> pd.DataFrame:
     """Test methods, each against its reference, over questions and fits: one family, corrected after Holm.
 
     Parameters
@@ -94,16 +96,19 @@ def compare(values: Values, pairs: Sequence[tuple[str, str]], design: Design, le
     design : Design
     level : float
         Of the intervals, 1 - level each; with one fit always 95 %.
+    n_tests : int
+        Of the family that these pairs are part of; 0: they are the family.
 
     Returns
     -------
     DataFrame
-        As from `inference.compare_pairs`. ``mde`` is at the level divided by the number of pairs.
+        As from `inference.compare_pairs`. ``mde`` is at 5 % divided by the number of tests.
     """
+    n_tests = n_tests or len(pairs)
     if _fits_of(values) == 1:
-        return inference.compare_pairs({name: own[0] for name, own in values.items()}, pairs, design)
+        return inference.compare_pairs({name: own[0] for name, own in values.items()}, pairs, design, n_tests)
     tests = [_difference(values[name], values[reference], design, level) for name, reference in pairs]
-    strict = [_difference(values[name], values[reference], design, level / len(pairs)) for name, reference in pairs]
+    strict = [_difference(values[name], values[reference], design, ALPHA / n_tests) for name, reference in pairs]
     table = pd.concat([pd.DataFrame(pairs, columns=["method", "reference"]), pd.DataFrame(tests)], axis=1)
     table = table.assign(p_holm=holm(table["p"]), mde=[one["mde"] for one in strict])
     return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
@@ -117,8 +122,8 @@ def intervals(
     return [one["low"] for one in found], [one["high"] for one in found]
 
 
-def averages(values: Values, design: Design) -> pd.DataFrame:
-    """The mean of each method with a 95 % interval over questions and fits.
+def averages(values: Values, design: Design, level: float = ALPHA) -> pd.DataFrame:
+    """The mean of each method with an interval of 1 - level over questions and fits.
 
     Returns
     -------
@@ -128,7 +133,7 @@ def averages(values: Values, design: Design) -> pd.DataFrame:
     """
     rows = []
     for name, own in values.items():
-        found = _difference(own, np.zeros_like(own), design, ALPHA)
+        found = _difference(own, np.zeros_like(own), design, level)
         rows.append((name, *(found[one] for one in ("difference", "low", "high", "sd_fits"))))
     return pd.DataFrame(rows, columns=["forecaster", "value", "low", "high", "sd_fits"])
 

@@ -105,18 +105,22 @@ def compare(values: Mapping[str, np.ndarray], reference: str, design: Design) ->
     return compare_pairs(values, [(name, reference) for name in others], design)
 
 
-def compare_pairs(values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], design: Design) -> pd.DataFrame:
+def compare_pairs(
+    values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], design: Design, n_tests: int = 0
+) -> pd.DataFrame:
     """Test methods each against a reference of its own, as one family: see `compare`.
 
     Parameters
     ----------
     pairs : sequence of (str, str)
         Method and reference.
+    n_tests : int
+        Of the family that these pairs are part of, for ``mde``; 0: they are the family.
     """
     tests = paired_tests([(values[name], values[reference]) for name, reference in pairs], design)
     table = pd.concat([pd.DataFrame(pairs, columns=["method", "reference"]), pd.DataFrame(tests)], axis=1)
     table["p_holm"] = holm(table["p"])
-    table["mde"] = _detectable(table["se"], len(pairs))
+    table["mde"] = _detectable(table["se"], n_tests or len(pairs))
     return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
 
 

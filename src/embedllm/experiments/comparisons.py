@@ -13,7 +13,7 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.evaluation.calibration import over_cells
-from embedllm.evaluation.fits import averages
+from embedllm.evaluation.fits import averages, compare
 from embedllm.evaluation.intervals import bootstrap_weights, interval
 from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.contract import Forecaster
@@ -99,6 +99,20 @@ def summary(
         for one in rounds)
     return pd.concat([*rows, cells.groupby(["forecaster", "metric"], sort=False, as_index=False)["value"].mean()],
                      ignore_index=True)
+
+
+def over_base(table: OutcomeMatrix, rounds: Sequence[dict], name: str, design: Design, level: float) -> pd.DataFrame:
+    """How often a forecaster is right, and how much more often than the benchmark means: one row.
+
+    Returns
+    -------
+    DataFrame
+        As from `fits.compare`, and ``accuracy_value``, ``accuracy_low``, ``accuracy_high``; intervals of 1 - level.
+    """
+    values = across_fits(table, rounds, "accuracy", [name, catalog.BENCHMARK_MEAN.name])
+    own = averages({name: values[name]}, design, level).iloc[0]
+    ends = {f"accuracy_{end}": own[end] for end in ("value", "low", "high")}
+    return compare(values, [(name, catalog.BENCHMARK_MEAN.name)], design, level).assign(**ends)
 
 
 def choices(rounds: Sequence[dict], names: Iterable[str]) -> pd.DataFrame:

@@ -252,7 +252,7 @@ def matched(worlds: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for null in (name for name in tables.index.unique() if name != OBSERVED):
         for column, quantity in names.items():
-            here, drawn = tables.loc[OBSERVED, column], tables.loc[null, column]
+            here, drawn = tables.loc[OBSERVED, column], tables.loc[[null], column]
             far = np.abs(drawn - drawn.mean()) >= np.abs(here - drawn.mean())
             rows.append((null, quantity, here, drawn.mean(), *drawn.quantile([0.025, 0.975]),
                          (1 + far.sum()) / (1 + len(drawn))))

@@ -63,7 +63,8 @@ class Run:
 
     def __post_init__(self):
         is_deep, number = self._kept and self.parameters.PRESET == shelf.DEEP, f"{self.notebook[:2]}_"
-        self.shelf = shelf.Shelf(self.figures, number, self.folder / "figures", is_deep)
+        pool = SOURCES[self.parameters.DATASET].pools.get(shelf.DEEP, "")
+        self.shelf = shelf.Shelf(self.figures, number, self.folder / "figures", is_deep, pool)
         self.judges = self._kept and not is_deep
 
     @property
@@ -171,22 +172,19 @@ class Run:
         write(self.shelf.place(name, text).with_suffix(".csv"), text)
 
     def show_deep(self, name: str) -> pd.DataFrame | None:
-        """Show a figure that `make deep` made for this notebook, and whether it belongs to today's code and table.
-
-        Returns
-        -------
-        DataFrame or None
-            Its table; None, after a sentence that says how to make it, where there is none.
-        """
+        """Show a figure of `make deep`, and whether it is of today's code and table; its table, None if there is none."""
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
             named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
             presentation.show_text(f"*Not computed for this table yet: `make deep{data.as_options(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
-        pool = SOURCES[self.parameters.DATASET].pools.get(shelf.DEEP, "")
-        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest, pool))
+        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest, self.shelf.pool))
         return pd.read_csv(path)
+
+    def deep_tables(self, *names: str) -> dict[str, pd.DataFrame | None]:
+        """Tables that `make deep` made with today's code and table; None each where there is none."""
+        return self.shelf.deep_tables(names, self.table_digest)
 
     @property
     def table_digest(self) -> str:

@@ -36,6 +36,8 @@ class Shelf:
         Where to put what is not kept here: times that are here already, and what a deep run finds as the default did.
     is_deep : bool
         Whether this is a run of `make deep`.
+    pool : str
+        Which of the source's tables `make deep` takes, where that is another one by intent.
     drawn : list of str
         What this run has put here, without suffix.
     """
@@ -44,6 +46,7 @@ class Shelf:
     number: str
     spare: Path
     is_deep: bool = False
+    pool: str = ""
     drawn: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # the files of `drawn`
 
@@ -74,10 +77,11 @@ class Shelf:
         presentation.show_figure(table.with_suffix(".png"))
         return pd.read_csv(table)
 
-    def deep_table(self, name: str) -> pd.DataFrame | None:
-        """A table that `make deep` made; None where there is none."""
-        path = self.deep(name).with_suffix(".csv")
-        return pd.read_csv(path) if path.exists() else None
+    def deep_tables(self, names: Iterable[str], table: str) -> dict[str, pd.DataFrame | None]:
+        """Tables that `make deep` made with today's code and table, see `reasons`; None each where there is none."""
+        kept, paths = self.deep("provenance.json"), {name: self.deep(name).with_suffix(".csv") for name in names}
+        stale = self.is_deep or not kept.exists() or reasons(kept, table, self.pool)
+        return {name: None if stale or not path.exists() else pd.read_csv(path) for name, path in paths.items()}
 
     def deep(self, name: str) -> Path:
         """Where a figure of `make deep` is, if there is one, without suffix."""
@@ -124,14 +128,18 @@ def state(file: Path, table: str, pool: str = "") -> str:
     pool : str
         Which of the source's tables `make deep` takes, where that is another one by intent.
     """
-    kept = json.loads(file.read_text())
-    changed = sorted({roots[0][1] for roots, digest in kept["code"] if _today(roots) != digest})
-    reasons = [*(["another table"] if kept["table"] != table and not pool else []),
-               *([f"other code ({', '.join(changed)})"] if changed else [])]
-    if reasons:
-        return f"Computed by `make deep` with {' and '.join(reasons)} than today's: run it again before you quote this."
+    if other := reasons(file, table, pool):
+        return f"Computed by `make deep` with {' and '.join(other)} than today's: run it again before you quote this."
     on = f"the pool *{pool}*, not that of this notebook" if pool else "today's table"
     return f"Computed by `make deep` with today's code on {on}."
+
+
+def reasons(file: Path, table: str, pool: str = "") -> list[str]:
+    """Why deep results do not belong to today; arguments as for `state`."""
+    kept = json.loads(file.read_text())
+    changed = sorted({roots[0][1] for roots, digest in kept["code"] if _today(roots) != digest})
+    return [*(["another table"] if kept["table"] != table and not pool else []),
+            *([f"other code ({', '.join(changed)})"] if changed else [])]
 
 
 def _today(roots: list[list[str]]) -> str:
