@@ -172,7 +172,7 @@ class Run:
         write(self.shelf.place(name, text).with_suffix(".csv"), text)
 
     def show_deep(self, name: str) -> pd.DataFrame | None:
-        """Show a figure of `make deep`, and whether it is of today's code and table; its table, None if there is none."""
+        """Show a figure of `make deep`, and whether it is of today's code and table; its table, or None."""
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
             named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}
