@@ -454,15 +454,8 @@ def test_no_conclusion_gives_a_verdict():
     assert not [(path.name, word) for path in files for word in words if word in path.read_text()]
 
 
-def test_the_confirmation_says_whom_the_ensemble_beats_and_where_it_is_judged():
+def test_the_confirmation_says_its_verdict_or_where_it_is_judged():
     claim = claims.all_claims()["S1"]
-    rows = pd.DataFrame({"suite": "all", "reference": ["kNN", "2PL", "trees"], "difference": [-0.01, 0.002, 0.02],
-                         "p": [0.001, 0.4, 0.01]})
-    assert forecasting.confirmed(rows, claim, (9, 1200)).startswith(
-        "The frozen ensemble is shown to be better than 1 of 3 comparators, worse than trees; no difference is shown "
-        "to 2PL. Log-loss of")
-    said = forecasting.confirmed(rows[:1], claim, (9, 1200))
-    assert "better than 1 of 1 comparator. " in said and "over 1,200 judged questions and 9 models" in said
     assert "runs on open-llm-leaderboard and metabench, not by this run" in forecasting.confirmation({}, claim)
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
     said = forecasting.confirmation(found, claim)

@@ -19,7 +19,7 @@ from embedllm.splits import PARTS
 from embedllm.study.memo import Memory
 
 SETTINGS = {"seed": 0}
-CHEAP = [catalog.UNSHAPED]
+CHEAP, ADDITIVE = [catalog.UNSHAPED], worlds.REFERENCE.name
 
 
 def pool(seed, n_models=40, n_questions=800, dim=8, discriminates=0.4, special=0.0):
@@ -122,7 +122,7 @@ def test_which_worlds_are_computed_together_changes_nothing(parts, monkeypatch):
     whole = pickle.loads(pickle.dumps(call))()
     pieces = [worlds.reached(parts, CHEAP, "2PL", numbers, **SETTINGS) for numbers in ([3], [1, 2])]
     pd.testing.assert_frame_equal(whole, pd.concat(pieces[::-1], ignore_index=True))
-    assert whole["log_loss"][whole["forecaster"] == "1PL with text"].nunique() == 3  # worlds differ
+    assert whole["log_loss"][whole["forecaster"] == ADDITIVE].nunique() == 3  # worlds differ
     other = worlds.reached(parts, CHEAP, "Rasch", [1], **SETTINGS)
     assert not np.isin(other["log_loss"], whole["log_loss"]).any()
 
@@ -157,15 +157,15 @@ def test_the_observed_pool_is_judged_as_it_is(parts):
     """A forecaster that tells no question from another routes all to the best model: one choice, no entropy."""
     found = worlds.reached(parts, [catalog.MODEL_MEAN], worlds.OBSERVED, [0], **SETTINGS).set_index("forecaster")
     mean, (train, test) = found.loc["model mean"], (parts[part][0].scores for part in ("train", "test"))
-    assert list(found.index) == ["1PL with text", "model mean"] and mean["world"] == 0
+    assert list(found.index) == [ADDITIVE, "model mean"] and mean["world"] == 0
     assert mean["entropy"] == 0 and mean["routed"] == mean["best_single"]
     assert mean["best_single"] == pytest.approx(test[train.mean(axis=1).argmax()].mean())
     assert mean["oracle"] == pytest.approx(test.max(axis=0).mean())
     rates = (train.sum(axis=1) + train.mean()) / (train.shape[1] + 1)
     loss = -(test * np.log(rates)[:, None] + (1 - test) * np.log(1 - rates)[:, None]).mean()
     assert mean["log_loss"] == pytest.approx(loss, abs=1e-5)
-    assert mean["difference"] == pytest.approx(loss - found.loc["1PL with text", "log_loss"], abs=1e-5)
-    assert found.loc["1PL with text", "difference"] == 0
+    assert mean["difference"] == pytest.approx(loss - found.loc[ADDITIVE, "log_loss"], abs=1e-5)
+    assert found.loc[ADDITIVE, "difference"] == 0
     whole = np.hstack([table.scores for table, _ in parts.values()])
     assert mean["question_sd"] == pytest.approx(whole.mean(axis=0).std())
     assert mean["model_sd"] == pytest.approx(whole.mean(axis=1).std())
@@ -186,7 +186,7 @@ def test_worlds_of_a_rasch_pool_have_its_spreads(null):
     rows = worlds.matched(found).set_index("quantity")
     assert set(rows["null"]) == {null}
     assert (rows["p"] > 0.05).all()
-    for name in ("SD of question means", "SD of model means", "log-loss of 1PL with text"):
+    for name in ("SD of question means", "SD of model means", f"log-loss of {ADDITIVE}"):
         assert rows.loc[name, "value"] == pytest.approx(rows.loc[name, "observed"], rel=0.03)
 
 
@@ -194,7 +194,7 @@ def test_a_pool_that_is_not_matched_is_told():
     values = {"question_sd": 0.3, "model_sd": 0.1, "always_right": 0.0, "always_wrong": 0.0, "log_loss": 0.6}
     rows = [{"null": "observed", "world": 0, **values}]
     rows += [{"null": "2PL", "world": world, **values, "model_sd": 0.2 + world / 100} for world in range(1, 20)]
-    found = worlds.matched(pd.DataFrame(rows).assign(forecaster="1PL with text")).set_index("quantity")
+    found = worlds.matched(pd.DataFrame(rows).assign(forecaster=ADDITIVE)).set_index("quantity")
     assert found.loc["SD of model means", "p"] == pytest.approx(1 / 20)
     assert found.loc["SD of question means", "p"] == 1
     assert tuple(found.loc["SD of model means", ["low", "high"]]) == pytest.approx((0.2145, 0.3855))
@@ -205,7 +205,7 @@ def test_a_pool_that_is_not_matched_is_told():
 def counted(differences: dict[str, list[float]], null="2PL") -> pd.DataFrame:
     """A table of worlds: the first difference is the observed one."""
     rows = [(null if world else "observed", world, name, value)
-            for name, values in (differences | {"1PL with text": [0.0] * 5}).items()
+            for name, values in (differences | {ADDITIVE: [0.0] * 5}).items()
             for world, value in enumerate(values)]
     return pd.DataFrame(rows, columns=["null", "world", "forecaster", "difference"])
 

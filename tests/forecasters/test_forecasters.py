@@ -19,7 +19,8 @@ from embedllm.forecasters.neighbors import KNearestNeighbors
 from embedllm.forecasters.registry import build
 
 SMALL = {"seed": 0, "dim": 8, "epochs": 60, "batch_cells": 1024, "learning_rate": 0.01}
-ONE_ABILITY = ("1PL with text", "2PL with text")  # blind to the planted deviations, as is who reads no text
+# Blind to the planted deviations, as is who reads no text.
+ONE_ABILITY = ("1PL with text", "2PL with text", "convex embedding, additive")
 
 
 def made(name: str) -> Forecaster:

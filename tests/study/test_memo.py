@@ -25,7 +25,7 @@ from embedllm.study.memo import Memory
 SOURCE = closure.HOME
 USERS = {  # what notebooks remember, and whether networks.TwoLayer is behind it
     "forecasters.networks.TwoLayer": True, "experiments.comparisons.train": False,
-    "forecasters.registry.fitted_forecasts": False, "experiments.comparisons.learning_curve": False,
+    "forecasters.registry.fitted_forecasts": False, "experiments.worlds.reached": False,
     "experiments.probes.size_communities": False,
 }
 # Forecasts of the whole catalog on a small table, through a memory in the folder of argv: which were computed?

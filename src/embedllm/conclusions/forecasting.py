@@ -177,20 +177,6 @@ questions within a benchmark.
 """
 
 
-def confirmed(rows: pd.DataFrame, claim: Claim, shape: tuple[int, int]) -> str:
-    """The finding of `confirmation.confirm` over all judged questions, and its caption; `shape` of the judged table."""
-    tests = rows[rows["suite"] == "all"]
-    better = tests["reference"][(tests["difference"] < 0) & (tests["p"] < claim.level)]
-    worse = tests["reference"][(tests["difference"] > 0) & (tests["p"] < claim.level)]
-    said = f"The frozen ensemble is shown to be better than {len(better)} of {counted(len(tests), 'comparator')}"
-    rest = tests["reference"][~tests["reference"].isin([*better, *worse])]
-    said += (f", worse than {listed(worse)}" if len(worse) else "") + (
-        f"; no difference is shown to {listed(rest)}" if len(rest) else "")
-    return (f"{said}. Log-loss of the frozen ensemble minus that of each comparator, cross-fitted, over {shape[1]:,} "
-            f"judged questions and {shape[0]} models, all and by suite (exploratory, not corrected); "
-            f"{claim.confidence} intervals over questions and fits. Left of zero the ensemble is better.")
-
-
 def confirmation(found: Mapping[str, Mapping], claim: Claim) -> str:
     """The verdict on the frozen ensemble, or where it is given."""
     if claim.id not in found:

@@ -128,7 +128,7 @@ def additive_version(forecast: np.ndarray) -> np.ndarray:
     for step in range(STEPS):
         own = expit(model[:, None] + question)
         curvature, residual, axis = own * (1 - own), p - own, step % 2
-        change = residual.sum(axis=axis) / curvature.sum(axis=axis)
+        change = np.clip(residual.sum(axis=axis) / np.maximum(curvature.sum(axis=axis), CLIP), -2, 2)  # no overshooting
         if axis:
             model = model + change
         else:

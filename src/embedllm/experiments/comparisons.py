@@ -118,9 +118,15 @@ def over_base(table: OutcomeMatrix, rounds: Sequence[dict], name: str, design: D
 def choices(rounds: Sequence[dict], names: Iterable[str]) -> pd.DataFrame:
     """What forecasters chose on validation, most frequent first: ``forecaster``, ``choice``, ``folds`` (how many)."""
     folds = pd.concat(one["folds"] for one in rounds)
+    folds["choice"] = folds["choice"].str.replace(r"\d+(\.\d+)?e-\d+", lambda found: _plain(found[0]), regex=True)
     folds = folds[folds["name"].isin(list(names)) & (folds["choice"] != "")].rename(columns={"name": "forecaster"})
     counts = folds.groupby(["forecaster", "choice"], sort=False).size().rename("folds").reset_index()
     return counts.sort_values(["forecaster", "folds"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def _plain(number: str) -> str:
+    """Without an exponent: "2.5e-05" as "0.000025"."""
+    return np.format_float_positional(float(number), trim="-")
 
 
 def encoder_comparison(

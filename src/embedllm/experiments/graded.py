@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 
 from embedllm import catalog
 from embedllm.catalog import TRUTH
+from embedllm.evaluation.calibration import excess_loss
+from embedllm.evaluation.fits import compare
+from embedllm.experiments.comparisons import across_fits
+from embedllm.forecasters.registry import Round, cross_fit
+from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.sources.simulated import draw_scores
+from embedllm.splits import Design
 
 
 def graded(table: OutcomeMatrix, seed: int) -> OutcomeMatrix | None:
@@ -31,3 +38,34 @@ def compared(chosen: Sequence[catalog.Forecaster]) -> list[catalog.Forecaster]:
     tuned = catalog.TUNED in chosen
     pair = (catalog.TUNED, catalog.RANDOM_TUNED) if tuned else (catalog.FACTORIZATION, catalog.RANDOM)
     return [catalog.MODEL_MEAN, catalog.VOTE, catalog.KNN, *pair]
+
+
+def judged(
+    table: OutcomeMatrix, vectors: np.ndarray, chosen: Sequence[catalog.Forecaster], n_folds: int,
+    rounds: Sequence[Round], level: float, weights: np.ndarray, compute: Callable = side_by_side,
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """What the text tells of graded scores: log-loss against the control on random vectors.
+
+    Parameters
+    ----------
+    table : OutcomeMatrix
+        With graded scores, see `graded`.
+    chosen, n_folds, rounds, compute
+        As `registry.cross_fit` takes them.
+    level : float
+        Of the intervals.
+    weights : ndarray
+        From `intervals.bootstrap_weights`.
+
+    Returns
+    -------
+    tests : DataFrame
+        From `fits.compare`.
+    excess : DataFrame or None
+        From `calibration.excess_loss` of the first round, where the truth is known.
+    """
+    found = cross_fit(table, vectors, compared(chosen), n_folds, rounds, compute)
+    values = across_fits(table, found, "log_loss")
+    *others, control = values
+    tests = compare(values, [(name, control) for name in others], Design.of(table), level)
+    return tests, excess_loss(found[0]["raw"], table, weights) if TRUTH in table.references else None
