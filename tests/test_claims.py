@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from embedllm import claims
+from embedllm import claims, presentation
 from embedllm.conclusions import verdicts
 from embedllm.study.parameters import NOTEBOOKS
 
@@ -105,6 +105,8 @@ def test_readers_see_claims_in_words():
     said = claims.in_words("06_embedder_ablation")
     assert "**C3** The choice of the prompt encoder hardly matters" in said and "72 to 74 %" in said
     assert "**Q6**" in said and "C4" not in said
+    settled = claims.verdicts("04_model_routing", "mmlu-pro", "mmlu-pro", {}).assign(low=-0.1, high=0.2, ours=0.1)
+    assert "interval, at the level of the claim" in presentation.as_shown(claims.as_read(settled)), "not one of 95 %"
     read = claims.as_read(claims.verdicts("06_embedder_ablation", "mmlu-pro", "mmlu-pro", {}))
     assert list(read) == ["id", "claim", "published", "reason"], "blank columns tell nothing"
     assert read["claim"].str.startswith(("The choice", "Would")).all()

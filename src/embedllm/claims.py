@@ -150,5 +150,6 @@ def verdicts(
 def as_read(table: pd.DataFrame) -> pd.DataFrame:
     """Verdicts as a reader wants them: the claim in words beside its id, without columns that are blank."""
     known = all_claims()
-    table = table.assign(measure=[known[name].says for name in table["id"]]).rename(columns={"measure": "claim"})
+    table = table.assign(measure=[known[name].says for name in table["id"]])
+    table = table.rename(columns={"measure": "claim", "low": "claim_low", "high": "claim_high"})
     return table.drop(columns=["dataset", "figure"]).replace("", None).dropna(axis=1, how="all")

@@ -19,6 +19,7 @@ MOST_ROWS = 60  # of a table in a notebook; its file has all
 INTERVALS = {  # bounds that are shown as one column, behind what they belong to
     ("low", "high"): "95 % interval", ("low90", "high90"): "90 % interval",
     ("gain_low", "gain_high"): "95 % interval of the gain",
+    ("claim_low", "claim_high"): "interval, at the level of the claim",
 }
 SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
 SIGNED = {"difference", "gain"}

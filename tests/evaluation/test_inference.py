@@ -16,7 +16,6 @@ from embedllm.evaluation.inference import (
     compare,
     equivalence,
     holm,
-    one_family,
     paired_test,
     paired_tests,
 )
@@ -265,15 +264,6 @@ def test_holm_adjusts_what_was_tested(rng):
     np.testing.assert_allclose(holm(holed)[tested], multipletests(holed[tested], method="holm")[1])
     assert np.isnan(holm(holed)[~tested]).all()
     assert holm(pd.Series([], dtype=object)).shape == (0,)
-
-
-def test_pooled_families_are_corrected_as_one(rng):
-    design, base = Design(np.zeros(200)), rng.random(200)
-    families = {key: compare({"a": base, "b": rng.random(200) + 0.1}, "a", design) for key in (1, 2, 3)}
-    table = one_family(families, "size")
-    assert table["size"].to_list() == [1, 2, 3]
-    np.testing.assert_allclose(table["p_holm"], multipletests(table["p"], method="holm")[1])
-    assert (table["mde"] > pd.concat(families)["mde"].to_numpy()).all()
 
 
 @pytest.mark.parametrize(("shift", "expected"), [

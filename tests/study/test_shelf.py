@@ -76,7 +76,8 @@ def test_a_record_of_a_first_run_stays_and_is_shown(folder, monkeypatch):
     (folder / "03_kept.png").write_bytes(b"picture")
     kept = shelf.Shelf(folder, "03_", folder / "run")
     assert kept.show_record("kept")["x"].tolist() == [1] and drawn == [folder / "03_kept.png"]
-    assert kept.show_record("new") is None
+    with pytest.raises(shelf.StudyError, match=r"03_new\.csv is the record of a first run"):
+        kept.show_record("new")
     kept.tidy()
     assert left(folder) == {"03_kept", "03_deep_kept", "03_deep_old", "04_other", "04_deep_other"}
     assert (folder / "03_kept.png").read_bytes() == b"picture"
@@ -92,3 +93,11 @@ def test_tables_of_deep_runs_are_read_where_they_are_of_today(folder):
     whole = shelf.Shelf(folder, "03_", folder / "run", pool="whole")
     assert whole.deep_tables(names, "another table")["kept"] is not None
     assert shelf.Shelf(folder, "03_", folder / "run", is_deep=True).deep_tables(names, "table")["kept"] is None
+
+
+def test_a_conclusion_rests_on_deep_tables_of_the_same_pool(folder):
+    shelf.record(folder / "03_deep_provenance.json", {}, "table", [])
+    here, kept = {name: shelf.pd.DataFrame({"x": [2]}) for name in ("kept", "new")}, shelf.Shelf(folder, "03_", folder)
+    assert {name: one["x"][0] for name, one in kept.best_of(here, "table").items()} == {"kept": 1, "new": 2}
+    assert kept.best_of(here, "another table")["kept"]["x"][0] == 2
+    assert shelf.Shelf(folder, "03_", folder, pool="whole").best_of(here, "table")["kept"]["x"][0] == 2

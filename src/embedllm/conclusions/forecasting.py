@@ -128,8 +128,7 @@ def graded(tests: pd.DataFrame, excess: pd.DataFrame | None, own: str) -> str:
 
 
 def conclusion(
-    components: pd.DataFrame, scores: pd.DataFrame, curve: pd.DataFrame, differences: pd.DataFrame,
-    against: pd.DataFrame, excess: pd.DataFrame, margin: float, own: str,
+    components: pd.DataFrame, tables: Mapping[str, pd.DataFrame], excess: pd.DataFrame, margin: float, own: str
 ) -> str:
     """Answers to the questions of the notebook.
 
@@ -137,14 +136,10 @@ def conclusion(
     ----------
     components : DataFrame
         Of the scores of all questions, from `variance.variance_components`.
-    scores : DataFrame
-        From `comparisons.summary`.
-    curve : DataFrame
-        From `learning.against` the majority vote.
-    differences : DataFrame
-        From `fits.compare`, log-loss, reference the factorization.
-    against : DataFrame
-        From `fits.no_worse` of the stacked ensemble.
+    tables : mapping
+        "cross_fitted" from `comparisons.summary`, "learning_curve" from `learning.against` the majority vote,
+        "paired_differences" from `fits.compare` (log-loss, reference the factorization) and "non_inferiority" from
+        `fits.no_worse` of the stacked ensemble.
     excess : DataFrame
         From `calibration.excess_loss`; empty where the truth is not known.
     margin : float
@@ -152,18 +147,21 @@ def conclusion(
     own : str
         The factorization that stands for the paper.
     """
+    scores, differences = tables["cross_fitted"], tables["paired_differences"]
     accuracy = scores[scores["metric"] == "accuracy"].set_index("forecaster")
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     share = components.set_index("component")["share"]
     return f"""
 ## What the comparison shows
 
+From the several fits of `make deep` where its tables are there.
+
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {VOTE}
 {one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
 be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
 read the question, has {one[BASE]}.
 
-**C2, ahead of a majority vote at every size.** {growth(curve, own)} In log-loss over all questions:
+**C2, ahead of a majority vote at every size.** {growth(tables["learning_curve"], own)} In log-loss over all questions:
 {_pair(differences, VOTE)} Shrunk towards each model's mean, the same neighbors forecast probabilities:
 {_pair(differences, catalog.KNN.name)}
 
@@ -173,7 +171,7 @@ questions of a benchmark, {max(share.get("model x benchmark", 0), 0):.0%} in mod
 than on others, and {share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some
 questions within a benchmark.
 
-**The best forecaster.** {_best(against, margin, own)} {"" if excess.empty else lost(excess)}
+**The best forecaster.** {_best(tables["non_inferiority"], margin, own)} {"" if excess.empty else lost(excess)}
 """
 
 

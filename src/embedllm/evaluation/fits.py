@@ -8,12 +8,12 @@ methods. Of a single fit nothing can be said beyond that fit: tests and interval
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.special import stdtrit
-from scipy.stats import norm
+from scipy.special import stdtr, stdtrit
 
 from embedllm.evaluation import inference
 from embedllm.evaluation.inference import POWER, holm, paired, standard_error
@@ -55,32 +55,79 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
     ValueError
         If shapes differ, there is one fit only, no question has all values, or the differences do not vary.
     """
+    found = _law(a, b, design)
+    low, high = found.interval(level)
+    return {"difference": found.mean, "low": low, "high": high, "se": found.se, "p": found.p,
+            "mde": found.detectable(level), "se_questions": found.se_questions, "sd_fits": found.sd_fits}
+
+
+@dataclass(frozen=True)
+class _Law:
+    """The mean of a difference and how it varies; with one fit over questions alone, and normal."""
+
+    mean: float
+    se: float
+    share: float  # of the variance of the mean that lies between fits
+    many: float  # degrees of freedom of the questions, of the fits
+    few: float
+    se_questions: float
+    sd_fits: float
+
+    def quantile(self, tail: float) -> float:
+        return -float((1 - self.share) * stdtrit(self.many, tail) + self.share * stdtrit(self.few, tail))
+
+    def beyond(self, distance: float) -> float:
+        """Chance of an error of the mean above a distance, in standard errors."""
+        if distance < 0:
+            return 1 - self.beyond(-distance)
+        if not self.share:
+            return float(stdtr(self.many, -distance))
+        return 0.0 if distance > self.quantile(LEAST) else float(np.exp(
+            brentq(lambda log: self.quantile(np.exp(log)) - distance, np.log(LEAST), np.log(0.5))))
+
+    @property
+    def p(self) -> float:
+        return 2 * self.beyond(abs(self.mean) / self.se) if self.se else 1.0
+
+    def p_worse(self, margin: float) -> float:
+        """One-sided, of the null that the mean is at least a margin."""
+        return self.beyond((margin - self.mean) / self.se) if self.se else float(self.mean >= margin)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        reach = self.quantile(level / 2) * self.se
+        return self.mean - reach, self.mean + reach
+
+    def detectable(self, level: float) -> float:
+        return (self.quantile(level / 2) + self.quantile(1 - POWER)) * self.se
+
+
+def _law(a: np.ndarray, b: np.ndarray, design: Design) -> _Law:
     difference = np.subtract(a, b, dtype=np.float64)
     n_fits = len(difference)
     if difference.ndim != 2 or n_fits < 2:
         raise ValueError(f"a and b must have shape (n_fits, n_questions) with at least two fits, found {np.shape(a)}")
     by_question, kept = paired(difference.mean(axis=0), np.zeros(difference.shape[1]), design)
     difference = difference[:, ~np.isnan(difference).any(axis=0)]
-    mean, by_fit = float(by_question.mean()), difference.mean(axis=1)
-    questions, fits = standard_error(by_question, kept) ** 2, by_fit.var(ddof=1) / n_fits
+    by_fit, of_questions = difference.mean(axis=1), standard_error(by_question, kept)
     both = sum(standard_error(one - by_question, kept) ** 2 for one in difference) / (n_fits * (n_fits - 1))
-    between = max(0.0, fits - both)
-    variance = questions + between
+    between = max(0.0, by_fit.var(ddof=1) / n_fits - both)
+    variance = of_questions**2 + between
     if not variance > 0:
         raise ValueError("the differences do not vary, so there is nothing to test")
-    se, share = float(np.sqrt(variance)), between / variance
     _, stratum = kept.units()
-    many, few = len(stratum) - len(np.unique(stratum)), n_fits - 1  # degrees of freedom
+    return _Law(float(by_question.mean()), float(np.sqrt(variance)), between / variance,
+                len(stratum) - len(np.unique(stratum)), n_fits - 1, of_questions, float(np.sqrt(n_fits * between)))
 
-    def quantile(tail: float) -> float:
-        return -float((1 - share) * stdtrit(many, tail) + share * stdtrit(few, tail))
 
-    reach, observed = quantile(level / 2) * se, abs(mean) / se
-    tail = 0.0 if observed > quantile(LEAST) else float(np.exp(
-        brentq(lambda log: quantile(np.exp(log)) - observed, np.log(LEAST), np.log(0.5))))
-    return {"difference": mean, "low": mean - reach, "high": mean + reach, "se": se, "p": 2 * tail,
-            "mde": reach + quantile(1 - POWER) * se, "se_questions": float(np.sqrt(questions)),
-            "sd_fits": float(np.sqrt(n_fits * between))}
+def _law_of_any(a: np.ndarray, b: np.ndarray, design: Design) -> _Law:
+    """The same also for one fit, and for methods that forecast the same, which differ by zero for certain."""
+    if np.array_equal(a, b, equal_nan=True):
+        return _Law(0.0, 0.0, 0.0, np.inf, np.inf, 0.0, 0.0)
+    if len(a) > 1:
+        return _law(a, b, design)
+    difference, kept = paired(a[0], b[0], design)
+    se = standard_error(difference, kept)
+    return _Law(float(difference.mean()), se, 0.0, np.inf, np.inf, se, np.nan)
 
 
 def compare(
@@ -107,19 +154,22 @@ def compare(
     n_tests = n_tests or len(pairs)
     if _fits_of(values) == 1:
         return inference.compare_pairs({name: own[0] for name, own in values.items()}, pairs, design, n_tests)
-    tests = [_difference(values[name], values[reference], design, level) for name, reference in pairs]
-    strict = [_difference(values[name], values[reference], design, ALPHA / n_tests) for name, reference in pairs]
-    table = pd.concat([pd.DataFrame(pairs, columns=["method", "reference"]), pd.DataFrame(tests)], axis=1)
-    table = table.assign(p_holm=holm(table["p"]), mde=[one["mde"] for one in strict])
-    return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
+    rows = []
+    for name, reference in pairs:
+        law = _law_of_any(values[name], values[reference], design)
+        rows.append((name, reference, law.mean, *law.interval(level), law.se, law.p, law.detectable(ALPHA / n_tests)))
+    table = pd.DataFrame(rows, columns=["method", "reference", "difference", "low", "high", "se", "p", "mde"])
+    table.insert(7, "p_holm", holm(table["p"]))
+    return table
 
 
 def intervals(
     values: Values, pairs: Sequence[tuple[str, str]], design: Design, level: float
 ) -> tuple[list[float], list[float]]:
     """Ends of the intervals (1 - level) of each pair's difference, over questions and fits; of one fit, normal ones."""
-    found = [_difference(values[name], values[reference], design, level) for name, reference in pairs]
-    return [one["low"] for one in found], [one["high"] for one in found]
+    laws = [_law_of_any(values[name], values[reference], design) for name, reference in pairs]
+    low, high = zip(*(law.interval(level) for law in laws), strict=True)
+    return list(low), list(high)
 
 
 def averages(values: Values, design: Design, level: float = ALPHA) -> pd.DataFrame:
@@ -133,8 +183,8 @@ def averages(values: Values, design: Design, level: float = ALPHA) -> pd.DataFra
     """
     rows = []
     for name, own in values.items():
-        found = _difference(own, np.zeros_like(own), design, level)
-        rows.append((name, *(found[one] for one in ("difference", "low", "high", "sd_fits"))))
+        law = _law_of_any(own, np.zeros_like(own), design)
+        rows.append((name, law.mean, *law.interval(level), law.sd_fits))
     return pd.DataFrame(rows, columns=["forecaster", "value", "low", "high", "sd_fits"])
 
 
@@ -179,26 +229,9 @@ def non_inferiority(
     """
     if margin < 0:
         raise ValueError(f"a margin is zero or more, found {margin}")
-    found = _difference(a, b, design, 2 * level)
-    if len(a) == 1:
-        p = float(norm.cdf((found["difference"] - margin) / max(found["se"], np.finfo(float).tiny)))
-        return {name: found[name] for name in ("difference", "low", "high", "se")} | {"p_worse": p}
-    at_margin = over_fits(a, np.add(b, margin), design, 2 * level) if found["se"] else {"p": 0, "difference": -margin}
-    half = at_margin["p"] / 2
-    return {name: found[name] for name in ("difference", "low", "high", "se")} | {
-        "p_worse": half if at_margin["difference"] < 0 else 1 - half}
-
-
-def _difference(a: np.ndarray, b: np.ndarray, design: Design, level: float) -> dict[str, float]:
-    """`over_fits`; of one fit over questions alone; methods that forecast the same differ by zero, for certain."""
-    if np.array_equal(a, b, equal_nan=True):
-        return dict.fromkeys(("difference", "low", "high", "se", "mde", "se_questions", "sd_fits"), 0.0) | {"p": 1.0}
-    if len(a) > 1:
-        return over_fits(a, b, design, level)
-    difference, kept = paired(a[0], b[0], design)
-    mean, se = float(difference.mean()), standard_error(difference, kept)
-    reach = float(norm.ppf(1 - level / 2)) * se
-    return {"difference": mean, "low": mean - reach, "high": mean + reach, "se": se, "sd_fits": np.nan}
+    law = _law_of_any(a, b, design)
+    low, high = law.interval(2 * level)
+    return {"difference": law.mean, "low": low, "high": high, "se": law.se, "p_worse": law.p_worse(margin)}
 
 
 def _fits_of(values: Values) -> int:

@@ -163,24 +163,6 @@ def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> 
     }
 
 
-def one_family(families: Mapping, name: str) -> pd.DataFrame:
-    """Several tables of `compare` as one family, corrected together.
-
-    Parameters
-    ----------
-    families : mapping of key to DataFrame
-    name : str
-        Of the column that holds the key.
-
-    Returns
-    -------
-    DataFrame
-        As from `compare`, the column `name` in front.
-    """
-    table = pd.concat(families, names=[name]).reset_index(name).reset_index(drop=True)
-    return table.assign(p_holm=holm(table["p"]), mde=_detectable(table["se"], len(table)))
-
-
 def holm(p: pd.Series) -> np.ndarray:
     """p-values adjusted over their family after Holm; NaN (not tested) stays NaN and does not count.
 

@@ -128,8 +128,8 @@ class MajorityVote(KNearestNeighbors):
 
     Every neighbor counts alike and nothing is shrunk; from a share of one half on the forecast is "correct" (of graded
     scores the mean stands for the share). The k with the highest validation accuracy is taken, the smallest of equals.
-    A model that none of the neighbors was put to is
-    forecast by its mean; shares of 0 and 1 are moved off by `CLIP`, which log-loss asks for and a vote does not feel.
+    A model that none of the neighbors was put to is forecast by its mean; shares of 0 and 1 are moved off by `CLIP`,
+    which log-loss asks for and a vote does not feel.
 
     Parameters
     ----------

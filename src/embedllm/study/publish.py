@@ -179,7 +179,8 @@ def claims_page(rows: pd.DataFrame) -> str:
     for name, own in rows.groupby("id", sort=False):
         claim = all_claims()[name]
         published = f" Published: {literal(claim.published)} ({literal(claim.source)})." if claim.published else ""
-        lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.", ""]
+        level = f" Intervals: {claim.confidence}." if (own["low"] != "").any() else ""
+        lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.{level}", ""]
         for row in own.itertuples():
             between = f" ({float(row.low):.4g} to {float(row.high):.4g})" if row.low else ""
             ours = f" {float(row.ours):.4g}{between}." if row.ours else ""

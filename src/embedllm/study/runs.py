@@ -173,6 +173,8 @@ class Run:
 
     def show_deep(self, name: str) -> pd.DataFrame | None:
         """Show a figure of `make deep`, and whether it is of today's code and table; its table, or None."""
+        if self.shelf.is_deep:
+            return None
         path = self.shelf.deep(name).with_suffix(".csv")
         if not path.exists():
             named = {name: self.parameters.overrides.get(name) for name in ("DATASET", "DATA_DIR", "NAME")}

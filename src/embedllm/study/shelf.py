@@ -8,15 +8,16 @@ table.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from embedllm import presentation
-from embedllm.files import write
+from embedllm.files import shown, write
 from embedllm.study import closure
+from embedllm.study.products import StudyError
 
 DEEP = "full"  # the preset of `make deep`
 MARK = "deep_"
@@ -50,6 +51,11 @@ class Shelf:
     drawn: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # the files of `drawn`
 
+    def best_of(self, here: Mapping[str, pd.DataFrame], table: str) -> dict[str, pd.DataFrame]:
+        """Tables of this run by name, or what `make deep` made of them from the same pool, with today's code."""
+        deep = {} if self.pool else self.deep_tables(here, table)
+        return {name: one if deep.get(name) is None else deep[name] for name, one in here.items()}
+
     def place(self, name: str, content: str, kinds: Iterable[str] = (".csv",)) -> Path:
         """Where to write a figure or table, without suffix, given the text of its CSV and the kinds of its files."""
         timing = name.startswith("timing_")
@@ -67,11 +73,17 @@ class Shelf:
         self.kept |= {stem + kind for kind in kinds}
         return self.folder / stem
 
-    def show_record(self, name: str) -> pd.DataFrame | None:
-        """Show a figure of a first run that stands, whatever later code finds; its table, None where there is none."""
+    def show_record(self, name: str) -> pd.DataFrame:
+        """Show a figure of a first run that stands, whatever later code finds; returns its table.
+
+        Raises
+        ------
+        StudyError
+            If it is gone.
+        """
         table = self.folder / f"{self.number}{name}.csv"
         if not table.exists():
-            return None
+            raise StudyError(f"{shown(table)} is the record of a first run, which is not made again: git restores it")
         self.kept |= {path.name for path in self.folder.glob(f"{table.stem}.*")}
         self.drawn.append(table.stem)
         presentation.show_figure(table.with_suffix(".png"))
