@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
+from embedllm.entries import code
 from embedllm.evaluation.calibration import scaled, temperature
 from embedllm.evaluation.metrics import question_scores
 from embedllm.forecasters.contract import Forecaster
@@ -218,5 +219,5 @@ def _with_other_prompts(parts: Parts, path: str, settings: dict) -> Parts:
         return parts
     vectors = np.concatenate([parts[part][1] for part in PARTS])
     ends = np.cumsum([len(parts[part][1]) for part in PARTS])[:-1]
-    pieces = np.split(catalog.code(path)(vectors, np.random.default_rng(settings.get("seed", 0))), ends)
+    pieces = np.split(code(path)(vectors, np.random.default_rng(settings.get("seed", 0))), ends)
     return {part: (parts[part][0], piece) for part, piece in zip(PARTS, pieces, strict=True)}

@@ -61,7 +61,7 @@ def check_data_dir(p: Parameters) -> None:
 
 
 def in_words(patterns: Sequence[str]) -> str:
-    """Patterns of `catalog.Source.files` as names of files."""
+    """Patterns of `entries.Source.files` as names of files."""
     named = [pattern.removeprefix("**/") for pattern in patterns if not pattern.endswith(".*")]
     return " or ".join(named)
 
