@@ -80,7 +80,9 @@ def about(value: float, digits: int = 2) -> str:
 
 
 def over(n_fits: int, confidence: str = "95 %") -> str:
-    """What intervals are over, and at which level, as captions say it; of one fit they are always those of 95 %."""
+    """What intervals are over, and at which level, if one is told; of one fit that is always 95 %."""
+    if not confidence:
+        return f"questions and {n_fits} fits" if n_fits > 1 else "questions, given this fit"
     return f"questions and {n_fits} fits ({confidence})" if n_fits > 1 else "questions (95 %, given this fit)"
 
 

@@ -140,10 +140,12 @@ def test_training_names_the_lowest_epoch_and_length():
     between = pd.DataFrame({"dim": [1, 8], "high": [-0.001, 0.002]})
     said = training.conclusion(history, None, shorter, between, 0.002, 12)
     assert "lowest, 0.6000, after epoch 2 of 3" in said
-    assert "default factorization: 32 numbers per model best on validation, down to 8 shown to be as good" in said
-    assert "convex embedding: 2 numbers per model best on validation, no shorter one shown to be as good" in said
+    assert "default factorization, 32 numbers per model best on validation, down to 8 shown to be as good" in said
+    assert "convex embedding, 2 numbers per model best on validation, no shorter one shown to be as good" in said
     assert "(margin 2.0 thousandths of a nat)" in said and "earns nothing" not in said
     assert "ahead at 1 of 2 lengths; at all of them it is at most 2.0 thousandths" in " ".join(said.split())
+    everywhere = training.bounded(between.assign(high=[-0.001, -0.003]))
+    assert everywhere == "The convex embedding is shown ahead at every length, by 1.0 thousandths of a nat and more."
     assert "earns nothing over the benchmark means" in training.conclusion(history, None, shorter, between, 0.0, 12)
     assert training.directions((0.2, 0.3)).startswith("Two directions carry 50%")
 

@@ -38,9 +38,9 @@ def shortest(shorter: pd.DataFrame, margin: float) -> str:
     for name, rows in shorter[shorter["dim"] > 0].groupby("forecaster", sort=False):
         best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]
         down = f"down to {as_good.min()} shown to be as good" if len(as_good) else "no shorter one shown to be as good"
-        said.append(f"{name}: {counted(best, 'number')} per model best on validation, {down}")
+        said.append(f"{name}, {counted(best, 'number')} per model best on validation, {down}")
     within = f" (margin {unsigned(margin)} thousandths of a nat)" if margin else ""
-    return f"{'; '.join(said)}{within}."
+    return f"Lengths of vectors{within}: {'; '.join(said)}."
 
 
 def bounded(between: pd.DataFrame) -> str:
@@ -48,8 +48,11 @@ def bounded(between: pd.DataFrame) -> str:
     if between.empty:
         return "No length was tried that both forecasters have."
     ahead, worst = (between["high"] < 0).sum(), between["high"].max()
+    if worst < 0:
+        return (f"The convex embedding is shown ahead at every length, by {unsigned(-worst)} thousandths of a nat and "
+                "more.")
     return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it "
-            f"is at most {unsigned(max(worst, 0))} thousandths of a nat behind.")
+            f"is at most {unsigned(worst)} thousandths of a nat behind.")
 
 
 def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:
