@@ -57,6 +57,13 @@ def test_curves_mark_the_lowest_point_of_one_line_and_name_the_ticks_of_the_data
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
 
 
+def test_the_interval_of_a_single_point_is_seen():
+    table = pd.DataFrame({"size": [5], "gain": [1.2], "low": [0.6], "high": [1.8], "forecaster": ["kNN"]})
+    [axes] = plots.plot_curves(table, "size", "gain", hue="forecaster", labels=("size", "gain"), log=True).axes
+    [bar] = axes.collections
+    np.testing.assert_array_equal(bar.get_segments(), [[[5, 0.6], [5, 1.8]]])
+
+
 def test_shares_fill_each_bar_and_color_the_models_asked_most():
     models = [f"m{n}" for n in range(9)]
     share = np.array([0.3, 0.2, 0.15, 0.12, 0.1, 0.07, 0.05, 0.008, 0.002])

@@ -67,7 +67,9 @@ def plot_curves(
     level = table[x].isna()
     for name, line in table[~level].groupby(hue, sort=False):
         axes.plot(line[x], line[y], marker="o", ms=3.5, lw=1.5, label=name, color=color_of(name))
-        if low in line:
+        if low in line and len(line) == 1:  # a band without width would not be seen
+            axes.vlines(line[x], line[low], line[high], lw=1.5, alpha=0.6, color=color_of(name))
+        elif low in line:
             axes.fill_between(line[x].astype(float), line[low], line[high], alpha=0.18, lw=0, color=color_of(name))
         if name == minimum:
             lowest = line.loc[line[y].idxmin()]
