@@ -6,6 +6,7 @@ import pytest
 
 from embedllm.bench import cost, pool
 from embedllm.claims import all_claims
+from embedllm.conclusions import verdicts
 from embedllm.figures.style import to_csv
 from embedllm.files import ROOT
 
@@ -55,7 +56,8 @@ def test_without_a_size_nothing_is_counted():
 ])
 def test_the_claim_on_benchmarking_depends_on_real_sizes(billions, dataset, expected):
     sizes = pd.Series(billions)
-    found = pool.verdict(pool.costs(sizes, 10), sizes, dataset)
+    numbers = pool.of_the_claim(pool.costs(sizes, 10), sizes)
+    found = verdicts.benchmark_cost(numbers, all_claims()["C6"], dataset == "embedllm")
     assert found["verdict"] == expected
     if "ours" in found:
         assert found["ours"] == pytest.approx(26_075 * sizes.mean() / 7, rel=0.01)
@@ -70,11 +72,14 @@ def bench_table(megabytes: float) -> pd.DataFrame:
     (300, "embedllm", "reproduced"), (950, "embedllm", "not reproduced"),
 ])
 def test_the_claim_on_training_hangs_on_memory_and_operations(megabytes, dataset, expected):
+    def found(table: pd.DataFrame) -> dict:
+        return verdicts.training_cost(cost.of_the_claim(table), all_claims()["C5"], dataset == "embedllm")
+
     table = bench_table(megabytes)
-    assert cost.verdict(table, dataset)["verdict"] == expected
-    assert cost.verdict(table, dataset)["ours"] == pytest.approx(4 * 768 * 232 * 112 * 50 * 18_000 / 1e12, rel=0.02)
+    assert found(table)["verdict"] == expected
+    assert found(table)["ours"] == pytest.approx(4 * 768 * 232 * 112 * 50 * 18_000 / 1e12, rel=0.02)
     more = table.assign(flop=2 * table["flop"])
-    assert cost.verdict(more, dataset)["verdict"] in ("does not hold here", "not reproduced")
+    assert found(more)["verdict"] in ("does not hold here", "not reproduced")
 
 
 def test_one_price_for_all_that_is_counted():

@@ -5,12 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from embedllm.bench import cost
-from embedllm.claims import ELSEWHERE, ON_THE_PAPERS_DATA, all_claims
-from embedllm.presentation import about
 
 AS_MMLU = "benchmarking on as many questions as MMLU has"
 OWN = "benchmarking on the questions of this table"
-NOT_TESTABLE = ELSEWHERE[-1]
 
 
 def sizes(models: pd.DataFrame) -> pd.Series:
@@ -64,8 +61,8 @@ def costs(billions: pd.Series, n_questions: int) -> pd.DataFrame:
     return table if len(known) else table[:0]
 
 
-def verdict(table: pd.DataFrame, billions: pd.Series, dataset: str) -> dict:
-    """What the rule of row C6 gives: the claim at the real sizes of this pool, all else as in the paper.
+def of_the_claim(table: pd.DataFrame, billions: pd.Series) -> dict[str, float]:
+    """What C6 is about: a benchmark over one training as the paper counts it, at the real sizes of this pool.
 
     Parameters
     ----------
@@ -73,21 +70,16 @@ def verdict(table: pd.DataFrame, billions: pd.Series, dataset: str) -> dict:
         From `costs`.
     billions : Series
         From `sizes`.
+
+    Returns
+    -------
+    dict
+        ``models``, ``known`` (how many are of known size), ``billions`` (their mean); where any is known also
+        ``ratio``, ``ratio_7b`` and ``with_labels`` (the ratio with what the training labels cost).
     """
-    published, known = all_claims()["C6"].values, billions.notna()
-    if known.mean() < 0.5:
-        return {"verdict": NOT_TESTABLE, "reason": f"{known.sum()} of {len(known)} models are of known size"}
+    found = {"models": len(billions), "known": int(billions.notna().sum()), "billions": billions.mean()}
+    if not len(table):
+        return found
     rows = table.set_index("what")
     ratio, ratio_7b = rows.loc[cost.BY_CONVENTION, ["times_real", "times_7b"]]
-    on_the_papers = dataset == "embedllm"
-    holds, fails, *_ = ON_THE_PAPERS_DATA if on_the_papers else ELSEWHERE
-    outcome = holds if ratio >= published["ratio"] else fails
-    if ratio < 1 and not on_the_papers:
-        outcome = "opposite here"
-    return {
-        "ours": float(f"{ratio:.3g}"), "verdict": outcome,
-        "reason": f"at the sizes of {known.sum()} of {len(known)} models, {about(billions.mean())}B on average; at 7B "
-                  f"each {about(ratio_7b)}; with the labels that training needs "
-                  f"{about(rows.loc[cost.WITH_LABELS, 'times_real'])}",
-        "figure": "02_costs",
-    }
+    return found | {"ratio": ratio, "ratio_7b": ratio_7b, "with_labels": rows.loc[cost.WITH_LABELS, "times_real"]}

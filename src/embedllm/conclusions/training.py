@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from embedllm.claims import ANSWERED, all_claims
+from embedllm.claims import all_claims
 from embedllm.presentation import about, counted, thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
@@ -16,7 +16,6 @@ ARCHITECTURE = (  # Q12: inputs, training, output
     "lower the log-loss of those answers: the model vectors, a projection of prompt vectors to their length, and the "
     "weights and the constant of the classifier. Output: the probability that a model answers a question correctly."
 )
-PICTURE = {"verdict": ANSWERED, "reason": f"figure 02_architecture. {ARCHITECTURE}", "figure": "02_architecture"}
 MOST = 16  # leading directions of the convex embedding that are kept beside the figures
 SPEED_AND_COST = """
 ## How fast, and what it costs

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
-from embedllm.claims import ANSWERED, NO_VERDICT, Claim
-from embedllm.presentation import unsigned
+from embedllm.claims import ANSWERED, ELSEWHERE, NO_VERDICT, ON_THE_PAPERS_DATA, Claim
+from embedllm.presentation import about, unsigned
 
-HOLDS, FAILS, OPPOSITE, OPEN, UNTESTED = (
-    "holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
+HOLDS, FAILS, OPPOSITE, OPEN, UNTESTED = ELSEWHERE
+REPRODUCED, MISSED, *_ = ON_THE_PAPERS_DATA
 
 
 def answered(place: str, figure: str = "") -> dict:
@@ -67,7 +67,7 @@ def accuracy(difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dic
     if on_the_papers_data:
         inside = published - within <= row["low"] and row["high"] <= published + within
         apart = row["high"] < published - within or row["low"] > published + within
-        verdict = "reproduced" if inside else "not reproduced" if apart else OPEN
+        verdict = REPRODUCED if inside else MISSED if apart else OPEN
         return {"ours": row["value"], "low": row["low"], "high": row["high"], "verdict": verdict,
                 "reason": f"accuracy of the {TUNED.name}; {base}", "figure": "03_deep_cross_fitted"}
     verdict = (HOLDS if difference["low"] > 0 else OPPOSITE if difference["high"] < 0
@@ -138,6 +138,28 @@ def compact(shorter: pd.DataFrame, n_models: int, margin: float) -> dict:
                else "the factorization earns nothing over the benchmark means that a margin could be a share of")
         return numbers | {"verdict": UNTESTED, "reason": f"{told}: {why}", "figure": figure}
     return numbers | {"verdict": FAILS if row["low"] > margin else OPEN, "reason": told, "figure": figure}
+
+
+def training_cost(found: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
+    """C5, from `cost.of_the_claim`."""
+    holds = found["flop"] <= claim.values["flop"] and found["gigabytes"] < claim.values["gigabytes"]
+    names = (REPRODUCED, MISSED) if on_the_papers_data else (HOLDS, FAILS)
+    return {"ours": float(f"{found['flop'] / 1e12:.3g}"), "verdict": names[not holds], "figure": "",
+            "reason": "figures/bench: TFLOP, cell by cell, counted by operation; by the paper's convention "
+                      f"{found['by_convention'] / 1e12:.0f}; peak memory {found['gigabytes']:.2f} GB with vectors and "
+                      "scores"}
+
+
+def benchmark_cost(found: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
+    """C6, from `pool.of_the_claim`."""
+    if found["known"] < found["models"] / 2:
+        return {"verdict": UNTESTED, "reason": f"{found['known']} of {found['models']} models are of known size"}
+    holds = found["ratio"] >= claim.values["ratio"]
+    names = (REPRODUCED, MISSED) if on_the_papers_data else (HOLDS, OPPOSITE if found["ratio"] < 1 else FAILS)
+    return {"ours": float(f"{found['ratio']:.3g}"), "verdict": names[not holds], "figure": "02_costs",
+            "reason": f"at the sizes of {found['known']} of {found['models']} models, {about(found['billions'])}B on "
+                      f"average; at 7B each {about(found['ratio_7b'])}; with the labels that training needs "
+                      f"{about(found['with_labels'])}"}
 
 
 def superior(difference: Mapping, figure: str) -> dict:
