@@ -207,7 +207,7 @@ SOURCES = {entry.name: entry for entry in (
            credit="MMLU-Pro by TIGER-AI-Lab: results from github.com/TIGER-AI-Lab/MMLU-Pro at commit 964a136 "
                   "(Apache-2.0), questions MIT."),
     Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public", published=True,
-           files=(("llm_data/", "raw/llm_data/"),), pools={"default": "core"},
+           files=(("llm_data/", "raw/llm_data/"),), pool="core",
            credit="Open LLM Leaderboard v2 by Hugging Face, as github.com/Kinds-of-Intelligence-CFI/PredictaBoard "
                   "publishes it at commit e358446 (GPL-3.0); rows put into their own order here.",
            # Their order is told here and was not in the table that others measured, which these results compare with.
@@ -216,7 +216,7 @@ SOURCES = {entry.name: entry for entry in (
                      "awnr/Mistral-7B-v0.1-signtensors-7-over-16",
                      "jaredjoss/pythia-410m-roberta-lr_8e7-kl_01-steps_12000-rlhf-model", "lmsys/vicuna-13b-v1.3",
                      "lmsys/vicuna-7b-v1.3", "lmsys/vicuna-7b-v1.5")),
-    Source("metabench", "embedllm.sources.metabench", published=True, pools={"default": "sample", "full": "complete"},
+    Source("metabench", "embedllm.sources.metabench", published=True, pool="sample",
            files=((*_OUTCOMES, "*.rds", "raw/*.rds"),),
            credit="metabench by its authors, github.com/adkipnis/metabench at commit fe74e29, CC BY-NC-SA 4.0: for "
                   "research, not for commercial use, and under the same license, which holds for these figures as "

@@ -150,8 +150,8 @@ class Source(Entry):
         says otherwise.
     headline : {"accuracy", "log_loss"}
         The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
-    pools : mapping of preset to str
-        Which of its tables is read by default, and by the presets that read another; empty where there is one table.
+    pool : str
+        Which of its tables is read where none is named; blank where there is one.
     published : bool
         Its figures are part of the repository.
     credit : str
@@ -163,7 +163,7 @@ class Source(Entry):
     own: bool = False
     left_out: tuple[str, ...] = ()
     headline: str = "accuracy"
-    pools: Mapping[str, str] = field(default_factory=dict)
+    pool: str = ""
     published: bool = False
     credit: str = shown(default="")
 

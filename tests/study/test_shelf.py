@@ -59,8 +59,6 @@ def test_deep_results_say_whether_they_are_todays(tmp_path):
     shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, today)])
     assert shelf.state(file, "table") == "Computed by `make deep` with today's code on today's table."
     assert "with another table than today's" in shelf.state(file, "other")
-    assert shelf.state(file, "other", "all") == (
-        "Computed by `make deep` with today's code on the pool *all*, not that of this notebook.")
     shelf.record(file, {"N_WORLDS": 19}, "table", [(roots, "another digest")])
     assert "with other code (cut) than today's: run it again" in shelf.state(file, "table")
     gone = frozenset({("embedllm.no_such_module", "cut")})
@@ -90,14 +88,11 @@ def test_tables_of_deep_runs_are_read_where_they_are_of_today(folder):
     found = kept.deep_tables(names, "table")
     assert found["kept"]["x"].tolist() == [1] and found["no such"] is None
     assert kept.deep_tables(names, "another table")["kept"] is None
-    whole = shelf.Shelf(folder, "03_", folder / "run", pool="whole")
-    assert whole.deep_tables(names, "another table")["kept"] is not None
     assert shelf.Shelf(folder, "03_", folder / "run", is_deep=True).deep_tables(names, "table")["kept"] is None
 
 
-def test_a_conclusion_rests_on_deep_tables_of_the_same_pool(folder):
+def test_a_conclusion_rests_on_deep_tables_of_the_same_table(folder):
     shelf.record(folder / "03_deep_provenance.json", {}, "table", [])
     here, kept = {name: shelf.pd.DataFrame({"x": [2]}) for name in ("kept", "new")}, shelf.Shelf(folder, "03_", folder)
     assert {name: one["x"][0] for name, one in kept.best_of(here, "table").items()} == {"kept": 1, "new": 2}
     assert kept.best_of(here, "another table")["kept"]["x"][0] == 2
-    assert shelf.Shelf(folder, "03_", folder, pool="whole").best_of(here, "table")["kept"]["x"][0] == 2

@@ -22,7 +22,6 @@ from embedllm.figures import plots, style
 from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import OutcomeError, replace_unchecked
-from embedllm.sources import open_llm_leaderboard
 from embedllm.study import data, execute, paths, presets, publish, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
@@ -97,25 +96,24 @@ def test_a_pool_of_a_source_with_one_table_is_refused_before_anything_is_fetched
 
 
 @pytest.mark.parametrize(("values", "pool"), [
-    ({}, "some"), ({"PRESET": "smoke"}, "some"), ({"PRESET": "full"}, "all"), ({"POOL": "third"}, "third"),
-    ({"PRESET": "full", "POOL": "some"}, "some")])
-def test_the_pool_is_the_one_asked_for_else_that_of_the_preset(tmp_path, monkeypatch, values, pool):
+    ({}, "some"), ({"PRESET": "full"}, "some"), ({"POOL": "third"}, "third"),
+    ({"PRESET": "full", "POOL": "third"}, "third")])
+def test_the_pool_is_the_one_asked_for_else_that_of_the_source(tmp_path, monkeypatch, values, pool):
     asked = []
     source = ModuleType("source")
     source.load = lambda path, *, pool: asked.append(pool) or make_table(np.ones((2, 3)))
     monkeypatch.setitem(sys.modules, "embedllm.sources.open_llm_leaderboard", source)
     name = "open-llm-leaderboard"
-    monkeypatch.setitem(data.SOURCES, name, replace(SOURCES[name], pools={"default": "some", "full": "all"}))
+    monkeypatch.setitem(data.SOURCES, name, replace(SOURCES[name], pool="some"))
     data.load_outcomes(read(runs.TABLE, {"DATASET": name, "DATA_DIR": str(tmp_path)} | values))
     assert asked == [pool]
 
 
 def test_default_pools_are_pools_of_their_source():
-    assert SOURCES["open-llm-leaderboard"].pools["default"] in open_llm_leaderboard.POOLS
     for entry in SOURCES.values():
         source = entry.code()
-        assert ("pool" in inspect.signature(source.load).parameters) == ("default" in entry.pools)
-        assert set(entry.pools.values()) <= set(getattr(source, "POOLS", ()))
+        assert ("pool" in inspect.signature(source.load).parameters) == bool(entry.pool)
+        assert entry.pool in getattr(source, "POOLS", ("",))
 
 
 @pytest.mark.parametrize(("files", "dataset", "message"), [

@@ -52,7 +52,7 @@ def open_seal(source: str, folder: Path, forecaster: str, record: Path) -> dict:
         raise OutcomeError(f"nothing of {source} is sealed")
     if forecaster not in FORECASTERS or forecaster in claim.values["comparators"]:
         raise OutcomeError(f"{forecaster!r} is no forecaster of the catalog that could be judged against the others")
-    whole = SOURCES[source].code().read(folder, SOURCES[source].pools["default"])
+    whole = SOURCES[source].code().read(folder, SOURCES[source].pool)
     table, vectors = judged(whole, encode("minilm", whole.questions["prompt"], ARTIFACTS / "vectors"))
     definition = FORECASTERS[forecaster].definition
     claim = replace(claim, values=dict(claim.values) | {"forecaster": forecaster, "definition": definition})

@@ -62,7 +62,7 @@ def load_outcomes(p) -> OutcomeMatrix:
     entry, source = SOURCES[p.DATASET], SOURCES[p.DATASET].code()
     options = _options(source.load, p)
     if "pool" in options:
-        options["pool"] = p.POOL or entry.pools.get(p.PRESET, entry.pools["default"])
+        options["pool"] = p.POOL or entry.pool
     elif p.POOL:
         raise ParameterError(f"POOL = {p.POOL!r}: {p.DATASET} has one table only")
     if entry.origin == "public" and not p.DATA_DIR:

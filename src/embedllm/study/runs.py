@@ -63,8 +63,7 @@ class Run:
 
     def __post_init__(self):
         is_deep, number = self._kept and self.parameters.PRESET == shelf.DEEP, f"{self.notebook[:2]}_"
-        pool = SOURCES[self.parameters.DATASET].pools.get(shelf.DEEP, "")
-        self.shelf = shelf.Shelf(self.figures, number, self.folder / "figures", is_deep, pool)
+        self.shelf = shelf.Shelf(self.figures, number, self.folder / "figures", is_deep)
         self.judges = self._kept and not is_deep
 
     @property
@@ -181,7 +180,7 @@ class Run:
             presentation.show_text(f"*Not computed for this table yet: `make deep{data.as_options(named)}` does.*")
             return None
         presentation.show_figure(path.with_suffix(".png"))
-        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest, self.shelf.pool))
+        presentation.show_text(shelf.state(self.shelf.deep("provenance.json"), self.table_digest))
         return pd.read_csv(path)
 
     def deep_tables(self, *names: str) -> dict[str, pd.DataFrame | None]:

@@ -37,8 +37,6 @@ class Shelf:
         Where to put what is not kept here: times that are here already, and what a deep run finds as the default did.
     is_deep : bool
         Whether this is a run of `make deep`.
-    pool : str
-        Which of the source's tables `make deep` takes, where that is another one by intent.
     drawn : list of str
         What this run has put here, without suffix.
     """
@@ -47,13 +45,12 @@ class Shelf:
     number: str
     spare: Path
     is_deep: bool = False
-    pool: str = ""
     drawn: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # the files of `drawn`
 
     def best_of(self, here: Mapping[str, pd.DataFrame], table: str) -> dict[str, pd.DataFrame]:
-        """Tables of this run by name, or what `make deep` made of them from the same pool, with today's code."""
-        deep = {} if self.pool else self.deep_tables(here, table)
+        """Tables of this run by name, or what `make deep` made of them with today's code and table."""
+        deep = self.deep_tables(here, table)
         return {name: one if deep.get(name) is None else deep[name] for name, one in here.items()}
 
     def place(self, name: str, content: str, kinds: Iterable[str] = (".csv",)) -> Path:
@@ -92,7 +89,7 @@ class Shelf:
     def deep_tables(self, names: Iterable[str], table: str) -> dict[str, pd.DataFrame | None]:
         """Tables that `make deep` made with today's code and table, see `reasons`; None each where there is none."""
         kept, paths = self.deep("provenance.json"), {name: self.deep(name).with_suffix(".csv") for name in names}
-        stale = self.is_deep or not kept.exists() or reasons(kept, table, self.pool)
+        stale = self.is_deep or not kept.exists() or reasons(kept, table)
         return {name: None if stale or not path.exists() else pd.read_csv(path) for name, path in paths.items()}
 
     def deep(self, name: str) -> Path:
@@ -128,7 +125,7 @@ def record(file: Path, parameters: dict, table: str, used: Iterable[tuple[frozen
     write(file, json.dumps({"parameters": parameters, "table": table, "code": code}, indent=1) + "\n")
 
 
-def state(file: Path, table: str, pool: str = "") -> str:
+def state(file: Path, table: str) -> str:
     """A sentence for the reader: whether deep results belong to today's table and code.
 
     Parameters
@@ -137,20 +134,17 @@ def state(file: Path, table: str, pool: str = "") -> str:
         As `record` wrote it.
     table : str
         Fingerprint of today's table.
-    pool : str
-        Which of the source's tables `make deep` takes, where that is another one by intent.
     """
-    if other := reasons(file, table, pool):
+    if other := reasons(file, table):
         return f"Computed by `make deep` with {' and '.join(other)} than today's: run it again before you quote this."
-    on = f"the pool *{pool}*, not that of this notebook" if pool else "today's table"
-    return f"Computed by `make deep` with today's code on {on}."
+    return "Computed by `make deep` with today's code on today's table."
 
 
-def reasons(file: Path, table: str, pool: str = "") -> list[str]:
+def reasons(file: Path, table: str) -> list[str]:
     """Why deep results do not belong to today; arguments as for `state`."""
     kept = json.loads(file.read_text())
     changed = sorted({roots[0][1] for roots, digest in kept["code"] if _today(roots) != digest})
-    return [*(["another table"] if kept["table"] != table and not pool else []),
+    return [*(["another table"] if kept["table"] != table else []),
             *([f"other code ({', '.join(changed)})"] if changed else [])]
 
 
