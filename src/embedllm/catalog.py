@@ -86,6 +86,11 @@ TUNED = Forecaster(
     grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
     knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay",
 )
+TUNED_AT_LENGTH = replace(
+    TUNED, name="tuned factorization, given length", color="#5C6BC0", role="step",
+    grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
+    tuned_on="learning rate, weight decay",
+)
 TWO_LAYER = Forecaster(
     "two-layer network", f"{_NETWORKS}.TwoLayer", "#D55E00", slow=True, takes=SAME,
     grid={"dim": (8, 32), "hidden": (32, 64), "weight_decay": (1e-5, 1e-4, 3e-4)},
@@ -157,6 +162,7 @@ _FORECASTERS = (
     MEMBER_KNN,
     MEMBER_BENCHMARKS,
     WITH_NETWORK,
+    TUNED_AT_LENGTH,
     RANDOM_TUNED,
 )
 FORECASTERS = {entry.name: entry for entry in _FORECASTERS}

@@ -121,15 +121,26 @@ def test_captions_of_notebook_03_count_what_their_tables_hold():
 
 @pytest.mark.parametrize(("p", "value", "expected"), [
     (0.0025, -0.004, "more than 399 2PL worlds without specialization show (-1.0 on average, which explain 25% of it"),
-    (0.2, -0.004, "not shown to be more than 399 2PL worlds"), (0.9, 0.002, "show (-1.0 on average; p = .900")])
+    (0.2, -0.004, "not shown to be more than 399 2PL worlds"),
+    (0.9, 0.002, "show (-1.0 on average; p = .900, the smallest possible being 0.0025)")])
 def test_the_gain_over_ability_stands_beside_that_of_worlds(p, value, expected):
     rows = [("observed", value, None, None, None), ("2PL", -0.001, p, 0.25 if value < 0 else None, 399),
             ("Rasch", 0.0, 0.01, None, 99)]
     gains = pd.DataFrame(rows, columns=["pool", "value", "p", "explained", "worlds"]).assign(
-        forecaster="convex embedding")
+        forecaster="convex embedding", smallest_p=0.0025)
     said = forecasting.beyond_ability(pd.concat([gains, gains.assign(forecaster="kNN", p=1.0, value=9)]))
     assert expected in said and said.endswith("; sensitivity: Rasch p = .010.")
     assert "sensitivity" not in forecasting.beyond_ability(gains[:2])
+
+
+def test_worlds_that_differ_from_the_pool_are_named():
+    rows = [("2PL", "SD of question means", 0.4), ("2PL", "SD of model means", 0.2), ("2PL", "log-loss of it", 0.01),
+            ("3PL", "SD of question means", 0.9), ("3PL", "questions that all answer wrong", 0.01)]
+    matched = pd.DataFrame(rows, columns=["null", "quantity", "p"])
+    assert forecasting.alike(matched) == (
+        "2PL worlds are like the pool in spread of questions and of models. Unlike it are the 3PL worlds in questions "
+        "that all answer wrong (p = .010): what they show has to be read with this in mind.")
+    assert forecasting.alike(matched[:3]).endswith("of models. ") and "Unlike" not in forecasting.alike(matched[:3])
 
 
 def test_training_names_the_lowest_epoch_and_length():
@@ -137,15 +148,15 @@ def test_training_names_the_lowest_epoch_and_length():
     rows = [(FACTORIZATION, 32, 32, True), (FACTORIZATION, 8, 32, True), (FACTORIZATION, 2, 32, False),
             ("convex embedding", 8, 2, False), ("convex embedding", 2, 2, True), ("convex embedding", 1, 2, False)]
     shorter = pd.DataFrame(rows, columns=["forecaster", "dim", "best", "as_good"])
-    between = pd.DataFrame({"dim": [1, 8], "high": [-0.001, 0.002]})
+    between = pd.DataFrame({"dim": [1, 8], "high": [-0.001, 0.002], "method": "one", "reference": "another"})
     said = training.conclusion(history, None, shorter, between, 0.002, 12)
     assert "lowest, 0.6000, after epoch 2 of 3" in said
     assert "default factorization, 32 numbers per model best on validation, down to 8 shown to be as good" in said
     assert "convex embedding, 2 numbers per model best on validation, no shorter one shown to be as good" in said
     assert "(margin 2.0 thousandths of a nat)" in said and "earns nothing" not in said
-    assert "ahead at 1 of 2 lengths; at all of them it is at most 2.0 thousandths" in " ".join(said.split())
+    assert "ahead of the another at 1 of 2 lengths; at all of them it is at most 2.0 thous" in " ".join(said.split())
     everywhere = training.bounded(between.assign(high=[-0.001, -0.003]))
-    assert everywhere == "The convex embedding is shown ahead at every length, by 1.0 thousandths of a nat and more."
+    assert everywhere == "The one is shown ahead of the another at every length, by 1.0 thousandths of a nat and more."
     assert "earns nothing over the benchmark means" in training.conclusion(history, None, shorter, between, 0.0, 12)
     assert training.directions((0.2, 0.3)).startswith("Two directions carry 50%")
 

@@ -13,6 +13,7 @@ from embedllm.splits import Design
 
 SMALL = {"seed": 0, "dim": 4, "noise": 0.0, "epochs": 40, "batch_cells": 512, "learning_rate": 0.02}
 FACTORIZATION, CONVEX, BASE = catalog.FACTORIZATION.name, catalog.CONVEX.name, catalog.BENCHMARK_MEAN.name
+TUNED = catalog.TUNED_AT_LENGTH.name
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_each_size_is_paired_with_the_vote_that_learned_from_the_same(n_fits):
 def test_lengths_are_judged_where_nothing_stopped_and_a_planted_rank_is_found(table_and_vectors):
     """Two directions and a level are planted: one number is too few, three are enough for the convex embedding."""
     table, vectors = table_and_vectors
-    losses, chosen = learning.lengths(table, vectors, [1, 3, 64], 2, 3, **SMALL)
+    losses, chosen = learning.lengths(table, vectors, [1, 3, 64], False, 2, 3, **SMALL)
     assert set(losses.index.unique("forecaster")) == {BASE, FACTORIZATION, CONVEX}
     assert list(losses.loc[CONVEX].index.unique("dim")) == [1, 3], "no more numbers than models"
     found = learning.shorter(losses, chosen, Design.of(table), 0.05).set_index(["forecaster", "dim"])
@@ -74,9 +75,19 @@ def test_lengths_are_judged_where_nothing_stopped_and_a_planted_rank_is_found(ta
     assert not found.loc[(CONVEX, 1), "as_good"]
     assert learning.margin(chosen, 0.05) > 0
     between = learning.convex_against_factorization(losses, Design.of(table))
-    assert list(between["dim"]) == [1, 3]
+    assert list(between["dim"]) == [1, 3] and set(between["reference"]) == {FACTORIZATION}
     one = losses.loc[(CONVEX, 1)].to_numpy() - losses.loc[(FACTORIZATION, 1)].to_numpy()
     assert between["difference"][0] == pytest.approx(one.mean(), abs=1e-6)
+
+
+def test_the_factorization_is_tuned_at_each_length_from_as_many_candidates(table_and_vectors):
+    table, vectors = table_and_vectors
+    losses, _ = learning.lengths(table, vectors, [1, 64], True, 1, 2, **SMALL)
+    assert list(losses.loc[TUNED].index.unique("dim")) == [1], "where the convex embedding is too"
+    between = learning.convex_against_factorization(losses, Design.of(table))
+    assert between[["method", "reference", "dim"]].to_numpy().tolist() == [[CONVEX, TUNED, 1]]
+    one, other = (registry.build(learning.of_length(entry, 8), SMALL) for entry in learning.WITH_LENGTH[1:])
+    assert one.n_candidates == other.n_candidates and {each.dim for each in one.alternatives} == {8}
 
 
 def planted_lengths(by_dim: dict[int, float]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -193,7 +193,7 @@ def test_who_is_tuned_chooses_from_the_same_number_of_candidates():
 def test_networks_are_given_what_they_share_and_the_published_settings_are_compared():
     built = {name: registry.build(entry, {"seed": 3, "noise": 0.1}) for name, entry in catalog.FORECASTERS.items()}
     tuned = {name: kind.alternatives for name, kind in built.items() if isinstance(kind, Tuned)}
-    assert len(tuned) == 5
+    assert len(tuned) == 6
     assert all(one.seed == 3 and one.noise == 0.1 for candidates in tuned.values() for one in candidates)
     assert all(a != b for candidates in tuned.values() for a, b in pairwise(candidates))
     published = built["published factorization"]

@@ -9,6 +9,7 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
+from embedllm.experiments.worlds import SPREADS
 from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
 
 VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
@@ -76,9 +77,21 @@ def beyond_ability(gains: pd.DataFrame) -> str:
     explained = "" if pd.isna(primary["explained"]) else f", which explain {max(primary['explained'], 0):.0%} of it"
     said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(here['value'].iloc[0])} thousandths of a "
             f"nat against its own additive version, {shown} {primary['worlds']:.0f} {primary.name} worlds without "
-            f"specialization show ({thousandths(primary['value'])} on average{explained}; {p_is(primary['p'])})")
+            f"specialization show ({thousandths(primary['value'])} on average{explained}; {p_is(primary['p'])}, the "
+            f"smallest possible being {primary['smallest_p']:.2g})")
     others = ", ".join(f"{row.Index} {p_is(row.p)}" for row in rest.itertuples())
     return f"{said}; sensitivity: {others}." if others else f"{said}."
+
+
+def alike(matched: pd.DataFrame) -> str:
+    """Whether worlds are like the observed pool in what is no specialization, from `worlds.matched`."""
+    spreads = matched[matched["quantity"].isin(SPREADS.values())]
+    apart = spreads[spreads["p"] < LEVEL]
+    told = [f"the {null} worlds in {listed([f'{row.quantity} ({p_is(row.p)})' for row in rows.itertuples()])}"
+            for null, rows in apart.groupby("null", sort=False)]
+    alike = [null for null in spreads["null"].unique() if null not in set(apart["null"])]
+    said = f"{listed(alike)} worlds are like the pool in spread of questions and of models. " if alike else ""
+    return said + (f"Unlike it are {listed(told)}: what they show has to be read with this in mind." if told else "")
 
 
 def calibrated(scores: pd.DataFrame, drawn: Iterable[str]) -> str:

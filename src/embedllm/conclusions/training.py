@@ -47,11 +47,11 @@ def bounded(between: pd.DataFrame) -> str:
     if between.empty:
         return "No length was tried that both forecasters have."
     ahead, worst = (between["high"] < 0).sum(), between["high"].max()
+    pair = f"The {between['method'].iloc[0]} is shown ahead of the {between['reference'].iloc[0]}"
     if worst < 0:
-        return (f"The convex embedding is shown ahead at every length, by {unsigned(-worst)} thousandths of a nat and "
-                "more.")
-    return (f"The convex embedding is shown ahead at {ahead} of {counted(len(between), 'length')}; at all of them it "
-            f"is at most {unsigned(worst)} thousandths of a nat behind.")
+        return f"{pair} at every length, by {unsigned(-worst)} thousandths of a nat and more."
+    return (f"{pair} at {ahead} of {counted(len(between), 'length')}; at all of them it is at most {unsigned(worst)} "
+            "thousandths of a nat behind.")
 
 
 def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:

@@ -19,7 +19,8 @@ from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import Design
 
-WITH_LENGTH = (catalog.FACTORIZATION, catalog.CONVEX)  # whose vectors have a length to choose
+WITH_LENGTH = (catalog.FACTORIZATION, catalog.TUNED_AT_LENGTH, catalog.CONVEX)  # whose vectors have a length to choose
+RIVALS = (catalog.TUNED_AT_LENGTH, catalog.FACTORIZATION)  # of the convex embedding, the first that is there
 CONTROL = catalog.BENCHMARK_MEAN  # what knows no text: a margin that takes it for equal shows nothing
 
 
@@ -98,12 +99,18 @@ def of_length(entry: catalog.Forecaster, dim: int) -> catalog.Forecaster:
 
 
 def lengths(
-    table: OutcomeMatrix, vectors: np.ndarray, dims: Sequence[int], n_fits: int, n_folds: int, fold_seed: int = 0,
-    compute: Callable = side_by_side, **settings,
+    table: OutcomeMatrix, vectors: np.ndarray, dims: Sequence[int], tuned: bool, n_fits: int, n_folds: int,
+    fold_seed: int = 0, compute: Callable = side_by_side, **settings,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Forecasters whose vectors have a length, at several lengths, judged on questions that nothing stopped on.
 
-    Vectors of more numbers than models have no meaning for the convex embedding, which is left out there.
+    Vectors of more numbers than models have no meaning for the convex embedding, which is left out there, and so is
+    what it is compared with.
+
+    Parameters
+    ----------
+    tuned : bool
+        Whether the factorization is tuned too, from as many candidates as the convex embedding at each length.
 
     Returns
     -------
@@ -114,7 +121,8 @@ def lengths(
     """
     short = {dim for dim in dims if dim <= len(table.models)} or {len(table.models)}
     plan = {of_length(entry, dim).name: (entry, dim) for entry in WITH_LENGTH
-            for dim in sorted(short if entry is catalog.CONVEX else dims)}
+            if tuned or entry is not catalog.TUNED_AT_LENGTH
+            for dim in sorted(dims if entry is catalog.FACTORIZATION else short)}
     entries = [of_length(*one) for one in plan.values()]
     own = rounds(n_fits, fold_seed, settings)
     found = cross_fit(table, vectors, [CONTROL, *entries], n_folds, own, compute)
@@ -147,6 +155,8 @@ def shorter(
     """
     rows = []
     for entry in WITH_LENGTH:
+        if entry.name not in losses.index.unique("forecaster"):
+            continue
         best = int(chosen[chosen["forecaster"] == entry.name].set_index("dim")["val"].idxmin())
         values = {dim: part.to_numpy() for dim, part in losses.loc[entry.name].groupby(level="dim")}
         going = True
@@ -169,24 +179,27 @@ def shorter(
 def convex_against_factorization(losses: pd.DataFrame, design: Design, level: float = ALPHA) -> pd.DataFrame:
     """Convex embedding minus factorization at each length that both have, with simultaneous intervals (Bonferroni).
 
+    The factorization is the tuned one where there is one, else that of the default settings.
+
     Returns
     -------
     DataFrame
-        Columns ``dim``, ``difference``, ``low``, ``high``, ``se``, ``p_holm``; together the intervals hold at `level`.
+        Columns ``method``, ``reference``, ``dim``, ``difference``, ``low``, ``high``, ``se``, ``p_holm``; together the
+        intervals hold at `level`.
     """
-    by_name = {entry.name: {dim: part.to_numpy() for dim, part in losses.loc[entry.name].groupby(level="dim")}
-               for entry in WITH_LENGTH}
-    one, other = (by_name[entry.name] for entry in WITH_LENGTH)
+    rival = next(entry.name for entry in RIVALS if entry.name in losses.index.unique("forecaster"))
+    pair, tables = [(catalog.CONVEX.name, rival)], []
+    one, other = ({dim: part.to_numpy() for dim, part in losses.loc[name].groupby(level="dim")} for name in pair[0])
     dims = sorted(set(one) & set(other))
+    columns = ["method", "reference", "dim", "difference", "low", "high", "se", "p_holm"]
     if not dims:
-        return pd.DataFrame(columns=["dim", "difference", "low", "high", "se", "p_holm"], dtype=float)
-    pair, tables = [("convex", "factorization")], []
+        return pd.DataFrame(columns=columns)
     for dim in dims:
-        values = {"convex": other[dim], "factorization": one[dim]}
+        values = dict(zip(pair[0], (one[dim], other[dim]), strict=True))
         (low,), (high,) = fits.intervals(values, pair, design, level / len(dims))
         tables.append(fits.compare(values, pair, design).assign(dim=dim, low=low, high=high))
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(p_holm=holm(table["p"]))[["dim", "difference", "low", "high", "se", "p_holm"]]
+    return table.assign(p_holm=holm(table["p"]))[columns]
 
 
 def margin(chosen: pd.DataFrame, share: float) -> float:

@@ -138,7 +138,8 @@ class DataPreparation(Parameters):
 
 
 class Training(Fitting):
-    DIMS: Distinct[Count] = Field([1, 4, 16, 64, 232], description="lengths to compare", min_length=2)
+    DIMS: Distinct[Count] = Field([1, 4, 16, 232], description="lengths to compare", min_length=2)
+    TUNED: bool = Field(False, description="tune the factorization too, at each length (slow)")
     N_FITS: Count = Field(1, description="partitions and seeds that each length is trained with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
     FOLD_SEED: Seed = Field(0, description="draws the folds")
