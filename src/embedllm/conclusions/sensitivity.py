@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
+from scipy.stats import t
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, interval
@@ -188,7 +189,8 @@ def _completed(cells: pd.DataFrame) -> str:
 
 
 def _defects(flaws: pd.DataFrame) -> str:
-    beyond_seeds = flaws["difference"].abs() > 3 * flaws["seed_sd"] / flaws["trainings"] ** 0.5
+    quantile = t.isf(LEVEL / 2, flaws["trainings"] - 1)  # few trainings tell little of what a seed does
+    beyond_seeds = flaws["difference"].abs() > quantile * flaws["seed_sd"] / flaws["trainings"] ** 0.5
     changed: dict[str, list[str]] = {}
     for row in flaws[(flaws["p_holm"] < LEVEL) & beyond_seeds].itertuples():
         changed.setdefault(row.defect, []).append(f"{row.measure} {thousandths(row.difference)}")
