@@ -13,6 +13,7 @@ from embedllm.experiments.worlds import SPREADS
 from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
 
 VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
+PUBLISHED = catalog.AS_PUBLISHED.name
 
 
 def methods(entries: Iterable[catalog.Forecaster], candidates: Mapping[str, int]) -> str:
@@ -164,12 +165,13 @@ def conclusion(
     accuracy = scores[scores["metric"] == "accuracy"].set_index("forecaster")
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     share = components.set_index("component")["share"]
+    published = f"{PUBLISHED} {one[PUBLISHED]}, " if PUBLISHED in one else ""
     return f"""
 ## What the comparison shows
 
 From the several fits of `make deep` where its tables are there.
 
-**C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {VOTE}
+**C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {published}{VOTE}
 {one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
 be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
 read the question, has {one[BASE]}.
