@@ -29,7 +29,7 @@ assert len(_PENALTIES) == BUDGET
 MODEL_MEAN = Forecaster("model mean", f"{_MEANS}.ModelMean", "#8A8A8A", role="paper", knows="nothing", reads="nothing")
 BENCHMARK_MEAN = Forecaster(
     "benchmark mean", f"{_MEANS}.BenchmarkMean", "#CC79A7", reads="benchmark",
-    settings={"grid": tuple(2.0**power for power in range(BUDGET))},
+    settings={"grid": tuple(2.0**power for power in range(-2, BUDGET - 2))},
     knows="its benchmark: a model's mean there, shrunk towards its mean overall", tuned_on="shrinkage",
 )
 VOTE = Forecaster(
@@ -40,8 +40,10 @@ VOTE = Forecaster(
 )
 KNN = Forecaster(
     "kNN", f"{_NEIGHBORS}.KNearestNeighbors", "#E69F00",
-    settings={"grid": (11, 31, 61, 131, 261, 521), "weights": ("even",), "centered": (False,), "pseudo": (4, 16)},
-    knows="its text: the same share, shrunk towards the model's mean", tuned_on="k, shrinkage",
+    settings={"grid": (11, 31, 61, 131, 261, 521), "weights": ("distance",), "centered": (True,), "pseudo": (1, 4)},
+    knows="its text: the same share, where nearer questions weigh more (vectors centered), shrunk towards the model's "
+          "mean",
+    tuned_on="k, shrinkage",
 )
 ONE_ABILITY = Forecaster(
     "1PL with text", _LOGISTIC, "#56B4E9", settings={"shared": _PENALTIES, "own": (inf,)},
@@ -87,13 +89,13 @@ AS_PUBLISHED = Forecaster(
 )
 TUNED = Forecaster(
     "tuned factorization", _FACTORIZATION, "#82A9E8", role="paper", slow=True, takes=SAME,
-    grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)},
-    knows="its text: the factorization", tuned_on="length of the vectors, learning rate, weight decay",
+    grid={"dim": (8, 32, 232), "batch_cells": (4096, 16384), "learning_rate": (1e-3, 3e-3)},
+    knows="its text: the factorization", tuned_on="length of the vectors, learning rate, size of a batch",
 )
 TUNED_AT_LENGTH = replace(
     TUNED, name="tuned factorization, given length", color="#5C6BC0", role="step",
-    grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
-    tuned_on="learning rate, weight decay",
+    grid={"weight_decay": (1e-6, 1e-5, 1e-4), "batch_cells": (4096, 16384), "learning_rate": (1e-3, 3e-3)},
+    tuned_on="learning rate, size of a batch, weight decay",
 )
 TWO_LAYER = Forecaster(
     "two-layer network", f"{_NETWORKS}.TwoLayer", "#D55E00", slow=True, takes=SAME,
@@ -131,12 +133,12 @@ _FORECASTERS = (
     ONE_ABILITY,
     Forecaster(
         "2PL with text", f"{_NETWORKS}.ItemResponse", "#0288D1", slow=True, takes=SAME, settings={"dim": 1},
-        grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)},
+        grid={"weight_decay": (1e-7, 1e-6, 1e-5, 1e-4), "learning_rate": (3e-3, 1e-2, 3e-2)},
         knows="its text: a difficulty and a discrimination (two parameters)", tuned_on="learning rate, weight decay",
     ),
     Forecaster(
         "MIRT with text", f"{_NETWORKS}.ItemResponse", "#006A8E", slow=True, takes=SAME,
-        grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
+        grid={"dim": (4, 8, 16), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)},
         knows="its text: a difficulty and several discriminations (item response in several dimensions)",
         tuned_on="length of the vectors, learning rate, weight decay",
     ),
@@ -173,8 +175,15 @@ FROZEN = {  # what row S1 of claims.toml compares the stacked ensemble with, as 
     "benchmark mean": MEMBER_BENCHMARKS, "kNN": MEMBER_KNN, "low-rank logistic": SHAPED, "factorization": FACTORIZATION,
     "1PL with text": replace(ONE_ABILITY, settings={"own": (inf,)}),
     "logistic per model": replace(FORECASTERS["logistic per model"], settings={"shared": (inf,), "shapings": 0}),
-    "factorization, tuned": TUNED, "two-layer network": TWO_LAYER,
-    **{name: FORECASTERS[name] for name in ("boosted trees", "2PL with text", "MIRT with text")},
+    "factorization, tuned": replace(
+        TUNED, grid={"dim": (8, 32, 232), "weight_decay": (1e-5, 1e-4), "learning_rate": (1e-3, 3e-3)}),
+    "two-layer network": TWO_LAYER, "boosted trees": FORECASTERS["boosted trees"],
+    "2PL with text": replace(
+        FORECASTERS["2PL with text"],
+        grid={"weight_decay": (1e-6, 1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)}),
+    "MIRT with text": replace(
+        FORECASTERS["MIRT with text"],
+        grid={"dim": (2, 4, 8), "weight_decay": (1e-5, 1e-4), "learning_rate": (3e-3, 1e-2)}),
 }
 DRAWN_CLOSELY = (MODEL_MEAN, KNN, ONE_ABILITY, CONVEX, TUNED, OURS)  # by benchmark, by model, calibration
 STEPS = {  # from the simplest forecaster to the stacked ensemble, one part at a time

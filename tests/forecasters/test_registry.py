@@ -167,7 +167,8 @@ def test_each_round_has_a_partition_and_a_seed_and_counts_the_labels_it_used(pla
         assert labels == table.observed[:, half // 2 != fold].sum()
         share = quarter["folds"].query("name == 'kNN'").set_index("fold")["labels"][fold] / labels
         assert share == pytest.approx(0.25, abs=0.01)
-    assert first["folds"].query("name == 'kNN'")["choice"].str.match(r"centered False, k \d+, weights even, .*").all()
+    choices = first["folds"].query("name == 'kNN'")["choice"]
+    assert choices.str.match(r"centered True, k \d+, weights distance, .*").all()
 
 
 def test_controls_lose(planted):

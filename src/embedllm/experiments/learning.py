@@ -104,8 +104,8 @@ def lengths(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Forecasters whose vectors have a length, at several lengths, judged on questions that nothing stopped on.
 
-    Vectors of more numbers than models have no meaning for the convex embedding, which is left out there, and so is
-    what it is compared with.
+    A quarter of the models is a further length: up to there C12 calls a vector compact. Vectors of more numbers than
+    models have no meaning for the convex embedding: it, and what it is compared with, take as many instead.
 
     Parameters
     ----------
@@ -119,7 +119,9 @@ def lengths(
     chosen : DataFrame
         Mean validation log-loss: ``forecaster``, ``dim``, ``val``.
     """
-    short = {dim for dim in dims if dim <= len(table.models)} or {len(table.models)}
+    n_models = len(table.models)
+    dims = {*dims, max(1, n_models // 4)}
+    short = {min(dim, n_models) for dim in dims}
     plan = {of_length(entry, dim).name: (entry, dim) for entry in WITH_LENGTH
             if tuned or entry is not catalog.TUNED_AT_LENGTH
             for dim in sorted(dims if entry is catalog.FACTORIZATION else short)}
