@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from embedllm import claims
 from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
 from embedllm.claims import all_claims
 from embedllm.conclusions import verdicts
@@ -49,10 +50,16 @@ AHEAD, LEVEL, BEHIND = (0.01, 0.03, 0.005, 0.04), (-0.004, 0.003, -0.006, 0.0045
     ((AHEAD, (-0.03, -0.01, -0.04, 0.006)), "inconclusive", 200, 1), ((LEVEL, AHEAD), "does not hold here", 100, 1),
     (((-0.01, 0.03, -0.02, 0.04), AHEAD), "inconclusive", 100, 1)])
 def test_c2_is_about_every_size(rows, expected, at, ahead):
-    found = verdicts.every_size(sizes(*rows), KNOWN["C2"])
+    """The bounds that decide are told: those of one size where all must hold, of all sizes where one is enough."""
+    found = verdicts.every_size(sizes(*rows), KNOWN["C2"], False)
     assert found["verdict"] == expected
     assert found["reason"].startswith(f"at {at} labels, ") and VOTE.name in found["reason"]
     assert f"at {ahead} of 2 sizes" in found["reason"]
+    decided = 2 * (expected in ("opposite here", "does not hold here"))
+    assert (found["low"], found["high"]) == rows[at // 200][decided : decided + 2]
+    assert found["p"] == (0.02 if decided else 0.01)
+    replicated = {"holds here": "reproduced", "inconclusive": "inconclusive"}.get(expected, "not reproduced")
+    assert verdicts.every_size(sizes(*rows), KNOWN["C2"], True)["verdict"] == replicated
 
 
 def lengths(best: int, difference: float, as_good: bool, se: float = 0.0001, low: float = -1) -> pd.DataFrame:
@@ -64,8 +71,8 @@ def lengths(best: int, difference: float, as_good: bool, se: float = 0.0001, low
 
 
 @pytest.mark.parametrize(("table", "margin", "expected"), [
-    (lengths(64, 0.0001, True), 0.001, "holds here"), (lengths(8, 0.0, True), 0.0, "holds here"),
-    (lengths(64, 0.0001, False), 0.0, "not testable here"),
+    (lengths(64, 0.0001, True), 0.001, "holds here"), (lengths(8, 0.0, True, low=-0.0005), 0.001, "holds here"),
+    (lengths(8, 0.0, True, low=-0.002), 0.001, "inconclusive"),
     (lengths(64, 0.0001, False, se=0.0005), 0.001, "not testable here"),
     (lengths(64, 0.004, False, low=0.003), 0.001, "does not hold here"),
     (lengths(64, 0.0009, False, low=0.0005), 0.001, "inconclusive")])
@@ -81,6 +88,7 @@ def test_c12_needs_lengths_on_both_sides_and_a_margin_that_tells_something():
     assert verdicts.compact(table, 7, 0.001)["verdict"] == "not testable here", "none is"
     means = table[:1].assign(forecaster=BENCHMARK_MEAN.name, dim=0, as_good=True)
     assert "benchmark means for as good" in verdicts.compact(pd.concat([table, means]), 40, 0.001)["reason"]
+    assert "earns nothing" in verdicts.compact(lengths(8, 0.0, True), 40, 0.0)["reason"], "whatever else is found"
     told = verdicts.compact(pd.concat([table, means.assign(as_good=False)]), 40, 0.001)
     assert told == verdicts.compact(table, 40, 0.001)
 
@@ -94,3 +102,14 @@ def test_c13_is_superiority_over_random_vectors(low, high, expected):
     found = verdicts.of_forecasting(deep, KNOWN, False)
     assert found["C13"]["verdict"] == expected and "minus control" in found["C13"]["reason"]
     assert found["C1"] == found["C2"] == verdicts.waits() and found["Q10"]["verdict"] == "answered"
+
+
+@pytest.mark.parametrize("on_the_papers_data", [False, True])
+def test_every_verdict_is_one_that_its_data_can_give(on_the_papers_data):
+    """On every source that a claim of notebook 03 is judged on, or the notebook would stop at its end."""
+    source = "embedllm" if on_the_papers_data else "mmlu-pro"
+    for rows in ((AHEAD, AHEAD), (AHEAD, BEHIND), (LEVEL, AHEAD), (LEVEL, LEVEL)):
+        deep = {"over_base": pd.DataFrame([base(0.01, 0.03)]), "learning_curve": sizes(*rows), "graded_labels": None}
+        found = verdicts.of_forecasting(deep, KNOWN, on_the_papers_data)
+        table = claims.verdicts("03_correctness_forecasting", source, source, found, True).set_index("id")
+        assert table.loc["C2", "verdict"] == found["C2"]["verdict"]
