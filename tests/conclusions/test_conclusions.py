@@ -63,8 +63,10 @@ def test_where_the_factorization_stands_at_how_many_sizes():
                          "difference": [-0.02, 0.001, 0.01], "low": [-0.03, -0.01, 0.005], "high": [-0.01, 0.01, 0.02]})
     other = rows.assign(method="kNN", low=1, high=2)
     said = forecasting.growth(pd.concat([other, rows[::-1], rows.assign(metric="log_loss", low=1, high=2)]), TUNED)
-    assert said == ("The tuned factorization is ahead of the majority vote at 1 of 3 sizes and behind at 1: by -20.0 "
-                    "thousandths of accuracy after 1,000 labels, +10.0 after 300,000.")
+    assert said == ("Of 3 sizes the tuned factorization is shown ahead at 1 and behind at 1, against the majority "
+                    "vote: -20.0 thousandths of accuracy after 1,000 labels, +10.0 after 300,000.")
+    level = forecasting.growth(rows.assign(low=-1, high=1), TUNED)
+    assert "is shown neither ahead nor behind at any, against" in level
 
 
 def test_no_worse_than_the_best_needs_every_forecaster_and_says_what_the_margin_means():
@@ -120,9 +122,9 @@ def test_captions_of_notebook_03_count_what_their_tables_hold():
 
 
 @pytest.mark.parametrize(("p", "value", "expected"), [
-    (0.0025, -0.004, "more than 399 2PL worlds without specialization show (-1.0 on average, which explain 25% of it"),
-    (0.2, -0.004, "not shown to be more than 399 2PL worlds"),
-    (0.9, 0.002, "show (-1.0 on average; p = .900, the smallest possible being 0.0025)")])
+    (0.0025, -0.004, "version: a larger gain than 399 2PL worlds without specialization (-1.0 on average; p = .003"),
+    (0.2, -0.004, "not shown to be a larger gain than in 399 2PL worlds"),
+    (0.9, 0.002, "no gain, and none of 399 2PL worlds")])
 def test_the_gain_over_ability_stands_beside_that_of_worlds(p, value, expected):
     rows = [("observed", value, None, None, None), ("2PL", -0.001, p, 0.25 if value < 0 else None, 399),
             ("Rasch", 0.0, 0.01, None, 99)]
@@ -138,9 +140,10 @@ def test_worlds_that_differ_from_the_pool_are_named():
             ("3PL", "SD of question means", 0.9), ("3PL", "questions that all answer wrong", 0.01)]
     matched = pd.DataFrame(rows, columns=["null", "quantity", "p"])
     assert forecasting.alike(matched) == (
-        "2PL worlds are like the pool in spread of questions and of models. Unlike it are the 3PL worlds in questions "
-        "that all answer wrong (p = .010): what they show has to be read with this in mind.")
-    assert forecasting.alike(matched[:3]).endswith("of models. ") and "Unlike" not in forecasting.alike(matched[:3])
+        "No difference of 2PL worlds from the pool is shown in the spread of questions and of models. Unlike it are "
+        "the 3PL worlds in questions that all answer wrong (p = .010): what they show has to be read with this in "
+        "mind.")
+    assert forecasting.alike(matched[:3]).endswith("of models.") and "Unlike" not in forecasting.alike(matched[:3])
 
 
 def test_training_names_the_lowest_epoch_and_length():

@@ -57,7 +57,7 @@ def curve_of(means: dict[str, list[float]], n_fits: int = 5, noise: float = 0.02
 @pytest.mark.parametrize("n_fits", [1, 5])
 def test_each_size_is_paired_with_the_vote_that_learned_from_the_same(n_fits):
     curve = curve_of({"vote": [0, 0.1], "other": [0.05, 0.1]}, n_fits)
-    found = learning.against(curve, "vote", Design(np.arange(500) % 2), level=0.01)
+    found = learning.against(curve, {"accuracy": "vote"}, Design(np.arange(500) % 2), level=0.01)
     assert found[["labels", "method"]].to_numpy().tolist() == [[10, "other"], [20, "other"]]
     np.testing.assert_allclose(found["difference"], [0.05, 0], atol=0.004)
     assert (found["low_all"] < found["difference"]).all() and (found["high_all"] > found["high"]).all()

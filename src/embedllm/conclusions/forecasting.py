@@ -14,6 +14,7 @@ from embedllm.presentation import counted, in_markdown, listed, p_is, thousandth
 
 VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
 PUBLISHED = catalog.AS_PUBLISHED.name
+RIVALS = {"accuracy": VOTE, "log_loss": catalog.KNN.name}  # in the learning curve: a vote is no probability
 
 
 def methods(entries: Iterable[catalog.Forecaster], candidates: Mapping[str, int]) -> str:
@@ -73,13 +74,14 @@ def parts(steps: pd.DataFrame) -> str:
 def beyond_ability(gains: pd.DataFrame) -> str:
     """What the primary contrast gains beyond worlds without specialization, from `worlds.beyond`."""
     here = gains[gains["forecaster"] == catalog.CONVEX.name].set_index("pool")
-    primary, rest = here.iloc[1], here.iloc[2:]
-    shown = "more than" if primary["p"] <= LEVEL + 1e-9 else "not shown to be more than"
-    explained = "" if pd.isna(primary["explained"]) else f", which explain {max(primary['explained'], 0):.0%} of it"
-    said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(here['value'].iloc[0])} thousandths of a "
-            f"nat against its own additive version, {shown} {primary['worlds']:.0f} {primary.name} worlds without "
-            f"specialization show ({thousandths(primary['value'])} on average{explained}; {p_is(primary['p'])}, the "
-            f"smallest possible being {primary['smallest_p']:.2g})")
+    observed, primary, rest = here["value"].iloc[0], here.iloc[1], here.iloc[2:]
+    shown = "a larger gain than" if primary["p"] <= LEVEL + 1e-9 else "not shown to be a larger gain than in"
+    if observed >= 0:
+        shown = "no gain, and none of"
+    said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(observed)} thousandths of a nat against "
+            f"its own additive version: {shown} {primary['worlds']:.0f} {primary.name} worlds without specialization "
+            f"({thousandths(primary['value'])} on average; {p_is(primary['p'])}, the smallest possible being "
+            f"{primary['smallest_p']:.2g})")
     others = ", ".join(f"{row.Index} {p_is(row.p)}" for row in rest.itertuples())
     return f"{said}; sensitivity: {others}." if others else f"{said}."
 
@@ -91,8 +93,10 @@ def alike(matched: pd.DataFrame) -> str:
     told = [f"the {null} worlds in {listed([f'{row.quantity} ({p_is(row.p)})' for row in rows.itertuples()])}"
             for null, rows in apart.groupby("null", sort=False)]
     alike = [null for null in spreads["null"].unique() if null not in set(apart["null"])]
-    said = f"{listed(alike)} worlds are like the pool in spread of questions and of models. " if alike else ""
-    return said + (f"Unlike it are {listed(told)}: what they show has to be read with this in mind." if told else "")
+    said = [f"No difference of {listed(alike)} worlds from the pool is shown in the spread of questions and of models."
+            ] * bool(alike) + [f"Unlike it are {listed(told)}: what they show has to be read with this in mind."
+                               ] * bool(told)
+    return " ".join(said)
 
 
 def calibrated(scores: pd.DataFrame, drawn: Iterable[str]) -> str:
@@ -127,7 +131,9 @@ def growth(differences: pd.DataFrame, own: str) -> str:
     rows = differences[(differences["metric"] == "accuracy") & (differences["method"] == own)].sort_values("labels")
     few, many = rows.iloc[0], rows.iloc[-1]
     before, behind = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
-    return (f"The {own} is ahead of the {VOTE} at {before} of {counted(len(rows), 'size')} and behind at {behind}: by "
+    stands = " and ".join(f"{where} at {number}" for where, number in (("ahead", before), ("behind", behind)) if number)
+    stands = stands or "neither ahead nor behind at any"
+    return (f"Of {counted(len(rows), 'size')} the {own} is shown {stands}, against the {VOTE}: "
             f"{thousandths(few['difference'])} thousandths of accuracy after {few['labels']:,} labels, "
             f"{thousandths(many['difference'])} after {many['labels']:,}.")
 
@@ -166,6 +172,7 @@ def conclusion(
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     share = components.set_index("component")["share"]
     published = f"{PUBLISHED} {one[PUBLISHED]}, " if PUBLISHED in one else ""
+    settings = f" In log-loss: {_pair(differences, PUBLISHED)}" if PUBLISHED in set(differences["method"]) else ""
     return f"""
 ## What the comparison shows
 
@@ -174,11 +181,11 @@ From the several fits of `make deep` where its tables are there.
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {published}{VOTE}
 {one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
 be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
-read the question, has {one[BASE]}.
+read the question, has {one[BASE]}.{settings}
 
-**C2, ahead of a majority vote at every size.** {growth(tables["learning_curve"], own)} In log-loss over all questions:
-{_pair(differences, VOTE)} Shrunk towards each model's mean, the same neighbors forecast probabilities:
-{_pair(differences, catalog.KNN.name)}
+**C2, ahead of a majority vote at every size.** {growth(tables["learning_curve"], own)} A vote is no probability; kNN
+makes one of the same neighbors, those nearer weighing more, shrunk towards each model's mean. In log-loss over all
+questions: {_pair(differences, catalog.KNN.name)}
 
 **Where the signal is.** Of the variance of a score {share["model"]:.0%} lies between models,
 {max(share.get("benchmark", 0), 0):.0%} between benchmarks, {share["question within benchmark"]:.0%} between the
@@ -212,7 +219,8 @@ def _pair(differences: pd.DataFrame, name: str) -> str:
 
 def _best(against: pd.DataFrame, margin: float, own: str) -> str:
     """Whether ours is no worse than any other by the margin, and what the margin means."""
-    rows, hardest = against.set_index("forecaster"), against.loc[against["high90"].idxmax()]
+    rows, others = against.set_index("forecaster"), against[against["forecaster"] != catalog.TEXT_ONLY.name]
+    hardest = others.loc[others["high90"].idxmax()]  # its own part that reads the text alone is no rival
     open_cases = against["forecaster"][against["p_worse"] >= LEVEL]
     verdict = (f"is not shown to be within the margin of {listed(open_cases)}" if len(open_cases)
                else "is no worse than any other forecaster by the margin")
@@ -220,6 +228,6 @@ def _best(against: pd.DataFrame, margin: float, own: str) -> str:
     if {own, BASE} <= set(rows.index):
         earned = rows["difference"][own] - rows["difference"][BASE]
         meaning = (f", {margin / earned:.0%} of what the {own} earns over the benchmark means" if earned > 0
-                   else f"; the {own} earns nothing over the benchmark means")
+                   else f"; the {own} earns nothing over the benchmark means that would say whether that is little")
     return (f"The {catalog.OURS.name} {verdict} (the margin is {unsigned(margin)} thousandths of a nat{meaning}). The "
             f"closest is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +61,9 @@ def levels(curve: pd.DataFrame, design: Design) -> pd.DataFrame:
     return pd.concat(parts, names=["metric", "labels"]).reset_index(["metric", "labels"]).reset_index(drop=True)
 
 
-def against(curve: pd.DataFrame, reference: str, design: Design, level: float = ALPHA) -> pd.DataFrame:
+def against(
+    curve: pd.DataFrame, references: Mapping[str, str], design: Design, level: float = ALPHA
+) -> pd.DataFrame:
     """Each forecaster against one, at each size, paired; of each metric one family, corrected after Holm.
 
     With one fit ``low`` and ``high`` are those of 95 %, over questions.
@@ -70,22 +72,24 @@ def against(curve: pd.DataFrame, reference: str, design: Design, level: float = 
     ----------
     curve : DataFrame
         From `learning_curve`.
+    references : mapping of str to str
+        Metric to the forecaster that the others are compared with.
     level : float
         Of the intervals.
 
     Returns
     -------
     DataFrame
-        Columns ``metric``, ``labels``, those of `fits.compare` (``mde`` at 5 % over the whole family), and
-        ``low_all``, ``high_all``: of `level` over the number of sizes, so that those of one forecaster hold together.
+        Columns ``metric``, ``labels``, those of `fits.compare` (``mde`` of one test at `level`), and ``low_all``,
+        ``high_all``: of `level` over the number of sizes, so that those of one forecaster hold together.
     """
     tables = []
-    for metric, part in curve.groupby(level="metric", sort=False):
-        sizes, groups = {}, list(part.groupby(level="labels"))
+    for metric, reference in references.items():
+        sizes, groups = {}, list(curve.loc[[metric]].groupby(level="labels"))
         for labels, own in groups:
             values = _by_method(own)
             pairs = [(name, reference) for name in values if name != reference]
-            sizes[labels] = fits.compare(values, pairs, design, level, len(pairs) * len(groups))
+            sizes[labels] = fits.compare(values, pairs, design, level, round(ALPHA / level))
             together = fits.intervals(values, pairs, design, level / len(groups))
             sizes[labels] = sizes[labels].assign(low_all=together[0], high_all=together[1])
         table = pd.concat(sizes, names=["labels"]).reset_index("labels").reset_index(drop=True)

@@ -35,19 +35,21 @@ def plot_scores(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     return plot_intervals(own, "forecaster", "value", label, levels=lines)
 
 
-def plot_learning(table: pd.DataFrame) -> Figure:
+def plot_learning(table: pd.DataFrame, own: str) -> Figure:
     """Differences of forecasters to one, against the answers they learn from, a panel for each metric.
 
     Parameters
     ----------
     table : DataFrame
-        From `learning.against`. Gray: what is too small to be found in 80 % of tries, the mean of the forecasters.
+        From `learning.against`.
+    own : str
+        The forecaster that is judged. Gray: a difference of it too small to be found in 80 % of tries.
     """
     titles = {"accuracy": "accuracy, more is better", "log_loss": "log-loss in nats, less is better"}
     figure, grid = plt.subplots(1, table["metric"].nunique(), figsize=(WIDTH, 3.2), squeeze=False)
     ticks = sorted(table["labels"].unique())
     for axes, (metric, part) in zip(grid[0], table.groupby("metric", sort=False), strict=True):
-        blind = part.groupby("labels")["mde"].mean()
+        blind = part[part["method"] == own].set_index("labels")["mde"]
         axes.fill_between(blind.index.astype(float), -blind, blind, color=GRAY, alpha=0.18, lw=0, label="undetectable")
         axes.axhline(0, lw=0.8, color=BLACK)
         for name, line in part.groupby("method", sort=False):
@@ -57,11 +59,11 @@ def plot_learning(table: pd.DataFrame) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [_short(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-        axes.set(title=titles[metric], xlabel="labels in training and validation")
+        axes.set(title=titles[metric], xlabel="labels in training and validation",
+                 ylabel=f"minus that of the {part['reference'].iloc[0]}")
         axes.title.set_size(8.5)
-    grid[0, 0].set_ylabel(f"minus that of the {table['reference'].iloc[0]}")
-    handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7.5)
+    marks = {name: mark for axes in grid[0] for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
 
 

@@ -138,8 +138,7 @@ class DataPreparation(Parameters):
 
 
 class Training(Fitting):
-    DIMS: Distinct[Count] = Field([1, 16, 232], description="lengths to compare, beside a quarter of the models",
-                                  min_length=2)
+    DIMS: Distinct[Count] = Field([1, 16, 232], description="lengths beside a quarter of the models", min_length=2)
     TUNED: bool = Field(False, description="tune the factorization too, at each length (slow)")
     N_FITS: Count = Field(1, description="partitions and seeds that each length is trained with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
