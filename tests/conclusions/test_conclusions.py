@@ -152,7 +152,7 @@ def test_training_names_the_lowest_epoch_and_length():
             ("convex embedding", 8, 2, False), ("convex embedding", 2, 2, True), ("convex embedding", 1, 2, False)]
     shorter = pd.DataFrame(rows, columns=["forecaster", "dim", "best", "as_good"])
     between = pd.DataFrame({"dim": [1, 8], "high": [-0.001, 0.002], "method": "one", "reference": "another"})
-    said = training.conclusion(history, None, shorter, between, 0.002, 12)
+    said = training.conclusion(history, shorter, between, 0.002, 12)
     assert "lowest, 0.6000, after epoch 2 of 3" in said
     assert "default factorization, 32 numbers per model best on validation, down to 8 shown to be as good" in said
     assert "convex embedding, 2 numbers per model best on validation, no shorter one shown to be as good" in said
@@ -160,8 +160,10 @@ def test_training_names_the_lowest_epoch_and_length():
     assert "ahead of the another at 1 of 2 lengths; at all of them it is at most 2.0 thous" in " ".join(said.split())
     everywhere = training.bounded(between.assign(high=[-0.001, -0.003]))
     assert everywhere == "The one is shown ahead of the another at every length, by 1.0 thousandths of a nat and more."
-    assert "earns nothing over the benchmark means" in training.conclusion(history, None, shorter, between, 0.0, 12)
-    assert training.directions((0.2, 0.3)).startswith("Two directions carry 50%")
+    assert "there is no margin, and nothing is tested" in training.conclusion(history, shorter, between, 0.0, 12)
+    places = pd.DataFrame({"level": [1.0, 2, 3], "first": [2.0, 4, 6], "second": [1.0, 0, 1]})
+    told = training.directions((0.2, 0.3), places)
+    assert told.startswith("Two directions carry 50%") and "they correlate +1.00 and +0.00" in told
 
 
 def test_the_convex_embedding_is_told_with_names_and_shares():
@@ -359,7 +361,7 @@ def test_networks_are_counted_after_holm_and_the_lowest_has_its_cost():
 @pytest.mark.parametrize(("rows", "said"), [
     (pools(m5=(0.01, 0.03), m29=(0.02, 0.03)), "The direction is the same at every size."),
     (pools(m5=(-0.03, -0.01), m9=(-0.01, 0.01), m29=(0.01, 0.03)),
-     "The direction turns round with 5 models and is not shown any more with 9 models."),
+     "The direction turns round with 5 models and cannot be told with 9 models."),
     (pools(m5=(0.01, 0.03), m29=(-0.01, 0.03)), "The direction is shown, unlike with all, with 5 models."),
     (pools(m5=(-0.01, 0.03), m29=(-0.01, 0.03)), "A direction is shown at no size, so that none changes."),
     (pools(m29=(-0.01, 0.03)), "The pool is too small to draw from."),
@@ -385,8 +387,8 @@ def told(**changed) -> dict[str, pd.DataFrame]:
 def test_sensitivity_concludes_from_all_its_tables():
     said = sensitivity.conclusion(told())
     assert "pools of 4 models: kNN +40.0 (" in said and "+80.0" not in said
-    assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0): more units are "
-            "not shown to help.") in said
+    assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0), p = .400 after "
+            "Holm: more units are not shown to help. The best network is the largest tried") in said
     assert "network minus factorization: -3.0 (95 % interval -4.0 to -2.0) at 3.0 times the multiply-adds" in said
     assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
     assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said

@@ -107,3 +107,17 @@ def test_learning_is_drawn_by_metric_against_the_reference_with_what_cannot_be_s
         assert [label.get_text() for label in axes.get_xticklabels()] == ["950", "14k", "1.2M"]
     assert {axes.get_ylabel() for axes in figure.axes} == {"minus that of the majority vote"}
     plt.close(figure)
+
+
+def test_lengths_have_a_panel_for_each_forecaster_and_names_that_do_not_meet():
+    names = ["default factorization", "convex embedding"]
+    rows = [(name, dim, 28, value, value - 0.001, value + 0.001) for name in names
+            for dim, value in ((28, 0.0), (29, 0.0), (1, 0.01), (0, 0.02), (232, 0.0))]
+    table = pd.DataFrame(rows, columns=["forecaster", "dim", "best", "difference", "low", "high"])
+    figure = forecasts.plot_lengths(table, 0.001)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == names
+    for axes in figure.axes:
+        line = max(axes.lines, key=lambda one: len(one.get_xdata()))
+        assert list(line.get_xdata()) == [1, 28, 29, 232], "from short to long, no benchmark means"
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "28", "", "232"]
+    plt.close(figure)

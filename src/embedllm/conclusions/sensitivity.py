@@ -120,7 +120,7 @@ def _by_size(rows: pd.DataFrame) -> str:
     lost = [size for size in small if whole and not signs[size]]
     found = [size for size in small if signs[size] and not whole]
     changes = [f"{verb} with {_sizes(where)}" for where, verb in (
-        (turned, "turns round"), (lost, "is not shown any more"), (found, "is shown, unlike with all,")) if where]
+        (turned, "turns round"), (lost, "cannot be told"), (found, "is shown, unlike with all,")) if where]
     if changes:
         return f"{told}. The direction {' and '.join(changes)}."
     return f"{told}. " + ("The direction is the same at every size." if whole else
@@ -144,15 +144,23 @@ def _grown(differences: pd.DataFrame) -> str:
     """What the largest network changes against the smallest with vectors of the same length."""
     rows = differences[(differences["metric"] == "log_loss") & differences["dim"].notna()
                        & (differences["reference"] != BILINEAR)]
-    return " ".join(f"From {row['reference'].split(' ')[0]} to {row['hidden']:.0f} hidden units (vectors of "
-                    f"{row['dim']:.0f}) it changes by {interval(row)}: {_use(row)}."
+    told = " ".join(f"From {row['reference'].split(' ')[0]} to {row['hidden']:.0f} hidden units (vectors of "
+                    f"{row['dim']:.0f}) it changes by {interval(row)}, {p_is(row['p_holm'])} after Holm: {_use(row)}."
                     for _, row in rows.iterrows())
+    own = differences[(differences["metric"] == "log_loss") & (differences["reference"] == BILINEAR)].dropna(
+        subset=["hidden"])
+    best = own.loc[own["difference"].idxmin()]
+    edge = (" The best network is the largest tried, so that a larger one may do better still."
+            if best["hidden"] == own["hidden"].max() else "")
+    return told + edge
 
 
 def _use(row: pd.Series) -> str:
     if row["fits"] == 1:
         return "with one training each this may be luck"
-    return f"more units {'help' if row['high'] < 0 else 'harm' if row['low'] > 0 else 'are not shown to help'}"
+    if row["p_holm"] >= LEVEL:
+        return "more units are not shown to help"
+    return f"more units {'help' if row['difference'] < 0 else 'harm'}"
 
 
 def _tuned(differences: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.claims import all_claims
-from embedllm.presentation import about, counted, thousandths, unsigned
+from embedllm.presentation import about, counted, listed, thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
 ARCHITECTURE = (  # Q12: inputs, training, output
@@ -33,13 +33,15 @@ def lowest(history: pd.DataFrame) -> str:
 
 def shortest(shorter: pd.DataFrame, margin: float) -> str:
     """Down to which length each forecaster's vectors are as good as at the best one, from `learning.shorter`."""
+    if not margin:
+        return ("The factorization earns nothing over the benchmark means here, so that there is no margin, and "
+                "nothing is tested: the curves are shown as they are.")
     said = []
     for name, rows in shorter[shorter["dim"] > 0].groupby("forecaster", sort=False):
         best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]
         down = f"down to {as_good.min()} shown to be as good" if len(as_good) else "no shorter one shown to be as good"
         said.append(f"{name}, {counted(best, 'number')} per model best on validation, {down}")
-    within = f" (margin {unsigned(margin)} thousandths of a nat)" if margin else ""
-    return f"Lengths of vectors{within}: {'; '.join(said)}."
+    return f"Lengths of vectors (margin {unsigned(margin)} thousandths of a nat): {'; '.join(said)}."
 
 
 def bounded(between: pd.DataFrame) -> str:
@@ -66,16 +68,25 @@ def spread(vectors: np.ndarray) -> np.ndarray:
     return squares / (squares.sum() or 1)
 
 
-def directions(shares: Sequence[float]) -> str:
-    """How much of the models' differences a map shows; `shares` are those of its directions."""
+def directions(shares: Sequence[float], places: pd.DataFrame) -> str:
+    """How much of the models' differences a map shows, and how its axes go with the level.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Of the directions, see `spread`.
+    places : DataFrame
+        ``level`` and the directions.
+    """
     if not sum(shares):
         return "Nothing tells the models apart beyond their general level, as far as validation can tell."
-    return f"Two directions carry {sum(shares):.0%} of what tells the models apart beyond their general level."
+    with_level = listed(f"{place:+.2f}" for place in places.corr()["level"].fillna(0).iloc[1:])
+    return (f"Two directions carry {sum(shares):.0%} of what tells the models apart beside their general level, with "
+            f"which they correlate {with_level}: what they tell is not all beyond it.")
 
 
 def conclusion(
-    history: pd.DataFrame, chosen: pd.DataFrame, shorter: pd.DataFrame, between: pd.DataFrame, margin: float,
-    n_models: int,
+    history: pd.DataFrame, shorter: pd.DataFrame, between: pd.DataFrame, margin: float, n_models: int
 ) -> str:
     """What training shows.
 
@@ -83,18 +94,16 @@ def conclusion(
     ----------
     history : DataFrame
         Of the fitted factorization.
-    chosen, shorter, between : DataFrame
-        From `learning.lengths`, `learning.shorter` and `learning.convex_against_factorization`.
+    shorter, between : DataFrame
+        From `learning.shorter` and `learning.convex_against_factorization`.
     margin : float
         Log-loss, nats per cell.
     n_models : int
     """
-    earns = ("" if margin else " The factorization earns nothing over the benchmark means here, so that there is no "
-             "margin to speak of.")
     return f"""
 ## What training shows
 
-{lowest(history)} {shortest(shorter, margin)}{earns} With {n_models} numbers, as many as there are models, the
+{lowest(history)} {shortest(shorter, margin)} With {n_models} numbers, as many as there are models, the
 factorization is as free as one regression for each model. {bounded(between)}
 """
 

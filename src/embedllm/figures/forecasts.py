@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
-from embedllm.figures.plots import plot_intervals
+from embedllm.figures.plots import log_ticks, plot_intervals
 from embedllm.figures.style import BLACK, GRAY, WIDTH, color_of
 
 
@@ -64,6 +64,32 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
         axes.title.set_size(8.5)
     marks = {name: mark for axes in grid[0] for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(marks.values(), marks, loc="outside lower center", ncols=3, fontsize=7.5)
+    return figure
+
+
+def plot_lengths(table: pd.DataFrame, margin: float) -> Figure:
+    """What vectors of each length lose against the best one of the same forecaster, a panel each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `learning.shorter`; benchmark means are left out.
+    margin : float
+        Of non-inferiority, gray; none where it is 0.
+    """
+    panels = list(table[table["dim"] > 0].groupby("forecaster", sort=False))
+    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 2.9), sharey=True, squeeze=False)
+    for axes, (name, line) in zip(grid[0], panels, strict=True):
+        line, color = line.sort_values("dim"), color_of(name)
+        if margin:
+            axes.axhspan(-margin, margin, color=GRAY, alpha=0.25, lw=0, zorder=0)
+        axes.axhline(0, lw=0.8, color=BLACK)
+        axes.fill_between(line["dim"].astype(float), line["low"], line["high"], color=color, alpha=0.2, lw=0)
+        axes.plot(line["dim"], line["difference"], marker="o", ms=3.5, lw=1.5, color=color)
+        log_ticks(axes, table.loc[table["dim"] > 0, "dim"], 6.5)
+        axes.set(xlabel=f"numbers per model (best: {line['best'].iloc[0]})", title=name.replace(", ", ",\n"))
+        axes.title.set_size(8)
+    grid[0, 0].set_ylabel("log-loss minus that of the\nbest length, nats per cell")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -16,6 +16,7 @@ from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_o
 from embedllm.presentation import thousandths
 
 LEAST = 0.005  # share of the questions from which a model is worth a color
+APART = 0.07  # of a logarithmic axis, so far are its names from each other
 MANY_PANELS = 4  # beside each other: titles of more are written smaller
 
 
@@ -81,15 +82,24 @@ def plot_curves(
     if margin or zero:
         axes.axhline(0, lw=0.8, color=BLACK)
     if log:
-        axes.set_xscale("log")
-        ticks = sorted(table.loc[~level, x].unique())
-        axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        log_ticks(axes, table.loc[~level, x])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=labels[0], ylabel=labels[1])
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def log_ticks(axes, values: Iterable[float], size: float | None = None) -> None:
+    """A logarithmic axis that is marked at the values; where they lie close only the first is named."""
+    axes.set_xscale("log")
+    ticks, names, last = sorted(set(values)), [], 0.0
+    for tick in ticks:
+        named = not names or np.log(tick / last) > APART * np.log(ticks[-1] / ticks[0])
+        names.append(f"{tick:,g}" if named else "")
+        last = tick if named else last
+    axes.set_xticks(ticks, names, fontsize=size)
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def plot_intervals(
