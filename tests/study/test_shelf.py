@@ -96,3 +96,17 @@ def test_a_conclusion_rests_on_deep_tables_of_the_same_table(folder):
     here, kept = {name: shelf.pd.DataFrame({"x": [2]}) for name in ("kept", "new")}, shelf.Shelf(folder, "03_", folder)
     assert {name: one["x"][0] for name, one in kept.best_of(here, "table").items()} == {"kept": 1, "new": 2}
     assert kept.best_of(here, "another table")["kept"]["x"][0] == 2
+
+
+def test_deep_results_rest_on_the_code_that_tests_them_too(tmp_path):
+    """What judges counts with all it uses, called by its module or by its name; a figure does not."""
+    sources = ["from embedllm.evaluation import fits\nfrom embedllm.figures import plots\n",
+               "from embedllm.evaluation.metrics import question_scores\n", "fits.compare(1)\nplots.plot_curves(2)\n"]
+    cells = [{"cell_type": "code", "source": [source]} for source in sources]
+    notebook = tmp_path / "one.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": ["no code ("]}, *cells]}))
+    found = dict(shelf.judging(notebook))
+    assert set(found) == {frozenset({("embedllm.evaluation.fits", "compare")}),
+                          frozenset({("embedllm.evaluation.metrics", "question_scores")})}
+    roots = [["embedllm.evaluation.fits", "compare"]]
+    assert found[frozenset({("embedllm.evaluation.fits", "compare")})] == shelf._today(roots)

@@ -15,7 +15,7 @@ import pandas as pd
 from embedllm import claims, presentation
 from embedllm.catalog import ENCODERS, SOURCES
 from embedllm.encoders import cache
-from embedllm.files import digest, shown, write
+from embedllm.files import ROOT, digest, shown, write
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
@@ -209,9 +209,9 @@ class Run:
         other processes run the notebook.
         """
         if self.shelf.is_deep and self.shelf.drawn:
-            file = self.shelf.deep("provenance.json")
-            self.shelf.kept.add(file.name)
-            shelf.record(file, self.parameters.model_dump(exclude={"DATA_DIR"}), self.table_digest, self.memory.used)
+            self.shelf.kept.add((file := self.shelf.deep("provenance.json")).name)
+            used = self.memory.used | shelf.judging(ROOT / "notebooks" / f"{self.notebook}.ipynb")
+            shelf.record(file, self.parameters.model_dump(exclude={"DATA_DIR"}), self.table_digest, used)
         self.shelf.tidy()
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
         products.note_use(self.folder, self.notebook, read_back=self.memory.read_back, drawn=self.shelf.drawn)

@@ -7,6 +7,7 @@ table.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from embedllm.study.products import StudyError
 
 DEEP = "full"  # the preset of `make deep`
 MARK = "deep_"
+JUDGING = ("embedllm.experiments", "embedllm.evaluation", "embedllm.forecasters")  # rooms whose code makes tables
 
 
 @dataclass
@@ -106,6 +108,22 @@ class Shelf:
 def _holds(file: Path, content: str) -> bool:
     """Whether a file is there and holds just this text."""
     return file.exists() and file.read_text() == content
+
+
+def judging(notebook: Path) -> set[tuple[frozenset, str]]:
+    """What a notebook calls itself to test and to summarize, each with the digest of all code that it uses.
+
+    What is remembered brings its own; this is the rest between fits and the tables that verdicts are read from.
+    """
+    cells = json.loads(notebook.read_text())["cells"]
+    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    names = {alias.asname or alias.name: (node.module, alias.name) for node in ast.walk(tree)
+             if isinstance(node, ast.ImportFrom) and str(node.module).startswith(JUDGING) for alias in node.names}
+    modules = {name: ".".join(one) for name, one in names.items() if one[0] in JUDGING}
+    called = {one for name, one in names.items() if name not in modules}
+    called |= {(modules[node.value.id], node.attr) for node in ast.walk(tree)
+               if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules}
+    return {(frozenset({one}), closure.code([one]).digest) for one in called}
 
 
 def record(file: Path, parameters: dict, table: str, used: Iterable[tuple[frozenset, str]]) -> None:
