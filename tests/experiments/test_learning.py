@@ -70,6 +70,7 @@ def test_lengths_are_judged_where_nothing_stopped_and_a_planted_rank_is_found(ta
     losses, chosen = learning.lengths(table, vectors, [1, 3, 64], False, 2, 3, **SMALL)
     assert set(losses.index.unique("forecaster")) == {BASE, FACTORIZATION, CONVEX}
     assert list(losses.loc[CONVEX].index.unique("dim")) == [1, 3, 12], "no more numbers than models"
+    assert list(losses.loc[FACTORIZATION].index.unique("dim")) == [1, 3, 64]
     found = learning.shorter(losses, chosen, Design.of(table), 0.05).set_index(["forecaster", "dim"])
     assert found.loc[(CONVEX, 3), "best"] == 3 and found.loc[(CONVEX, 1), "difference"] > 0.05
     assert not found.loc[(CONVEX, 1), "as_good"]
@@ -85,9 +86,15 @@ def test_the_factorization_is_tuned_at_each_length_from_as_many_candidates(table
     losses, _ = learning.lengths(table, vectors, [1], True, 1, 2, **SMALL)
     assert list(losses.loc[FACTORIZATION].index.unique("dim")) == [1, 3], "a quarter of the models is tried"
     between = learning.convex_against_factorization(losses, Design.of(table))
-    assert between[["method", "reference", "dim"]].to_numpy().tolist() == [[CONVEX, TUNED, 1], [CONVEX, TUNED, 3]]
+    assert between[["method", "reference", "dim"]].to_numpy().tolist() == [[CONVEX, TUNED, 1]]
     one, other = (registry.build(learning.of_length(entry, 8), SMALL) for entry in learning.WITH_LENGTH[1:])
     assert one.n_candidates == other.n_candidates and {each.dim for each in one.alternatives} == {8}
+
+
+@pytest.mark.parametrize(("n_models", "expected"), [
+    (29, [1, 16, 28]), (63, [1, 16, 28, 63]), (64, [1, 16, 28, 64]), (400, [1, 16, 28, 64]), (2, [1, 2]), (1, [1])])
+def test_vectors_are_compared_up_to_64_numbers_and_no_more_than_models(n_models, expected):
+    assert learning.compared([232, 64, 28, 16, 1], n_models) == expected
 
 
 def planted_lengths(by_dim: dict[int, float]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -20,6 +20,7 @@ from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import Design
 
 WITH_LENGTH = (catalog.FACTORIZATION, catalog.TUNED_AT_LENGTH, catalog.CONVEX)  # whose vectors have a length to choose
+LONGEST = 64
 RIVALS = (catalog.TUNED_AT_LENGTH, catalog.FACTORIZATION)  # of the convex embedding, the first that is there
 CONTROL = catalog.BENCHMARK_MEAN  # what knows no text: a margin that takes it for equal shows nothing
 
@@ -108,8 +109,9 @@ def lengths(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Forecasters whose vectors have a length, at several lengths, judged on questions that nothing stopped on.
 
-    A quarter of the models is a further length: up to there C12 calls a vector compact. Vectors of more numbers than
-    models have no meaning for the convex embedding: it, and what it is compared with, take as many instead.
+    A quarter of the models is a further length of the default factorization: up to there C12 calls a vector compact.
+    The convex embedding, for which more numbers than models have no meaning, and what it is compared with have the
+    lengths of `compared`.
 
     Parameters
     ----------
@@ -124,8 +126,7 @@ def lengths(
         Mean validation log-loss: ``forecaster``, ``dim``, ``val``.
     """
     n_models = len(table.models)
-    dims = {*dims, max(1, n_models // 4)}
-    short = {min(dim, n_models) for dim in dims}
+    short, dims = compared(dims, n_models), {*dims, max(1, n_models // 4)}
     plan = {of_length(entry, dim).name: (entry, dim) for entry in WITH_LENGTH
             if tuned or entry is not catalog.TUNED_AT_LENGTH
             for dim in sorted(dims if entry is catalog.FACTORIZATION else short)}
@@ -141,6 +142,16 @@ def lengths(
     chosen = pd.DataFrame([(plan[name][0].name, plan[name][1], loss) for name, loss in val.items()],
                           columns=["forecaster", "dim", "val"])
     return losses, chosen
+
+
+def compared(dims: Sequence[int], n_models: int) -> list[int]:
+    """Lengths up to `LONGEST` at which two kinds of vectors are compared; as many as models for the first beyond that.
+
+    The latter only where it is no near repetition: half as many again as the one before.
+    """
+    asked = sorted(dim for dim in dims if dim <= LONGEST)
+    kept = [dim for dim in asked if dim <= n_models]
+    return kept + [n_models] * (len(kept) < len(asked) and 2 * n_models > 3 * max(kept, default=0))
 
 
 def shorter(
