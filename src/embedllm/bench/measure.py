@@ -29,6 +29,7 @@ from embedllm.bench.solvers import ALTERNATING, WHOLE, by_cells, by_full_batches
 from embedllm.bench.workloads import PeakMemory, paper_parts, random_parts, timed
 from embedllm.encoders import cache, encoding
 from embedllm.forecasters import registry
+from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
 from embedllm.routing import results
@@ -101,6 +102,12 @@ def neighbors(d_prompt: int | None = None) -> dict:
     one = KNeighborsClassifier(k, algorithm="brute", metric="cosine").fit(vectors, train.scores[0] > 0.5)
     single, _ = timed(one.predict_proba, parts["test"][1])
     return {"fit": fit, "seconds": seconds, "scikit_learn": single * scale.N_MODELS}
+
+
+def embedding() -> float:
+    """Seconds of the convex embedding, all its candidates tried."""
+    parts = paper_parts()
+    return timed(ConvexEmbedding().fit, *parts["train"], *parts["val"])[0]
 
 
 def forecasters() -> float:
@@ -236,7 +243,7 @@ def measure() -> dict:
         "cost": alone(training, scale.PUBLISHED, scale.D_PAPER, cost.N_QUESTIONS),
         "cells": alone(cells), "cost by cells": alone(cells, scale.D_PAPER, cost.N_QUESTIONS),
         "neighbors": alone(neighbors), "wide neighbors": alone(neighbors, scale.D_PAPER),
-        "forecasters": alone(forecasters),
+        "embedding": alone(embedding), "forecasters": alone(forecasters),
         "selections": alone(selections), "encoding": alone(encoders_compared), "leaderboard": alone(leaderboard),
         "solvers": alone(solvers), "warm starts": alone(warm_starts),
         "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
