@@ -275,6 +275,11 @@ def colors() -> dict[str, str]:
     return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
 
 
+def learners(entries: Sequence[Forecaster]) -> list[Forecaster]:
+    """Of some forecasters those of `CURVE`; the default factorization only where the tuned one is not there."""
+    return [entry for entry in CURVE if entry in entries and (entry != FACTORIZATION or TUNED not in entries)]
+
+
 def to_compare(skip=()) -> list[Forecaster]:
     """The forecasters that are compared, in the order of the tables; `skip` names some, or "slow" for all slow ones."""
     return [entry for entry in FORECASTERS.values()
