@@ -105,7 +105,7 @@ def test_learning_is_drawn_by_metric_against_the_reference_with_what_cannot_be_s
         assert set(lines) == {"kNN", "tuned factorization"}
         np.testing.assert_array_equal(lines["kNN"], [value] * 3)
         assert [label.get_text() for label in axes.get_xticklabels()] == ["950", "14k", "1.2M"]
-    assert {axes.get_ylabel() for axes in figure.axes} == {"minus that of the majority vote"}
+    assert {axes.get_ylabel() for axes in figure.axes} == {"minus that of majority vote"}
     plt.close(figure)
 
 

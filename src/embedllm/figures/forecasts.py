@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.catalog import ADDITIVE, TEXT, TRUTH, VOTE
 from embedllm.figures.plots import log_ticks, plot_intervals
 from embedllm.figures.style import BLACK, GRAY, WIDTH, color_of
 
@@ -52,6 +52,8 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
         blind = part[part["method"] == own].set_index("labels")["mde"]
         axes.fill_between(blind.index.astype(float), -blind, blind, color=GRAY, alpha=0.18, lw=0, label="undetectable")
         axes.axhline(0, lw=0.8, color=BLACK)
+        if metric == "log_loss":  # a vote is no probability, and would stretch the axis
+            part = part[part["method"] != VOTE.name]
         for name, line in part.groupby("method", sort=False):
             axes.plot(line["labels"], line["difference"], marker="o", ms=3.5, lw=1.5, label=name, color=color_of(name))
             axes.fill_between(line["labels"].astype(float), line["low"], line["high"], alpha=0.2, lw=0,
@@ -60,7 +62,7 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
         axes.set_xticks(ticks, [_short(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axes.set(title=titles[metric], xlabel="labels in training and validation",
-                 ylabel=f"minus that of the {part['reference'].iloc[0]}")
+                 ylabel=f"minus that of {part['reference'].iloc[0]}")
         axes.title.set_size(8.5)
     marks = {name: mark for axes in grid[0] for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(marks.values(), marks, loc="outside lower center", ncols=3, fontsize=7.5)
