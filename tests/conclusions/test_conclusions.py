@@ -478,3 +478,24 @@ def test_the_confirmation_says_its_verdict_or_where_it_is_judged():
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
     said = forecasting.confirmation(found, claim)
     assert said.startswith("**Verdict: holds here.** Against kNN: -1.2 (97.5 % interval -2.0 to -0.4) thousandths")
+
+
+@pytest.mark.parametrize("n_fits", [1, 5])
+def test_forecasting_tells_the_published_settings_apart_where_they_were_fitted(n_fits):
+    names = [TUNED, "majority vote", "kNN", "model mean", OURS.name, "benchmark mean"]
+    names += ["published factorization"] * (n_fits > 1)
+    scores = pd.DataFrame({"forecaster": names, "metric": "accuracy", "value": 0.6, "low": 0.5, "high": 0.7})
+    rest = [name for name in names if name != TUNED]
+    pairs = pd.DataFrame({"method": rest, "reference": TUNED, "difference": 0.001, "low": 0.0005, "high": 0.002,
+                          "se": 0.001, "p_holm": 0.01, "mde": 0.002})
+    curve = pd.DataFrame([{"metric": "accuracy", "method": name, "labels": labels, "difference": 0.002, "low": low,
+                           "high": 0.003} for name in names for labels, low in ((1000, -0.001), (2000, 0.001))])
+    against = pd.DataFrame({"forecaster": rest, "difference": 0.0, "low90": -0.001, "high90": 0.001, "p_worse": 0.01})
+    shares = pd.DataFrame({"component": ["model", "question within benchmark", "rest"], "share": [0.1, 0.3, 0.6]})
+    said = " ".join(forecasting.conclusion(shares, {
+        "cross_fitted": scores, "learning_curve": curve, "paired_differences": pairs, "non_inferiority": against,
+    }, pd.DataFrame(), 0.002, TUNED).split())
+    published = "With the paper's settings: Of 2 sizes the published factorization is shown ahead at 1, against"
+    assert (published in said) == ("published factorization 0.600 (0.500 to 0.700)" in said) == (n_fits > 1)
+    assert ("the published factorization has a higher log-loss than the tuned" in said) == (n_fits > 1)
+    assert "In log-loss over all questions: the kNN has a higher log-loss" in said

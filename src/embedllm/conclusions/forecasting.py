@@ -171,8 +171,10 @@ def conclusion(
     accuracy = scores[scores["metric"] == "accuracy"].set_index("forecaster")
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     share = components.set_index("component")["share"]
-    published = f"{PUBLISHED} {one[PUBLISHED]}, " if PUBLISHED in one else ""
-    settings = f" In log-loss: {_pair(differences, PUBLISHED)}" if PUBLISHED in set(differences["method"]) else ""
+    curve, published, settings, as_published = tables["learning_curve"], "", "", ""
+    if PUBLISHED in one:
+        published, settings = f"{PUBLISHED} {one[PUBLISHED]}, ", f" In log-loss: {_pair(differences, PUBLISHED)}"
+        as_published = f" With the paper's settings: {growth(curve, PUBLISHED)}"
     return f"""
 ## What the comparison shows
 
@@ -183,9 +185,9 @@ From the several fits of `make deep` where its tables are there.
 be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
 read the question, has {one[BASE]}.{settings}
 
-**C2, ahead of a majority vote at every size.** {growth(tables["learning_curve"], own)} A vote is no probability; kNN
-makes one of the same neighbors, those nearer weighing more, shrunk towards each model's mean. In log-loss over all
-questions: {_pair(differences, catalog.KNN.name)}
+**C2, ahead of a majority vote at every size.** {growth(curve, own)}{as_published} A vote is no probability; kNN makes
+one of the same neighbors, those nearer weighing more, shrunk towards each model's mean. In log-loss over all questions:
+{_pair(differences, catalog.KNN.name)}
 
 **Where the signal is.** Of the variance of a score {share["model"]:.0%} lies between models,
 {max(share.get("benchmark", 0), 0):.0%} between benchmarks, {share["question within benchmark"]:.0%} between the
