@@ -101,7 +101,7 @@ def test_a_change_in_one_forecaster_computes_its_forecasts_anew_and_no_others(pa
     for module, old, new, users in (
         ("forecasters/networks", "hidden: int = 64", "hidden: int = 32", {"two-layer network"}),
         ("catalog", "#E69F00", "#E69F01", set()),
-        ("catalog", '"weight_decay": (1e-6, ', '"weight_decay": (2e-6, ', {"2PL with text"}),
+        ("catalog", '"weight_decay": (1e-7, ', '"weight_decay": (2e-7, ', {"2PL with text"}),
         ("forecasters/training", "TINY, SETTLE = 1e-30, 100", "TINY, SETTLE = 1e-30, 90", factorizations | {
             "2PL with text", "MIRT with text", "two-layer network"}),
     ):

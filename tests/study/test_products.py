@@ -94,7 +94,7 @@ def test_what_is_damaged_loses_its_stamp_before_make_looks(finished, capsys, dam
     run, figures = finished.folder, finished.figures
     rules = "a: b\n"
     files.write(run / f"{TABLE}.d", f"# {files.digest(rules)}\n{rules}")
-    files.write(run / f"{TABLE}.done", json.dumps({"seconds": 1.0, "read_back": 0}))
+    files.write(run / f"{TABLE}.done", json.dumps({"seconds": 1.0, "began": 0, "oldest": 0}))
     files.write(figures / "01_audit.png", b"..." + execute.PNG_END)
     if damage in (".d", ".done", ".products"):
         (run / f"{TABLE}{damage}").write_bytes(b"\xff\n\xff")
@@ -162,3 +162,16 @@ def test_a_process_that_is_about_to_end_is_waited_for(run):
     run()
     assert time.monotonic() - began < products.PATIENCE
     holder.wait()
+
+
+@pytest.mark.parametrize(("oldest", "kept"), [(150.0, True), (99.0, False)])
+def test_times_are_kept_if_all_that_was_read_had_been_computed_by_this_run(tmp_path, capsys, oldest, kept):
+    """What one notebook computed the next may read: a run from scratch does so."""
+    run, figures = tmp_path / "default-minilm-s0", tmp_path / "figures"
+    for number, name in enumerate(NOTEBOOKS):
+        began = 100.0 + 10 * number
+        stamp = {"seconds": 9.0, "began": began, "oldest": min(began, oldest)}
+        files.write(run / f"{name}.done", json.dumps(stamp))
+    execute.summarize(run, figures)
+    assert (figures / "timing_notebooks.csv").exists() == kept
+    assert "all notebooks" in capsys.readouterr().out

@@ -373,7 +373,8 @@ def test_a_result_is_computed_once_and_again_if_anything_changed(tmp_path):
     assert CALLS == [2, 2, 2, 3]
     memory = Memory(tmp_path)
     memory.remember(counted, table, 2, settings={"k": [1]})
-    assert memory.read_back == 1
+    oldest = min(path.stat().st_mtime for path in tmp_path.iterdir())
+    assert (memory.read_back, memory.oldest) == (1, oldest)
     for _ in range(2):
         memory.remember(counted, table, 4, settings={"k": [1]})
     assert (CALLS[-1], memory.read_back) == (4, 1), "what it computed itself is not read back"

@@ -105,12 +105,12 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     values = {n: v for n, v in told.items() if n in NOTEBOOKS[name].model_fields}
     run.mkdir(parents=True, exist_ok=True)
     partial, failed = run / f"{name}.{os.getpid()}.partial.ipynb", run / f"{name}.failed.ipynb"
-    began = time.perf_counter()
+    began = time.time()
     try:
         papermill.execute_notebook(path, partial, values, cwd=path.parent, progress_bar=False,
                                    log_output=True, kernel_name="python3",
                                    extra_arguments=["--log-level=50"])  # no notes on how kernels talk and stop
-        seconds = time.perf_counter() - began
+        seconds = time.time() - began
         notebook = clean(json.loads(partial.read_text()))
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
@@ -126,7 +126,7 @@ def run_notebook(name: str, p: Parameters, run: Path) -> None:
     depends = [shown(ARTIFACTS / "inputs" / f"{module}.sha") for module in used["modules"]]
     rules = f"{shown(stamp)}: {' '.join(depends)}\n" + "".join(f"{path}:\n" for path in depends)
     write(run / f"{name}.d", f"# {digest(rules)}\n{rules}")
-    write(stamp, json.dumps({"seconds": round(seconds, 1), "read_back": used["read_back"]}))
+    write(stamp, json.dumps({"seconds": round(seconds, 1), "began": began, "oldest": min(began, used["oldest"])}))
     print(f"{name}  {seconds:.0f} s", flush=True)
 
 
@@ -176,15 +176,16 @@ def _without_progress(output: dict) -> dict:
 def summarize(run: Path, figures: Path) -> None:
     """Write the gallery of a finished run and print what each notebook took.
 
-    The times are kept only if every notebook computed everything, since reading results back says nothing, and if none
-    are there: they differ each time, and a clone should stay as it was. A deep run reads what the default one left.
+    The times are kept only if all that was read back had been computed by this run, since what lay there before took no
+    time, and if none are there: they differ each time, and a clone should stay as it was. A deep run reads what the
+    default one left.
     """
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
     default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))  # whose order deep figures follow
     used = [path for name in NOTEBOOKS if (path := default / f"{name}.used").exists()]
     write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
     deep = run.name.startswith(f"{DEEP}-")
-    if deep or not timing["read_back"].any():
+    if deep or timing["oldest"].min() >= timing["began"].min():
         times = timing["seconds"].rename_axis("notebook").reset_index()
         kept = figures / f"timing_{MARK if deep else ''}notebooks.csv"
         write(run / "figures" / kept.name if kept.exists() else kept, times.to_csv(index=False))
@@ -196,10 +197,10 @@ def summarize(run: Path, figures: Path) -> None:
 
 
 def _timing(stamp: Path) -> dict[str, float]:
-    """Seconds that a notebook took and how many results it read back; empty if the stamp is not whole."""
+    """Seconds that a notebook took, when it began, the age of what it read; empty if the stamp is not whole."""
     try:
         timing = json.loads(stamp.read_bytes())
-        return {name: float(timing[name]) for name in ("seconds", "read_back")}
+        return {name: float(timing[name]) for name in ("seconds", "began", "oldest")}
     except (ValueError, TypeError, KeyError):
         return {}
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
+from math import inf
 from operator import length_hint
 from pathlib import Path
 from typing import NamedTuple
@@ -36,12 +37,14 @@ class Memory:
     folder : Path
     read_back : int
         How many results were found that this memory had not computed itself.
+    oldest : float
+        When the oldest of these was written, in seconds since 1970; infinity if there is none.
     used : set of (frozenset of (str, str), str)
         For each result, computed or found, the definitions behind it and the digest of all code that they use.
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.read_back, self._computed = folder, 0, set()
+        self.folder, self.read_back, self.oldest, self._computed = folder, 0, inf, set()
         self.used: set[tuple[frozenset, str]] = set()
 
     def remember(self, function, *args, **settings):
@@ -77,10 +80,13 @@ class Memory:
                 one, before = _Asked.of(call, before)
                 self.used.add((frozenset(one.roots), one.code.digest))
                 results[at] = self.recall(one.stem)
-                self.read_back += results[at] is not None and one.stem not in self._computed
                 if results[at] is None:
                     asked[at] = one
                     yield call
+                elif one.stem not in self._computed:
+                    self.read_back += 1
+                    written = (path.stat().st_mtime for path in self.folder.glob(f"{one.stem}-*"))
+                    self.oldest = min([self.oldest, *written])
 
         left = Counted(missing(), lambda: length_hint(calls) - len(results) + len(asked))
         for number, result in as_completed(left):

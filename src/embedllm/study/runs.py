@@ -214,7 +214,7 @@ class Run:
             shelf.record(file, self.parameters.model_dump(exclude={"DATA_DIR"}), self.table_digest, used)
         self.shelf.tidy()
         products.declare(self.folder, self.notebook, self.parameters.model_dump(), self.inputs)
-        products.note_use(self.folder, self.notebook, read_back=self.memory.read_back, drawn=self.shelf.drawn)
+        products.note_use(self.folder, self.notebook, oldest=self.memory.oldest, drawn=self.shelf.drawn)
         products.release(self.folder, self.notebook)
         root = paths.FIGURES if self._kept else paths.ARTIFACTS
         print(f"{self.notebook} has finished; its figures are in {root.name}/{self.figures.relative_to(root)}/")
