@@ -49,7 +49,8 @@ def bounded(between: pd.DataFrame) -> str:
     if between.empty:
         return "No length was tried that both forecasters have."
     ahead, worst = (between["high"] < 0).sum(), between["high"].max()
-    pair = f"The {between['method'].iloc[0]} is shown ahead of the {between['reference'].iloc[0]}"
+    reference = between["reference"].iloc[0].removesuffix(", given length")
+    pair = f"The {between['method'].iloc[0]} is shown ahead of the {reference}"
     if worst < 0:
         return f"{pair} at every length, by {unsigned(-worst)} thousandths of a nat and more."
     return (f"{pair} at {ahead} of {counted(len(between), 'length')}; at all of them it is at most {unsigned(worst)} "
