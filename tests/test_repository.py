@@ -21,6 +21,7 @@ from embedllm.files import ROOT
 from embedllm.outcomes import by_benchmark
 from embedllm.sources import directory
 from embedllm.splits import divide
+from embedllm.study.parameters import read
 from embedllm.study.publish import readme_tables
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -34,6 +35,14 @@ def tracked() -> list[str]:
     if found.returncode:
         pytest.skip("not a git checkout")
     return [name for name in found.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_papermill_lines_of_the_readme_name_parameters_of_their_notebook():
+    lines = re.findall(r"papermill notebooks/(\w+)\.ipynb .*", README)
+    told = [re.findall(r"-p (\w+) (\S+)", line) for line in re.findall(r"papermill notebooks/.*", README)]
+    assert lines and all(told)
+    for notebook, values in zip(lines, told, strict=True):
+        read(notebook, {name: yaml.safe_load(value) for name, value in values})
 
 
 def test_the_lock_pins_every_dependency_with_hashes_and_no_torch():

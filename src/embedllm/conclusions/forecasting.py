@@ -75,9 +75,9 @@ def beyond_ability(gains: pd.DataFrame) -> str:
     """What the primary contrast gains beyond worlds without specialization, from `worlds.beyond`."""
     here = gains[gains["forecaster"] == catalog.CONVEX.name].set_index("pool")
     observed, primary, rest = here["value"].iloc[0], here.iloc[1], here.iloc[2:]
-    shown = "a larger gain than" if primary["p"] <= LEVEL + 1e-9 else "not shown to be a larger gain than in"
+    shown = "a larger gain than in" if primary["p"] <= LEVEL + 1e-9 else "not shown to be a larger gain than in"
     if observed >= 0:
-        shown = "no gain, and none of"
+        shown = "no gain to compare with those of"
     said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(observed)} thousandths of a nat against "
             f"its own additive version: {shown} {primary['worlds']:.0f} {primary.name} worlds without specialization "
             f"({thousandths(primary['value'])} on average; {p_is(primary['p'])}, the smallest possible being "
@@ -130,7 +130,7 @@ def growth(differences: pd.DataFrame, own: str) -> str:
     """Where the factorization stands against the majority vote, in accuracy; from `learning.against`."""
     rows = differences[(differences["metric"] == "accuracy") & (differences["method"] == own)].sort_values("labels")
     few, many = rows.iloc[0], rows.iloc[-1]
-    before, behind = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+    before, behind = (rows["low"] > 0).sum(), (rows["high_all"] < 0).sum()  # each for itself; all sizes together
     stands = " and ".join(f"{where} at {number}" for where, number in (("ahead", before), ("behind", behind)) if number)
     stands = stands or "neither ahead nor behind at any"
     return (f"Of {counted(len(rows), 'size')} the {own} is shown {stands}, against the {VOTE}: "

@@ -83,7 +83,7 @@ def directions(shares: Sequence[float], places: pd.DataFrame) -> str:
         return "Nothing tells the models apart beyond their general level, as far as validation can tell."
     with_level = listed(f"{place:+.2f}" for place in places.corr()["level"].fillna(0).iloc[1:])
     return (f"Two directions carry {sum(shares):.0%} of what tells the models apart beside their general level, with "
-            f"which they correlate {with_level}: what they tell is not all beyond it.")
+            f"which they correlate {with_level}.")
 
 
 def conclusion(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -47,7 +46,6 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
     """
     titles = {"accuracy": "accuracy, more is better", "log_loss": "log-loss in nats, less is better"}
     figure, grid = plt.subplots(1, table["metric"].nunique(), figsize=(WIDTH, 3.2), squeeze=False)
-    ticks = sorted(table["labels"].unique())
     for axes, (metric, part) in zip(grid[0], table.groupby("metric", sort=False), strict=True):
         blind = part[part["method"] == own].set_index("labels")["mde"]
         axes.fill_between(blind.index.astype(float), -blind, blind, color=GRAY, alpha=0.18, lw=0, label="undetectable")
@@ -58,9 +56,7 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
             axes.plot(line["labels"], line["difference"], marker="o", ms=3.5, lw=1.5, label=name, color=color_of(name))
             axes.fill_between(line["labels"].astype(float), line["low"], line["high"], alpha=0.2, lw=0,
                               color=color_of(name))
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, [_short(tick) for tick in ticks], fontsize=7)
-        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        log_ticks(axes, part["labels"], 7, _short)
         axes.set(title=titles[metric], xlabel="labels in training and validation",
                  ylabel=f"minus that of {part['reference'].iloc[0]}")
         axes.title.set_size(8.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -90,13 +90,15 @@ def plot_curves(
     return figure
 
 
-def log_ticks(axes, values: Iterable[float], size: float | None = None) -> None:
+def log_ticks(
+    axes, values: Iterable[float], size: float | None = None, name: Callable[[float], str] = "{:,g}".format
+) -> None:
     """A logarithmic axis that is marked at the values; where they lie close only the first is named."""
     axes.set_xscale("log")
     ticks, names, last = sorted(set(values)), [], 0.0
     for tick in ticks:
         named = not names or np.log(tick / last) > APART * np.log(ticks[-1] / ticks[0])
-        names.append(f"{tick:,g}" if named else "")
+        names.append(name(tick) if named else "")
         last = tick if named else last
     axes.set_xticks(ticks, names, fontsize=size)
     axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())

@@ -197,7 +197,7 @@ def summarize(run: Path, figures: Path) -> None:
 
 
 def _timing(stamp: Path) -> dict[str, float]:
-    """Seconds that a notebook took, when it began, the age of what it read; empty if the stamp is not whole."""
+    """Seconds that a notebook took, when it began, when the oldest it read was written; empty if not whole."""
     try:
         timing = json.loads(stamp.read_bytes())
         return {name: float(timing[name]) for name in ("seconds", "began", "oldest")}

@@ -38,7 +38,7 @@ class Memory:
     read_back : int
         How many results were found that this memory had not computed itself.
     oldest : float
-        When the oldest of these was written, in seconds since 1970; infinity if there is none.
+        When the oldest result that was read was written, in seconds since 1970; infinity if none was.
     used : set of (frozenset of (str, str), str)
         For each result, computed or found, the definitions behind it and the digest of all code that they use.
     """
@@ -80,13 +80,10 @@ class Memory:
                 one, before = _Asked.of(call, before)
                 self.used.add((frozenset(one.roots), one.code.digest))
                 results[at] = self.recall(one.stem)
+                self.read_back += results[at] is not None and one.stem not in self._computed
                 if results[at] is None:
                     asked[at] = one
                     yield call
-                elif one.stem not in self._computed:
-                    self.read_back += 1
-                    written = (path.stat().st_mtime for path in self.folder.glob(f"{one.stem}-*"))
-                    self.oldest = min([self.oldest, *written])
 
         left = Counted(missing(), lambda: length_hint(calls) - len(results) + len(asked))
         for number, result in as_completed(left):
@@ -105,7 +102,9 @@ class Memory:
         found = sorted(self.folder.glob(f"{stem}-*"))
         if len(found) == 1 and found[0].name == f"{stem}-{_digest(found[0])[:16]}":
             try:
-                return _read(found[0])
+                result, written = _read(found[0]), found[0].stat().st_mtime
+                self.oldest = min(self.oldest, written)
+                return result
             except Exception:  # written by other versions of what reads it
                 pass
         for path in found:
