@@ -77,7 +77,7 @@ def test_no_worse_than_the_best_needs_every_forecaster_and_says_what_the_margin_
     said = forecasting._best(against, 0.002, TUNED)
     assert "is not shown to be within the margin of boosted trees (" in said
     assert "2.0 thousandths of a nat, 50% of what the tuned factorization earns over the benchmark means" in said
-    assert "The closest is boosted trees: 0.0 (90 % interval -20.0 to +4.0)." in said
+    assert "reads the text alone aside, is boosted trees: 0.0 (90 % interval -20.0 to +4.0)." in said
     assert "is no worse than any other forecaster" in forecasting._best(against[:1], 0.002, TUNED)
     worse = against.assign(difference=[0, 0, -0.01, -0.006])
     assert "earns nothing over the benchmark means" in forecasting._best(worse, 0.002, TUNED)
@@ -131,9 +131,13 @@ def test_the_gain_over_ability_stands_beside_that_of_worlds(p, value, expected):
             ("Rasch", 0.0, 0.01, None, 99)]
     gains = pd.DataFrame(rows, columns=["pool", "value", "p", "explained", "worlds"]).assign(
         forecaster="convex embedding", smallest_p=0.0025)
-    said = forecasting.beyond_ability(pd.concat([gains, gains.assign(forecaster="kNN", p=1.0, value=9)]))
+    matched = pd.DataFrame({"null": ["2PL", "Rasch"], "quantity": "SD of model means", "p": [0.3, 0.01]})
+    said = forecasting.beyond_ability(pd.concat([gains, gains.assign(forecaster="kNN", p=1.0, value=9)]), matched)
+    assert said.startswith("The convex embedding changes")
     assert expected in said and said.endswith("; sensitivity: Rasch p = .010.")
-    assert "sensitivity" not in forecasting.beyond_ability(gains[:2])
+    assert "sensitivity" not in forecasting.beyond_ability(gains[:2], matched)
+    assert forecasting.beyond_ability(gains, matched.assign(p=0.01)).startswith(
+        "The 2PL worlds are unlike this pool in SD of model means, so that a gain beyond theirs may come from that.")
 
 
 def test_worlds_that_differ_from_the_pool_are_named():
@@ -390,7 +394,7 @@ def test_sensitivity_concludes_from_all_its_tables():
     assert "pools of 4 models: kNN +40.0 (" in said and "+80.0" not in said
     assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0), p = .400 after "
             "Holm: more units are not shown to help. The best network is the largest tried") in said
-    assert "network minus factorization: -3.0 (95 % interval -4.0 to -2.0) at 3.0 times the multiply-adds" in said
+    assert "factorization: -3.0 (95 % interval -4.0 to -2.0), p = .010 after Holm, at 3.0 times the multiply" in said
     assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
     assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said
     assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
@@ -478,6 +482,12 @@ def test_the_confirmation_says_its_verdict_or_where_it_is_judged():
     assert "runs on open-llm-leaderboard and metabench, not by this run" in forecasting.confirmation({}, claim)
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
     said = forecasting.confirmation(found, claim)
+    rows = pd.DataFrame({"suite": ["all", "x", "x", "y", "z"], "reference": ["a", "a", "b", "b", "c"],
+                         "difference": [-0.1, 0.01, -0.2, 0.001, -0.3], "low": [-0.2, 0.005, -0.3, -0.01, -0.4],
+                         "high": [-0.05, 0.02, -0.1, 0.02, -0.2]})
+    assert forecasting.confirmation(found, claim, rows).endswith(
+        " Within suites, which is exploratory, the ensemble is behind a in x by 10.0 thousandths and not shown to "
+        "differ from b in y.")
     assert said.startswith("**Verdict: holds here.** Against kNN: -1.2 (97.5 % interval -2.0 to -0.4) thousandths")
 
 

@@ -40,8 +40,9 @@ def sorted_by_test(tests: pd.DataFrame, measure: str, article: str = "the ") -> 
     parts = [f"{order} with {listed(tests['method'][rows])}" for order, rows in groups.items() if rows.any()]
     if (~shown).any():
         open_cases = tests[~shown]
+        low, high = (unsigned(end) for end in (open_cases["mde"].min(), open_cases["mde"].max()))
         parts.append(f"no difference shown for {listed(open_cases['method'])} (one of "
-                     f"{unsigned(open_cases['mde'].max())} thousandths would be found in 80 % of tries)")
+                     f"{low if low == high else f'{low} to {high}'} thousandths would be found in 80 % of tries)")
     return f"{measure[0].upper()}{measure[1:]} compared with {article}{tests['reference'].iloc[0]}, after Holm: " + (
         "; ".join(parts) + ".")
 

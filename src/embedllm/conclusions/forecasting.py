@@ -10,7 +10,7 @@ from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
 from embedllm.experiments.worlds import SPREADS
-from embedllm.presentation import counted, in_markdown, listed, p_is, thousandths, unsigned
+from embedllm.presentation import counted, in_markdown, listed, p_is, p_value, thousandths, unsigned
 
 VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
 PUBLISHED = catalog.AS_PUBLISHED.name
@@ -71,17 +71,24 @@ def parts(steps: pd.DataFrame) -> str:
             f"{most['method'].removeprefix('+ ')}: {unsigned(-most['difference'])} thousandths of a nat.")
 
 
-def beyond_ability(gains: pd.DataFrame) -> str:
-    """What the primary contrast gains beyond worlds without specialization, from `worlds.beyond`."""
+def beyond_ability(gains: pd.DataFrame, matched: pd.DataFrame) -> str:
+    """What the primary contrast gains beyond worlds without specialization, from `worlds.beyond` and `matched`.
+
+    Where the worlds of the primary null are unlike the pool in its spreads, that comes first.
+    """
     here = gains[gains["forecaster"] == catalog.CONVEX.name].set_index("pool")
     observed, primary, rest = here["value"].iloc[0], here.iloc[1], here.iloc[2:]
     shown = "a larger gain than in" if primary["p"] <= LEVEL + 1e-9 else "not shown to be a larger gain than in"
     if observed >= 0:
         shown = "no gain to compare with those of"
-    said = (f"The {catalog.CONVEX.name} changes the log-loss by {thousandths(observed)} thousandths of a nat against "
-            f"its own additive version: {shown} {primary['worlds']:.0f} {primary.name} worlds without specialization "
-            f"({thousandths(primary['value'])} on average; {p_is(primary['p'])}, the smallest possible being "
-            f"{primary['smallest_p']:.2g})")
+    unlike = matched[(matched["null"] == primary.name) & matched["quantity"].isin(SPREADS.values())
+                     & (matched["p"] < LEVEL)]["quantity"]
+    warning = "" if unlike.empty else (f"The {primary.name} worlds are unlike this pool in {listed(unlike)}, so that a "
+                                       "gain beyond theirs may come from that. ")
+    said = (f"{warning}The {catalog.CONVEX.name} changes the log-loss by {thousandths(observed)} thousandths of a nat "
+            f"against its own additive version: {shown} {primary['worlds']:.0f} {primary.name} worlds without "
+            f"specialization ({thousandths(primary['value'])} on average; {p_is(primary['p'])}, the smallest possible "
+            f"being {p_value(primary['smallest_p'])})")
     others = ", ".join(f"{row.Index} {p_is(row.p)}" for row in rest.itertuples())
     return f"{said}; sensitivity: {others}." if others else f"{said}."
 
@@ -199,14 +206,27 @@ questions within a benchmark.
 """
 
 
-def confirmation(found: Mapping[str, Mapping], claim: Claim) -> str:
-    """The verdict on the frozen ensemble, or where it is given."""
+def confirmation(found: Mapping[str, Mapping], claim: Claim, rows: pd.DataFrame | None = None) -> str:
+    """The verdict on the frozen ensemble, or where it is given; `rows` are those of its record."""
     if claim.id not in found:
         return f"*The frozen ensemble is judged by the default runs on {listed(claim.datasets)}, not by this run.*"
     row = found[claim.id]
     return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
             f"({claim.confidence} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
-            f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.")
+            f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.{_in_suites(rows)}")
+
+
+def _in_suites(rows: pd.DataFrame | None) -> str:
+    """Where, within a suite, the frozen ensemble is not ahead of the comparator that comes nearest."""
+    if rows is None or rows["suite"].nunique() < 3:  # "all" and one
+        return ""
+    nearest = rows.loc[rows.groupby("suite", sort=False)["difference"].idxmax()]
+    nearest = nearest[nearest["suite"] != "all"]
+    behind, level = nearest[nearest["low"] > 0], nearest[(nearest["low"] <= 0) & (nearest["high"] >= 0)]
+    told = [f"behind {row.reference} in {row.suite} by {unsigned(row.difference)} thousandths" for row in
+            behind.itertuples()] + [f"not shown to differ from {row.reference} in {row.suite}" for row in
+                                    level.itertuples()]
+    return f" Within suites, which is exploratory, the ensemble is {listed(told)}." if told else ""
 
 
 def _compared() -> list[str]:
@@ -232,4 +252,5 @@ def _best(against: pd.DataFrame, margin: float, own: str) -> str:
         meaning = (f", {margin / earned:.0%} of what the {own} earns over the benchmark means" if earned > 0
                    else f"; the {own} earns nothing over the benchmark means that would say whether that is little")
     return (f"The {catalog.OURS.name} {verdict} (the margin is {unsigned(margin)} thousandths of a nat{meaning}). The "
-            f"closest is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')}.")
+            f"closest, its own part that reads the text alone aside, is {hardest['forecaster']}: "
+            f"{interval(hardest, 'low90', 'high90')}.")

@@ -165,8 +165,8 @@ def _use(row: pd.Series) -> str:
 
 def _tuned(differences: pd.DataFrame) -> str:
     rows = differences[(differences["metric"] == "log_loss") & (differences["method"] == catalog.TWO_LAYER.name)]
-    return "".join(f"Both tuned from as many candidates, network minus factorization: {interval(row)} at {_times(row)}."
-                   for _, row in rows.iterrows())
+    return "".join(f"Both tuned from as many candidates, network minus factorization: {interval(row)}, "
+                   f"{p_is(row['p_holm'])} after Holm, at {_times(row)}." for _, row in rows.iterrows())
 
 
 def _times(row: pd.Series) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
+from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, MODEL_MEAN, TUNED, VOTE
 from embedllm.claims import ANSWERED, ELSEWHERE, NO_VERDICT, ON_THE_PAPERS_DATA, Claim
-from embedllm.presentation import about, listed, unsigned
+from embedllm.presentation import about, listed, thousandths, unsigned
 
 HOLDS, FAILS, OPPOSITE, OPEN, UNTESTED = ELSEWHERE
 REPRODUCED, MISSED, *_ = ON_THE_PAPERS_DATA
@@ -47,6 +47,9 @@ def of_forecasting(
     if graded is not None:
         row = graded.set_index("method").loc[TUNED.name]
         rows["C13"] = superior({"method": TUNED.name, **row}, "03_deep_graded_labels")
+        means = graded.set_index("method")["difference"].get(MODEL_MEAN.name)
+        if means is not None:
+            rows["C13"]["reason"] += f"; that of the model means, which read nothing, {thousandths(means)} thousandths"
     return rows | {
         "Q2": answered("notebook 03, below the table of forecasters; random routing: notebook 04"),
         "Q4": answered(f"notebook 03, Graded labels: scores between 0 and 1 are taken as they are; tested on "
@@ -169,8 +172,8 @@ def benchmark_cost(found: Mapping, claim: Claim, on_the_papers_data: bool) -> di
     names = (REPRODUCED, MISSED) if on_the_papers_data else (HOLDS, OPPOSITE if found["ratio"] < 1 else FAILS)
     return {"ours": float(f"{found['ratio']:.3g}"), "verdict": names[not holds], "figure": "02_costs",
             "reason": f"at the sizes of {found['known']} of {found['models']} models, {about(found['billions'])}B on "
-                      f"average; at 7B each {about(found['ratio_7b'])}; with the labels that training needs "
-                      f"{about(found['with_labels'])}"}
+                      f"average; at 7B each {about(found['ratio_7b'])} times; with the labels that training needs "
+                      f"{about(found['with_labels'])} times"}
 
 
 def superior(difference: Mapping, figure: str) -> dict:
