@@ -16,7 +16,7 @@ from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_o
 from embedllm.presentation import thousandths
 
 LEAST = 0.005  # share of the questions from which a model is worth a color
-APART = 0.07  # of a logarithmic axis, so far are its names from each other
+APART = 0.12  # of a logarithmic axis, so far are its names from each other
 MANY_PANELS = 4  # beside each other: titles of more are written smaller
 
 

@@ -200,8 +200,8 @@ def claims_page(rows: pd.DataFrame) -> str:
             lines += ["", f"<details><summary>How it is judged</summary>{told}</details>"]
         lines.append("")
     lines += ["## The forecasters on every pool", "",
-              "Log-loss of each minus that of the tuned factorization, in thousandths of a nat, with 95 % intervals over "
-              "questions and fits, uncorrected; below zero is better.", "",
+              "Log-loss of each minus that of the tuned factorization, in thousandths of a nat, with 95 % intervals "
+              "over questions and fits, uncorrected; below zero is better.", "",
               in_markdown(on_all_pools([FIGURES / entry.name for entry in SOURCES.values() if entry.published])), ""]
     return "\n".join(lines)
 
