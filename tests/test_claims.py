@@ -37,47 +37,47 @@ def test_numbers_are_those_of_the_published_texts():
 
 @pytest.mark.parametrize(("dataset", "verdict"), [("simulated", "method check"), ("mmlu-pro", ""), ("embedllm", "")])
 def test_without_a_rule_a_row_is_under_review(dataset, verdict):
-    table = claims.verdicts("04_model_routing", dataset, "own name", {})
+    table = claims.verdicts("05_probing", dataset, "own name", {})
     assert list(table) == ["id", "dataset", "measure", "published", "ours", "low", "high", "p", "verdict", "reason",
                            "figure"]
-    assert set(table["id"]) == {"C4", "C10", "Q5"}
+    assert set(table["id"]) == set(OWNERS["05"].split())
     assert set(table["verdict"]) == {verdict} and set(table["reason"]) == {"under review"}
     assert set(table["dataset"]) == {"own name"} and table[["ours", "low", "high", "p"]].isna().all(axis=None)
 
 
 @pytest.fixture
 def ruled(monkeypatch):
-    """C4 and Q5 have rules."""
+    """C7 and Q1 have rules."""
     known = claims.all_claims()
-    known |= {name: replace(known[name], rule="gain above zero: holds here") for name in ("C4", "Q5")}
+    known |= {name: replace(known[name], rule="gain above zero: holds here") for name in ("C7", "Q1")}
     monkeypatch.setattr(claims, "all_claims", lambda: known)
 
 
 def found(verdict: str, other: str = "answered") -> dict:
-    return {"C4": {"ours": 0.05, "low": 0.04, "high": 0.06, "p": 1e-4, "verdict": verdict, "reason": "gains",
-                   "figure": "04_routing"}, "Q5": {"verdict": other, "reason": "see 04_unseen"}}
+    return {"C7": {"ours": 0.05, "low": 0.04, "high": 0.06, "p": 1e-4, "verdict": verdict, "reason": "gains",
+                   "figure": "05_figure"}, "Q1": {"verdict": other, "reason": "see 05_other"}}
 
 
 @pytest.mark.parametrize(("dataset", "verdict", "expected"), [
     ("mmlu-pro", "holds here", "holds here"), ("embedllm", "reproduced", "reproduced"),
     ("simulated", "holds here", "method check")])
 def test_a_verdict_by_a_rule_is_kept_and_the_planted_pool_gives_none(ruled, dataset, verdict, expected):
-    table = claims.verdicts("04_model_routing", dataset, dataset, found(verdict)).set_index("id")
-    assert table.loc["C4", ["ours", "verdict", "reason", "figure"]].tolist() == [0.05, expected, "gains", "04_routing"]
-    assert table.loc["C10", "reason"] == "under review"
+    table = claims.verdicts("05_probing", dataset, dataset, found(verdict)).set_index("id")
+    assert table.loc["C7", ["ours", "verdict", "reason", "figure"]].tolist() == [0.05, expected, "gains", "05_figure"]
+    assert table.loc["C8", "reason"] == "under review"
 
 
 @pytest.mark.parametrize(("dataset", "given", "message"), [
-    ("mmlu-pro", found("reproduced"), "C4: 'reproduced' is no verdict on mmlu-pro; possible: holds here"),
-    ("embedllm", found("holds here"), "C4: 'holds here' is no verdict on embedllm; possible: reproduced"),
-    ("mmlu-pro", found("answered"), "C4: 'answered' is no verdict"),
-    ("mmlu-pro", {"C4": found("holds here")["C4"]}, "Q5: has a rule in claims.toml, but notebook 04_model_routing"),
-    ("mmlu-pro", found("holds here") | {"C10": {}}, "C10: claims.toml has no rule for it"),
-    ("simulated", found("holds here") | {"C1": {}}, "C1: claims.toml has no rule for it that notebook 04"),
+    ("mmlu-pro", found("reproduced"), "C7: 'reproduced' is no verdict on mmlu-pro; possible: holds here"),
+    ("embedllm", found("holds here"), "C7: 'holds here' is no verdict on embedllm; possible: reproduced"),
+    ("mmlu-pro", found("answered"), "C7: 'answered' is no verdict"),
+    ("mmlu-pro", {"C7": found("holds here")["C7"]}, "Q1: has a rule in claims.toml, but notebook 05_probing"),
+    ("mmlu-pro", found("holds here") | {"C8": {}}, "C8: claims.toml has no rule for it"),
+    ("simulated", found("holds here") | {"C1": {}}, "C1: claims.toml has no rule for it that notebook 05"),
 ])
 def test_a_verdict_needs_a_rule_an_owner_and_data_that_can_give_it(ruled, dataset, given, message):
     with pytest.raises(ValueError, match=message):
-        claims.verdicts("04_model_routing", dataset, dataset, given)
+        claims.verdicts("05_probing", dataset, dataset, given)
 
 
 def test_a_row_for_some_data_sets_is_judged_there_only():
@@ -105,7 +105,7 @@ def test_readers_see_claims_in_words():
     said = claims.in_words("06_embedder_ablation")
     assert "**C3** The choice of the prompt encoder hardly matters" in said and "72 to 74 %" in said
     assert "**Q6**" in said and "C4" not in said
-    settled = claims.verdicts("04_model_routing", "mmlu-pro", "mmlu-pro", {}).assign(low=-0.1, high=0.2, ours=0.1)
+    settled = claims.verdicts("05_probing", "mmlu-pro", "mmlu-pro", {}).assign(low=-0.1, high=0.2, ours=0.1)
     assert "interval, at the level of the claim" in presentation.as_shown(claims.as_read(settled)), "not one of 95 %"
     read = claims.as_read(claims.verdicts("06_embedder_ablation", "mmlu-pro", "mmlu-pro", {}))
     assert list(read) == ["id", "claim", "published", "reason"], "blank columns tell nothing"

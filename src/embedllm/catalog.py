@@ -115,6 +115,12 @@ RANDOM = Forecaster(
     "control: random vectors", _FACTORIZATION, "#A9A9A9", role="control", takes=TRAINING,
     knows="noise: the factorization without prompts", prompts="embedllm.forecasters.registry.noise",
 )
+CLUSTERS = Forecaster(
+    "cluster router", "embedllm.forecasters.clusters.ClusterMean", "#9E6B00", role="step", takes=("seed",),
+    knows="its text: a model's mean over the training questions of its cluster (k-means), shrunk towards the model's "
+          "mean",
+    tuned_on="clusters, shrinkage",
+)
 RANDOM_TUNED = replace(TUNED, name="control: random vectors, tuned", color="#3E2723", role="step", knows="",
                        tuned_on="-", prompts=RANDOM.prompts)
 
@@ -167,6 +173,7 @@ _FORECASTERS = (
     WITH_NETWORK,
     TUNED_AT_LENGTH,
     RANDOM_TUNED,
+    CLUSTERS,
 )
 FORECASTERS = {entry.name: entry for entry in _FORECASTERS}
 ON_ENCODERS = (MODEL_MEAN, KNN, FACTORIZATION)  # the blind one first
@@ -251,13 +258,16 @@ SOURCES = {entry.name: entry for entry in (
     Source("lm-eval", "embedllm.sources.lm_eval", own=True, files=(("**/samples_*.json*", "**/results.json*"),)),
 )}
 
-ORACLE, BEST_SINGLE = "oracle", "best single model"
+ORACLE, BEST_SINGLE, RANDOM_MODEL = "oracle", "best single model", "random model"
+# Forecasters that routers follow, to the model with the highest forecast.
+_FOLLOWED = (KNN, CLUSTERS, FACTORIZATION, TUNED, CONVEX, TEXT_ONLY, OURS, SHUFFLED)
 POLICIES = {entry.name: entry for entry in (
-    Policy("random model", "embedllm.routing.policies.random_routing", "#607D8B", chooses=False),
+    Policy(RANDOM_MODEL, "embedllm.routing.policies.random_routing", "#607D8B", chooses=False),
     Policy(BEST_SINGLE, "embedllm.routing.policies.best_single", "#B71C1C"),
-    Policy("best per benchmark", "embedllm.routing.policies.best_per_benchmark", "#E377C2"),
-    Policy(KNN.name, color=KNN.color, forecaster=KNN.name),
-    Policy(FACTORIZATION.name, color=FACTORIZATION.color, forecaster=FACTORIZATION.name),
+    Policy("best per suite", "embedllm.routing.policies.best_per_suite", "#F06292", told="suite"),
+    Policy("best per benchmark", "embedllm.routing.policies.best_per_benchmark", "#E377C2", told="benchmark"),
+    *(Policy(entry.name, color=entry.color, forecaster=entry.name, told="benchmark" if entry is OURS else "")
+      for entry in _FOLLOWED),
     Policy(ORACLE, "embedllm.routing.policies.oracle", "#222222", chooses=False),
 )}
 
@@ -292,5 +302,13 @@ def explored(chosen: Sequence[Forecaster]) -> list[Forecaster]:
 
 
 def routers() -> list[str]:
-    """The policies that choose by what they know of a question."""
-    return [entry.name for entry in POLICIES.values() if entry.chooses and entry.name != BEST_SINGLE]
+    """The policies that choose by what they know of a question, controls aside."""
+    return [entry.name for entry in POLICIES.values()
+            if entry.chooses and entry.name not in (BEST_SINGLE, SHUFFLED.name)]
+
+
+def followed(skip=()) -> list[Forecaster]:
+    """The forecasters that policies follow; `skip` as in `to_compare`, the default factorization as in `learners`."""
+    left_out = {entry.name for entry in to_compare()} - {entry.name for entry in to_compare(skip)}
+    chosen = [FORECASTERS[one.forecaster] for one in POLICIES.values() if one.forecaster not in {"", *left_out}]
+    return [entry for entry in chosen if entry != FACTORIZATION or TUNED not in chosen]

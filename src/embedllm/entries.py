@@ -182,10 +182,13 @@ class Policy(Entry):
         Whose forecasts are followed; then there is no path.
     chooses : bool
         `path` gives utilities to choose by; False: it gives the expected score itself.
+    told : {"", "benchmark", "suite"}
+        What it has to be told of a question beside its text.
     """
 
     forecaster: str = ""
     chooses: bool = True
+    told: str = ""
 
 
 def code(path: str):

@@ -282,16 +282,21 @@ def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.D
 
 def suites(table: OutcomeMatrix) -> pd.Series:
     """The group of benchmarks that each question belongs to: its column ``suite``, or its benchmark where none is."""
-    benchmark = table.questions["benchmark"]
-    suite = table.questions.get("suite", benchmark)
-    return suite.where(suite.notna() & (suite != ""), benchmark)
+    return by_suite(table.questions)["benchmark"]
+
+
+def by_suite(questions: pd.DataFrame) -> pd.DataFrame:
+    """Questions whose benchmark gives way to its suite, where one is named."""
+    benchmark = questions["benchmark"]
+    suite = questions.get("suite", benchmark)
+    return questions.assign(benchmark=suite.where(suite.notna() & (suite != ""), benchmark))
 
 
 def grouped(table: OutcomeMatrix) -> OutcomeMatrix:
     """The table for breakdowns and leave-one-out: of more than `MANY` benchmarks each gives way to its suite."""
     if table.questions["benchmark"].nunique() <= MANY:
         return table
-    return replace_unchecked(table, questions=table.questions.assign(benchmark=suites(table)))
+    return replace_unchecked(table, questions=by_suite(table.questions))
 
 
 def model_facts(table: OutcomeMatrix) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from embedllm.catalog import ENCODERS, MODEL_MEAN
 from embedllm.encoders import weights
 
 READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
-        "timing_warm_starts", "timing_encoders"]  # by notebook 02 and the README
+        "timing_warm_starts", "timing_encoders", "timing_latency"]  # by notebooks 02 and 04 and the README
 
 
 def test_exponents_are_those_of_planted_powers():

@@ -1,6 +1,7 @@
 """What the notebooks say: no more than the tests behind it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,10 @@ from embedllm.conclusions import (
     training,
     verdicts,
 )
+from embedllm.experiments.pricing import Priced
 from embedllm.files import ROOT
 from embedllm.outcomes import replace_unchecked
+from embedllm.routing.guard import Guard
 
 FACTORIZATION, TUNED = DEFAULT.name, TUNED_ENTRY.name
 
@@ -250,35 +253,109 @@ def test_routing_compares_the_oracle_with_luck(p, null, expected):
     assert expected in routing.luck(luck(p, null))
 
 
-@pytest.mark.parametrize(("difference", "expected"), [(0.1, "gains 100.0"), (-0.1, "loses 100.0")])
-def test_routing_says_whether_it_beats_asking_the_best_model(difference, expected):
-    reached = {name: np.array([0.5, 1.0]) for name in ("best single model", "random model")}
-    choices = {FACTORIZATION: np.array([0, 1]), "kNN": np.array([1, 1])}
-    single = pd.DataFrame([compared(difference, 0.01, name, "best single model") for name in
-                           (FACTORIZATION, "kNN", "best per benchmark")])
-    own = pd.DataFrame([compared(-0.1, 0.9, name) for name in ("kNN", "random model")])
-    tests = {"best single model": single, FACTORIZATION: own}
-    said = routing.conclusion("<llm>", reached, choices, tests, luck(0.4, 0.8))
-    assert f"Routing by the factorization {expected} thousandths against always asking it" in said
-    assert "is &lt;llm&gt;. Always asking it scores\n0.750" in said
-    assert "over 2 models, kNN over 1" in said
-    assert said.count("score than the best single model") == 3
-    assert said.count("No difference in score is shown") == 2
+def gained(*rows) -> pd.DataFrame:
+    """(method, difference, p): a table of gains over the best single model."""
+    return pd.DataFrame([compared(difference, p, name, "best single model", score=0.7 + difference)
+                         for name, difference, p in rows])
+
+
+def test_routing_names_what_gains_most_and_only_what_is_shown():
+    rows = gained(("oracle", 0.3, 0.001), ("kNN", 0.1, 0.01), ("convex embedding", 0.05, 0.001))
+    assert routing.gain(rows, ["kNN", "convex embedding"]) == (
+        "2 of 2 routers are shown to score more than the best single model; most is gained by kNN, +100.0 thousandths.")
+    open_case = gained(("kNN", 0.1, 0.2), ("convex embedding", 0.05, 0.01))
+    assert routing.gain(open_case, ["kNN", "convex embedding"]).startswith(
+        "No router is shown to beat always asking the best single model; the closest, kNN, differs by +100.0 ")
+    assert routing.gain(gained(("kNN", -0.1, 0.01)), ["kNN"]).startswith("No router is shown to beat")
+
+
+def test_routing_concludes_with_rivals_labels_and_luck():
+    rivals = pd.DataFrame([compared(0.1, 0.01, TUNED, "random model"), compared(-0.1, 0.01, TUNED, "best single model"),
+                           compared(0.01, 0.4, TUNED, "kNN")])
+    gains = gained(("best per benchmark", 0.2, 0.01), ("kNN", 0.1, 0.01), (OURS.name, 0.15, 0.01))
+    said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"])
+    assert "is &lt;llm&gt;." in said
+    assert "higher score than the random model" in said and "lower score than the best single model" in said
+    assert "No difference in score is shown" in said
+    assert "gains +200.0; the best router that reads the text alone, kNN, +100.0" in said
 
 
 def test_captions_of_notebook_04_count_what_their_tables_hold():
-    single = pd.DataFrame([compared(0.1, 0.01), compared(0.2, 0.2, "factorization"), compared(0.9, 0.01, "oracle")])
-    assert routing.gain(single, ["kNN"]).startswith("kNN gains most over the best single model, in thousandths: +100.0")
-    assert routing.gain(single, ["kNN", "factorization"]) == (
-        "No router is shown to beat always asking the best single model; the closest, factorization, differs by +200.0 "
-        "(95 % interval +190.0 to +210.0) thousandths.")
-    assert routing.gain(single.assign(difference=-0.1), ["kNN"]).startswith("No router is shown to beat")
-    rows = pd.DataFrame({"gain_low": [0.1, -0.2, -0.1], "gain_high": [0.2, -0.1, 0.1]})
-    assert routing.gains_by_benchmark(rows).startswith("1 of 3 gains lie above zero with their interval, 1 below")
-    same = pd.concat([rows, pd.DataFrame({"gain_low": [0.0], "gain_high": [0.0]})])
-    assert "in 1 more cases the router asks the best single model only" in routing.gains_by_benchmark(same)
+    within = gained(("kNN", 0.1, 0.01), ("kNN", -0.1, 0.01), ("kNN", 0.1, 0.2))
+    assert routing.within(within) == ("After correction for 3 comparisons (Holm) 1 gain is shown, and 1 loss.")
     shares = pd.DataFrame({"policy": "kNN", "model": ["a", "b", "c"], "share": [0.75, 0.25, 0]})
     assert routing.spread(shares) == "kNN asks 2 of 3 models, most often a (75%)."
+    assert routing.judged((5, 100), (5, 100)).startswith("All 5 models answered all 100 questions")
+    assert routing.judged((5, 1200), (4, 1100)).startswith("4 of 5 models are candidates, and 1,100 of 1,200 questions")
+    assert routing.own(["kNN", TUNED]) == TUNED and routing.own(["kNN"]) == FACTORIZATION
+    listed = routing.policies(["kNN", "best per benchmark", OURS.name])
+    assert listed.count("\n") == 1 and "the model with the highest forecast, which knows its text" in listed
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.01, "more than such worlds explain"),
+                                             (0.3, "no more than such worlds explain")])
+def test_routing_compares_gains_with_worlds(p, expected):
+    table = pd.DataFrame({"forecaster": "kNN", "quantity": ["gain", "entropy"], "observed": [0.02, 2.0],
+                          "value": [0.01, 1.0], "p": [p, 0.5]})
+    assert routing.worlds(table) == (f"kNN gains +20.0 thousandths here and +10.0 in worlds without specialization "
+                                     f"(p = {str(p)[1:]:0<4}: {expected}).")
+
+
+def test_information_is_told_with_its_order():
+    told = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.01}
+    said = routing.told(told, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
+    assert "0.200 bits less (95 % interval -0.300 to -0.100" in said and "not shown" not in said
+    assert "which is not shown to differ" in routing.told(told | {"p": 0.2}, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
+
+
+def test_a_guard_says_what_is_certified_and_when_nothing_is():
+    calibration = pd.DataFrame({"threshold": [0.2, 0.1], "left": [0.1, 0.3], "gain": [0.01, 0.02],
+                                "certified": True, "chosen": [False, True]})
+    router = SimpleNamespace(calibration=calibration, models=pd.DataFrame(index=["a", "b"]), guard=Guard(1, 0.1))
+    said = routing.guard(router)
+    assert said.startswith("The guard leaves b on 30% of the questions, where another model leads by 0.100 or more.")
+    assert "gained +20.0 thousandths" in said and "loses no more than 5.0 thousandths" in said
+    router.calibration = calibration.assign(chosen=False)
+    assert routing.guard(router).startswith("No gain is certified: the guarded router always asks b.")
+    rows = gained(("guarded", 0.01, 0.01), ("unguarded", 0.02, 0.01), ("best per benchmark", 0.03, 0.01))
+    assert "guarded +10.0 (95 % interval 0.0 to +20.0), unguarded +20.0" in routing.guarded(rows, 0.25)
+    kept = pd.DataFrame({"pool": ["0", "boundary"], "questions": [300, 5000], "violated": [0.01, 0.035]})
+    assert routing.promise(kept).startswith("The promise is broken in at most 3.5% of the calibrations (pool boundary, "
+                                            "5,000 questions), where 5 % are allowed; at the boundary")
+
+
+@pytest.mark.parametrize(("share", "p", "expected"), [
+    (0.4, 0.01, "kNN reaches its score at 40% of its price."), (1.0, 0.01, "kNN does not reach its score for less."),
+    (np.nan, 0.2, "does not reach its score for less."), (0.4, 0.2, "a difference that is not shown.")])
+def test_prices_are_compared_with_the_best_priced_model(share, p, expected):
+    found = Priced(pd.DataFrame(), gained(("kNN", 0.02, p)), pd.DataFrame({"model": ["a", "b"], "price": [1.0, 2.0],
+                                                                            "score": [0.5, 0.6]}),
+                   pd.DataFrame({"policy": ["kNN"], "price": [share], "share": [share]}))
+    said = routing.price(found)
+    assert said.startswith("The best priced model is b at 2; ") and expected in said
+
+
+def test_the_basis_of_prices_is_named():
+    prices = pd.DataFrame({"price": [1, 2, np.nan], "basis": ["listed", "size class", ""], "source": ["x", "y", ""]})
+    said = routing.basis(prices)
+    assert said.startswith("Prices: 1 of the model's own provider and 1 by size class. 1 models have none")
+    assert said.endswith("- x\n- y")
+    assert routing.basis(prices[2:]).startswith("No model of this table has a price or a known size")
+
+
+def test_left_out_and_seen_stand_beside_each_other():
+    rows = pd.DataFrame([compared(0.01, 0.1, "kNN", "best single model", benchmark="all", kind="left out"),
+                         compared(0.03, 0.1, "kNN", "best single model", benchmark="all", kind="seen"),
+                         compared(0.9, 0.1, "kNN", "best single model", benchmark="law", kind="seen")])
+    assert routing.unseen(rows) == (
+        "Minus the best single model, in thousandths: kNN +10.0 (95 % interval 0.0 to +20.0) where a benchmark was "
+        "left out, +30.0 (95 % interval +20.0 to +40.0) where it was seen.")
+
+
+def test_speed_is_read_from_the_benchmark():
+    measured = pd.read_csv(ROOT / "figures" / "bench" / "timing_speed.csv")
+    said = routing.speed(measured, 750)
+    assert "where the literature says 750" in said and "microseconds" in said
 
 
 def test_probing_says_whether_distances_outlast_the_initialization():

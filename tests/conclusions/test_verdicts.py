@@ -113,3 +113,44 @@ def test_every_verdict_is_one_that_its_data_can_give(on_the_papers_data):
         found = verdicts.of_forecasting(deep, KNOWN, on_the_papers_data)
         table = claims.verdicts("03_correctness_forecasting", source, source, found, True).set_index("id")
         assert table.loc["C2", "verdict"] == found["C2"]["verdict"]
+
+
+def rivals(*rows) -> pd.DataFrame:
+    """(low, high, low_all, high_all) against each rival."""
+    own = pd.DataFrame(rows, columns=["low", "high", "low_all", "high_all"])
+    return own.assign(method=TUNED.name, reference=["random model", "best single model", "kNN"][: len(own)], p=0.01,
+                      difference=(own["low"] + own["high"]) / 2)
+
+
+@pytest.mark.parametrize(("rows", "expected", "rival"), [
+    ((AHEAD, AHEAD, AHEAD), "holds here", "random model"),
+    ((AHEAD, BEHIND, AHEAD), "opposite here", "best single model"),
+    ((AHEAD, AHEAD, LEVEL), "does not hold here", "kNN"),
+    ((AHEAD, AHEAD, (-0.01, 0.03, -0.02, 0.04)), "inconclusive", "kNN")])
+def test_c4_is_about_every_rival(rows, expected, rival):
+    found = verdicts.beats_all(rivals(*rows), KNOWN["C4"])
+    assert found["verdict"] == expected and f"minus that of the {rival}," in found["reason"]
+    decided = 2 * (expected in ("opposite here", "does not hold here"))
+    at = ["random model", "best single model", "kNN"].index(rival)
+    assert (found["low"], found["high"]) == rows[at][decided : decided + 2]
+    assert found["p"] == pytest.approx(0.03 if decided else 0.01)
+
+
+@pytest.mark.parametrize(("low", "high", "p", "expected"), [
+    (0.1, 0.3, 0.0025, "holds here"), (0.1, 0.3, 0.02, "inconclusive"), (-0.1, 0.3, 0.0025, "inconclusive"),
+    (-0.3, -0.1, 0.0025, "opposite here")])
+def test_c10_needs_domain_and_diversity(low, high, p, expected):
+    told = {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.001}
+    worlds = pd.DataFrame({"forecaster": FACTORIZATION.name, "quantity": ["gain", "entropy"], "observed": [0.1, 2.0],
+                           "value": [0.0, 1.0], "p": [0.9, p]})
+    found = verdicts.of_the_domain(told, worlds, KNOWN["C10"])
+    assert found["verdict"] == expected and "choices of 2.00 bits, 1.00 in worlds" in found["reason"]
+
+
+def test_routing_waits_for_several_fits_and_knows_the_papers_data():
+    nothing = dict.fromkeys(("against_rivals", "told", "worlds", "unseen_gains_benchmark"))
+    assert {one["verdict"] for one in verdicts.of_routing(nothing, KNOWN, False).values()} == {""}
+    some = nothing | {"against_rivals": rivals(AHEAD, AHEAD, AHEAD), "unseen_gains_benchmark": pd.DataFrame()}
+    found = verdicts.of_routing(some, KNOWN, True)
+    assert (found["C4"]["verdict"], found["Q5"]["verdict"]) == ("reproduced", claims.ANSWERED)
+    assert verdicts.of_routing(some, KNOWN, False)["C4"]["verdict"] == "holds here"

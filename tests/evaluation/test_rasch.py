@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 from embedllm.evaluation.rasch import OneDimensional, additive_version, fit_one_dimensional
+from embedllm.routing.oracle import oracle_without_specialization
 from embedllm.routing.policies import oracle
-from embedllm.routing.results import oracle_without_specialization
 
 NAN = np.nan
 

@@ -1,6 +1,5 @@
 """Routers stay between their bounds and off missing cells."""
 
-import time
 import warnings
 
 import numpy as np
@@ -10,12 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embedllm.conclusions import routing
 from embedllm.levels import additive_means, adjusted_means
 from embedllm.outcomes import OutcomeMatrix
-from embedllm.routing.policies import best_per_benchmark, best_single, choose, gained, oracle, random_routing
-from embedllm.routing.results import prices, routing_table, selections_per_second, shares
-from embedllm.splits import Design
+from embedllm.routing.policies import (
+    best_per_benchmark,
+    best_per_suite,
+    best_single,
+    choose,
+    gained,
+    oracle,
+    random_routing,
+    route,
+)
 
 NAN = np.nan
 
@@ -119,59 +124,10 @@ def test_random_routing_and_oracle_leave_missing_cells_out():
     np.testing.assert_allclose(oracle(scores), [1, 0.5, 0.2], rtol=1e-6)
 
 
-def test_routing_table_is_paired_and_complete():
-    rng = np.random.default_rng(1)
-    design = Design(np.repeat(["x", "y"], [60, 40]))
-    base = (rng.random(100) < 0.6).astype(float)
-    better = np.minimum(base + 0.25, 1.25)  # exactly 0.25 everywhere: the paired interval has no width
-    result = routing_table({"best single": base, "router": better}, "best single", design)
-    result = result.set_index(["policy", "benchmark"])
-    assert len(result) == 2 * 3
-    assert result.loc[("best single", "x"), "accuracy"] == pytest.approx(base[:60].mean())
-    np.testing.assert_allclose(result.loc["router", ["gain", "gain_low", "gain_high"]], 0.25)
-    np.testing.assert_allclose(result.loc["best single", ["gain", "gain_low", "gain_high"]], 0.0)
-    overall = result.loc[("best single", "all")]
-    sd = np.sqrt(60 * base[:60].var() + 40 * base[60:].var()) / 100
-    assert overall["high"] - overall["low"] == pytest.approx(2 * 1.96 * sd, rel=0.12)
-    with pytest.raises(ValueError, match="best single"):
-        routing_table({"router": better}, "best single", design)
-
-
-def test_shares_count_every_model():
-    found = shares(np.array([2, 2, 0, 2]), pd.Index(["a", "b", "c"]), np.array(["law", "law", "law", "art"]))
-    by_benchmark = {name: rows.set_index("model")["share"].to_dict() for name, rows in found.groupby("benchmark")}
-    assert list(found["benchmark"].unique()) == ["all", "art", "law"]
-    assert list(by_benchmark["all"].items()) == [("c", 0.75), ("a", 0.25), ("b", 0.0)], "most often chosen first"
-    assert by_benchmark["art"] == {"c": 1, "a": 0, "b": 0}
-    assert by_benchmark["law"] == {"c": pytest.approx(2 / 3), "a": pytest.approx(1 / 3), "b": 0}
-
-
-def test_speed_is_measured_in_the_stated_units():
-    calls = []
-
-    def decide(vectors):
-        calls.append(len(vectors))
-        time.sleep(0.002)
-        return np.zeros(len(vectors), dtype=int)
-
-    speed = selections_per_second(decide, np.zeros((50, 4)), seconds=0.05)
-    assert calls[:2] == [50, 50]  # warm-up, then the batch
-    assert set(calls) == {1, 50}
-    assert speed["batch_size"] == 50
-    assert 50 / 0.05 < speed["batch_per_second"] <= 50 / 0.002
-    assert 2000 <= speed["single_median_us"] <= speed["single_p95_us"]
-    assert speed["single_per_second"] == pytest.approx(1e6 / speed["single_median_us"])
-
-
-def test_prices_are_those_of_the_models_asked():
-    models = pd.DataFrame({"cost": [1.0, 3.0, NAN], "cost_unit": "query"})
-    choices = {"best single model": np.array([0, 0]), "router": np.array([1, 2]), "lost": np.array([2, 2])}
-    reached = {name: np.array([1.0, 0.0]) for name in choices}
-    rows = prices(choices, reached, models).set_index("policy")
-    assert rows.loc["best single model"].tolist() == [0.5, 1.0, "query", 0.0]
-    assert rows.loc["router"].tolist() == [0.5, 3.0, "query", 0.5]
-    assert np.isnan(rows.loc["lost", "price"])
-    assert routing.price(rows.reset_index(), ["router"]) == (
-        "Mean price of the models asked, per query: the best single model 1, router 3 (50% of the questions to models "
-        "without one).")
-    assert "No model of this table has a price" in routing.price(None, [])
+def test_a_suite_is_asked_for_its_best_model_and_left_out_where_there_is_none():
+    pool = table([[1, 1, 0, 0], [0, 0, 1, 1]], ["a", "b", "c", "c"])
+    suites = pool.questions.assign(suite=["x", "x", "", "y"])
+    grouped = OutcomeMatrix(pool.scores, pool.models, suites)
+    assert best_per_suite(grouped, suites).argmax(axis=0).tolist() == [0, 0, 1, 1]
+    assert "best per suite" in route(grouped, grouped, {})[0]
+    assert "best per suite" not in route(pool, pool, {})[0]

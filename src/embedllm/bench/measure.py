@@ -8,7 +8,6 @@ GPU is not used: yardsticks and ceilings are those of the processor.
 from __future__ import annotations
 
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,32 +24,26 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from embedllm import catalog
 from embedllm.bench import cost, scale
+from embedllm.bench.latency import durations, latency
 from embedllm.bench.solvers import ALTERNATING, WHOLE, by_cells, by_full_batches, by_gradient_steps
-from embedllm.bench.workloads import PeakMemory, paper_parts, random_parts, timed
+from embedllm.bench.workloads import (
+    PeakMemory,
+    encoder_flop,
+    paper_parts,
+    product_rates,
+    random_parts,
+    rates,
+    timed,
+)
 from embedllm.encoders import cache, encoding
 from embedllm.forecasters import registry
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
-from embedllm.routing import results
 from embedllm.sources.simulated import simulate
 from embedllm.splits import Parts
 
 # The measurements: each a function of plain arguments, run in its own process
-
-
-def rates(function: Callable[[], object], amount: float) -> np.ndarray:
-    """Amount a second of a call, repeated for some `SECONDS`."""
-    spent, end = [], time.perf_counter() + scale.SECONDS
-    while time.perf_counter() < end:
-        spent.append(timed(function)[0])
-    return amount / np.array(spent)
-
-
-def product_rates() -> np.ndarray:
-    """GFLOP/s of matrix products with 2,048 rows and columns."""
-    a, b = torch.randn(2, 2048, 2048)
-    return rates(partial(torch.mm, a, b, out=torch.empty(2048, 2048)), 2 * 2048**3 / 1e9)
 
 
 def ceiling() -> dict:
@@ -117,11 +110,13 @@ def forecasters() -> float:
 
 
 def selections() -> dict:
-    """Routing decisions a second, vectors given."""
+    """Routing decisions a second in a batch, and microseconds of a single one; vectors given."""
     parts = paper_parts()
     fitted = Factorization(**scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
-    return results.selections_per_second(
-        lambda e: fitted.predict_proba(e).argmax(axis=0), parts["test"][1], scale.SECONDS)
+    vectors = parts["test"][1]
+    batch, single = (np.median(durations(lambda e: fitted.predict_proba(e).argmax(axis=0), inputs, scale.SECONDS))
+                     for inputs in ([vectors], [vectors[at : at + 1] for at in range(len(vectors))]))
+    return {"batch_per_second": len(vectors) / batch, "single_median_us": 1e6 * single}
 
 
 def encoders_compared() -> tuple[pd.DataFrame, float]:
@@ -138,7 +133,7 @@ def encoders_compared() -> tuple[pd.DataFrame, float]:
     tokens = model.tokenizer(prompts, truncation=True, max_length=model.max_seq_length)["input_ids"]
     n, shape = np.array(list(map(len, tokens)), dtype=float), model[0].auto_model.config
     layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
-    flop = shape.num_hidden_layers * (n * 2 * layer + 4 * n**2 * shape.hidden_size).sum()
+    flop = encoder_flop(model, n).sum()
     widths = 8 * shape.hidden_size + 2 * (shape.hidden_size + shape.intermediate_size)  # in and out of six products
     moved = 4 * shape.num_hidden_layers * (layer / encoding.TOKENS["cpu"] + widths) * n.sum()
     with warnings.catch_warnings(action="ignore"):  # deprecated for torchao
@@ -244,7 +239,8 @@ def measure() -> dict:
         "cells": alone(cells), "cost by cells": alone(cells, scale.D_PAPER, cost.N_QUESTIONS),
         "neighbors": alone(neighbors), "wide neighbors": alone(neighbors, scale.D_PAPER),
         "embedding": alone(embedding), "forecasters": alone(forecasters),
-        "selections": alone(selections), "encoding": alone(encoders_compared), "leaderboard": alone(leaderboard),
+        "selections": alone(selections), "latency": alone(latency), "encoding": alone(encoders_compared),
+        "leaderboard": alone(leaderboard),
         "solvers": alone(solvers), "warm starts": alone(warm_starts),
         "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
         "ceiling": (first, alone(ceiling)),  # other users of the machine show as a difference

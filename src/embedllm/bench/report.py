@@ -125,6 +125,7 @@ def report(measured: dict, folder: Path) -> None:
          f"{large['val']:.3f}, of the means of models {large['mean']:.3f}; random vectors"),
         ("peak memory of that process, table included", large["megabytes"] / 1000, "GB", "under 8", ""),
     ]
+    table("timing_latency", measured["latency"])
     table("timing_speed", pd.DataFrame(rows, columns=["what", "value", "unit", "target", "beside"]))
     processor = platform.processor()
     if Path("/proc/cpuinfo").exists():

@@ -7,10 +7,13 @@ import gc
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import psutil
+import torch
 
 from embedllm.bench import scale
 from embedllm.encoders import cache
@@ -48,6 +51,27 @@ def timed(function, *args, **settings) -> tuple[float, object]:
     began = time.perf_counter()
     result = function(*args, **settings)
     return time.perf_counter() - began, result
+
+
+def rates(function: Callable[[], object], amount: float) -> np.ndarray:
+    """Amount a second of a call, repeated for some `SECONDS`."""
+    spent, end = [], time.perf_counter() + scale.SECONDS
+    while time.perf_counter() < end:
+        spent.append(timed(function)[0])
+    return amount / np.array(spent)
+
+
+def product_rates() -> np.ndarray:
+    """GFLOP/s of matrix products with 2,048 rows and columns."""
+    a, b = torch.randn(2, 2048, 2048)
+    return rates(partial(torch.mm, a, b, out=torch.empty(2048, 2048)), 2 * 2048**3 / 1e9)
+
+
+def encoder_flop(model, tokens: np.ndarray) -> np.ndarray:
+    """Operations to encode prompts of so many tokens each: two per weight and token, and attention."""
+    shape = model[0].auto_model.config
+    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
+    return shape.num_hidden_layers * (tokens * 2 * layer + 4 * tokens**2 * shape.hidden_size)
 
 
 def paper_parts(d_prompt: int | None = None, n_train: int | None = None) -> Parts:

@@ -183,3 +183,72 @@ def superior(difference: Mapping, figure: str) -> dict:
                                                        ("p", "p"))},
             "verdict": verdict, "figure": figure,
             "reason": f"log-loss on graded scores, {difference['method']} minus {difference['reference']}"}
+
+
+def of_routing(
+    deep: Mapping[str, pd.DataFrame | None], known: Mapping[str, Claim], on_the_papers_data: bool
+) -> dict[str, dict]:
+    """Rows of notebook 04, from tables of several fits; a claim without its table waits.
+
+    Parameters
+    ----------
+    deep : mapping
+        "against_rivals", "told", "worlds" and "unseen_gains_benchmark": tables of `make deep`, or None.
+    """
+    rivals, told, worlds = (deep[name] for name in ("against_rivals", "told", "worlds"))
+    rows = {name: waits() for name in ("C4", "C10", "Q5")}
+    if rivals is not None:
+        rows["C4"] = beats_all(rivals, known["C4"])
+    if told is not None and worlds is not None:
+        rows["C10"] = of_the_domain(told.iloc[0], worlds, known["C10"])
+    if on_the_papers_data:
+        rows = {name: row | {"verdict": REPLICATED.get(row["verdict"], row["verdict"])} for name, row in rows.items()}
+    if deep["unseen_gains_benchmark"] is not None:
+        rows["Q5"] = answered("notebook 04, Questions unlike those of training", "04_deep_unseen_gains_benchmark")
+    return rows
+
+
+def beats_all(tests: pd.DataFrame, claim: Claim) -> dict:
+    """C4.
+
+    Parameters
+    ----------
+    tests : DataFrame
+        From `routing.against`: a row for each rival, at the claim's level.
+    """
+    n = len(tests)
+    if (tests["high_all"] < 0).any():
+        verdict = OPPOSITE
+    elif (tests["low"] > 0).all():
+        verdict = HOLDS
+    else:
+        verdict = FAILS if (tests["high_all"] < claim.values["margin"]).any() else OPEN
+    row = tests.loc[tests["low"].idxmin()]
+    if verdict in (OPPOSITE, FAILS):  # the level is divided by the number of rivals
+        row = tests.loc[tests["high_all"].idxmin()]
+        row = row.drop(["low", "high"]).rename({"low_all": "low", "high_all": "high"})
+        row["p"] = min(1.0, n * row["p"])
+    return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": verdict,
+            "reason": f"score of routing by the {row['method']} minus that of the {row['reference']}, the rival that "
+                      f"decides; shown ahead of {listed(tests['reference'][tests['low'] > 0])}",
+            "figure": "04_deep_routing"}
+
+
+def of_the_domain(told: Mapping, worlds: pd.DataFrame, claim: Claim) -> dict:
+    """C10.
+
+    Parameters
+    ----------
+    told : mapping
+        What the choice tells of the benchmark minus what it tells of the difficulty: from `fits.compare` at the
+        claim's level.
+    worlds : DataFrame
+        From `routing.beyond_worlds`.
+    """
+    diverse = worlds[(worlds["quantity"] == "entropy") & (worlds["forecaster"] == FACTORIZATION.name)].iloc[0]
+    more = told["low"] > 0
+    verdict = OPPOSITE if told["high"] < 0 else HOLDS if more and diverse["p"] <= claim.level else OPEN
+    return {"ours": told["difference"], "low": told["low"], "high": told["high"], "p": told["p"], "verdict": verdict,
+            "reason": f"bits told of the benchmark minus of the difficulty; choices of {diverse['observed']:.2f} bits, "
+                      f"{diverse['value']:.2f} in worlds without specialization (p {diverse['p']:.3f})",
+            "figure": "04_deep_choices"}

@@ -24,7 +24,7 @@ SAME = 0.999  # cosine above which two vectors are taken to come from one encode
 READY = "ready-"  # begins the name of a shard that was taken in
 
 
-def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
+def encode(name: str, prompts: Iterable[str], cache: Path | None, model=None) -> np.ndarray:
     """Turn prompts into vectors.
 
     Parameters
@@ -36,6 +36,8 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     cache : Path or None
         Folder of the cache; None encodes everything afresh. An interrupted call keeps the shards that it
         has finished, and the next call ends with the same vectors as a call that was never interrupted.
+    model : SentenceTransformer, optional
+        The encoder as `encoding.load` gives it, for callers that keep it; default loaded when it is needed.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None) -> np.ndarray:
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = _cached(name, distinct, cache) if encoder.weights else encoder.code()(distinct)
+    vectors = _cached(name, distinct, cache, model) if encoder.weights else encoder.code()(distinct)
     if vectors.shape != (len(distinct), encoder.dim) or vectors.dtype != np.float32:
         raise EncoderError(f"encoder {name}: {encoder.path} must give float32 ({len(distinct)}, {encoder.dim}), found "
                            f"{vectors.dtype} {vectors.shape}")
@@ -156,14 +158,14 @@ def _texts(prompts: Iterable[str]) -> list[str]:
 # The cache
 
 
-def _cached(name: str, texts: list[str], cache: Path | None) -> np.ndarray:
+def _cached(name: str, texts: list[str], cache: Path | None, model) -> np.ndarray:
     """Vectors of distinct texts, float32 (n_texts, dim), from the cache where it has them."""
     folder = None if cache is None else _folder(name, cache)
     found = {} if folder is None else _read(folder)
     keys = {text: key(text) for text in texts}
     missing = [text for text in texts if keys[text] not in found]
     if missing:
-        for shard, vectors in encoded(name, missing):
+        for shard, vectors in encoded(name, missing, model):
             shard_keys = [keys[text] for text in shard]
             if folder is not None:
                 _write(folder, shard_keys, vectors)

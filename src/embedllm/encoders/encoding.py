@@ -41,8 +41,8 @@ def key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Encode texts, and yield them with their vectors a shard at a time.
+def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Encode texts, and yield them with their vectors a shard at a time; `model` is what `load` gave, if it is there.
 
     Sorted by tokens, so that hardly anything of a batch is padding (by letters it is an eighth). Padding moves the
     last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
@@ -50,7 +50,7 @@ def encoded(name: str, texts: list[str]) -> Iterator[tuple[list[str], np.ndarray
     """
     import torch
 
-    model = load(name)
+    model = model or load(name)
     tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
     most = TOKENS[model.device.type]
     waiting = deque(sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from textwrap import fill
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -17,6 +18,7 @@ from embedllm.presentation import thousandths
 
 LEAST = 0.005  # share of the questions from which a model is worth a color
 APART = 0.12  # of a logarithmic axis, so far are its names from each other
+TITLE = 72  # letters of titles in a line, over all panels
 MANY_PANELS = 4  # beside each other: titles of more are written smaller
 
 
@@ -216,7 +218,7 @@ def plot_shares(table: pd.DataFrame) -> Figure:
             width = 100 * shares[model].reindex(benchmarks).to_numpy() if model in shares else np.zeros(len(benchmarks))
             axes.barh(benchmarks, width, left=left, color=color, height=0.75, label=model)
             left += width
-        axes.set(title=policy, xlabel="questions routed, %", xlim=(0, 100))
+        axes.set(title=fill(policy, TITLE // len(policies)), xlabel="questions routed, %", xlim=(0, 100))
         axes.tick_params(axis="y", length=0)
     grid[0, 0].invert_yaxis()
     handles, names = grid[0, 0].get_legend_handles_labels()

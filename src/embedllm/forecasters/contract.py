@@ -151,6 +151,17 @@ class Forecaster(ABC):
         return forecaster
 
 
+def packed(forecaster: Forecaster) -> tuple[dict, dict[str, np.ndarray]]:
+    """A forecaster as JSON can hold it, and the arrays that this names."""
+    arrays: dict[str, np.ndarray] = {}
+    return _packed(forecaster, arrays), arrays
+
+
+def unpacked(content: dict, arrays: Mapping[str, np.ndarray]) -> Forecaster:
+    """The forecaster that `packed` was given."""
+    return _unpacked(content, dict(arrays))
+
+
 def _packed(value, arrays: dict[str, np.ndarray], learned: bool = True):
     """A value as JSON can hold it; its arrays go to `arrays`, under numbers. Settings are kept as before a fit."""
     if isinstance(value, np.ndarray | np.generic):

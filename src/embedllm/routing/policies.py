@@ -14,7 +14,7 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.metrics import targets
 from embedllm.levels import additive_means, adjusted_means
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, by_suite, replace_unchecked, suites
 
 
 def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
 def route(
     train: OutcomeMatrix, test: OutcomeMatrix, forecasts: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What every policy of the catalog chooses and reaches, the oracle aside.
+    """What every policy of the catalog chooses and reaches, the oracle aside; by suite where there are suites.
 
     Parameters
     ----------
@@ -78,6 +78,8 @@ def route(
     """
     values, utilities, reached = targets(test, "score"), {}, {}
     for name, policy in catalog.POLICIES.items():
+        if policy.told == "suite" and suites(test).equals(test.questions["benchmark"]):
+            continue
         if policy.forecaster in forecasts:
             utilities[name] = forecasts[policy.forecaster]
         elif policy.path and policy.chooses:
@@ -124,6 +126,11 @@ def best_per_benchmark(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndar
     means = (np.nan_to_num(train.scores) @ member + prior) / (train.observed @ member + 1)
     # An unknown benchmark has position -1, which is the column of overall means.
     return np.hstack([means, overall])[:, names.get_indexer(questions["benchmark"])]
+
+
+def best_per_suite(train: OutcomeMatrix, questions: pd.DataFrame) -> np.ndarray:
+    """`best_per_benchmark` for suites of benchmarks."""
+    return best_per_benchmark(replace_unchecked(train, questions=by_suite(train.questions)), by_suite(questions))
 
 
 def gained(choices: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import yaml
 from annotated_types import Ge, Interval
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embedllm.catalog import ENCODERS, SOURCES, to_compare
+from embedllm.catalog import ENCODERS, SOURCES, TEXT_ONLY, followed, to_compare
 from embedllm.outcomes import DUPLICATES as RULES
 from embedllm.presentation import OneSentenceError
 from embedllm.sources import embedllm as embedllm_files
@@ -147,14 +147,16 @@ class Training(Fitting):
 
 
 def _skippable() -> list[str]:
-    """What notebook 03 can do without."""
+    """What notebooks 03 and 04 can do without."""
     return ["slow", *(entry.name for entry in to_compare() if entry.slow)]
 
 
+SKIPPED = "forecasters to leave out, by name; slow names all that take long to tune"
+Skipped = Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)]
+
+
 class CorrectnessForecasting(Fitting):
-    SKIP: Annotated[list[Annotated[str, AfterValidator(OneOf(_skippable))]], AfterValidator(_distinct)] = Field(
-        [], description="forecasters to leave out, by name; slow names all that take long to tune"
-    )
+    SKIP: Skipped = Field([], description=SKIPPED)
     SIZES: Distinct[Share] = Field(
         [0.1, 0.3, 1.0], description="shares of the questions of training and validation", min_length=1
     )
@@ -166,9 +168,22 @@ class CorrectnessForecasting(Fitting):
     N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
-class ModelRouting(Parameters):
+def _routers() -> list[str]:
+    """Forecasters that a router can follow on prompts alone."""
+    return [entry.name for entry in followed() if entry.reads == "text" and entry.role != "control"]
+
+
+class ModelRouting(Fitting):
+    SKIP: Skipped = Field([], description=SKIPPED)
+    N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
+    N_FOLDS: int = Field(5, description="of the cross-fitting", ge=3)
+    FOLD_SEED: Seed = Field(0, description="draws the folds")
+    ROUTER: Annotated[str, AfterValidator(OneOf(_routers))] = Field(
+        TEXT_ONLY.name, description="forecaster that the router to take home follows")
+    EPSILON: Annotated[float, Interval(gt=0, lt=1)] = Field(
+        0.005, description="score that the guarded router may lose against the default model")
+    N_TRIALS: int = Field(0, description="calibrations of each planted pool; 0 shows those of make deep", ge=0)
     N_DRAWS: int = Field(200, description="pools drawn without specialization", ge=20)
-    SECONDS: float = Field(0.5, description="time for each speed measurement", gt=0)
 
 
 class Probing(Fitting):

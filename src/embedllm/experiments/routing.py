@@ -1,0 +1,220 @@
+"""What routing reaches when every question is routed by a fit that never saw it.
+
+Values are as `evaluation.fits` takes them: policy to an array (n_fits, n_questions), a row for each cross-fitting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from embedllm import catalog
+from embedllm.evaluation import fits
+from embedllm.evaluation.fits import Values
+from embedllm.evaluation.inference import holm
+from embedllm.evaluation.intervals import ALPHA
+from embedllm.evaluation.metrics import targets
+from embedllm.experiments.worlds import OBSERVED, PRIMARY
+from embedllm.forecasters.registry import Round
+from embedllm.outcomes import OutcomeMatrix, grouped, without
+from embedllm.routing.diversity import pointwise_information
+from embedllm.routing.policies import choose, gained, route
+from embedllm.splits import Design, folds
+
+LACKING = 0.01  # share of the questions from which a model is no candidate
+HINDSIGHT = "best per benchmark, in hindsight"
+
+
+class CrossFitted(NamedTuple):
+    """Forecasts of questions by fits that never saw them, where every candidate answered every question.
+
+    Attributes
+    ----------
+    table : OutcomeMatrix
+        The candidates and the questions that are judged.
+    forecasts : list of dict
+        Of each round: forecaster to probabilities, float32, (n_models, n_questions).
+    folds : list of ndarray, shape (n_questions,)
+        Of each round: which questions were forecast together.
+    seeds : list of int
+        Of each round.
+    """
+
+    table: OutcomeMatrix
+    forecasts: list[dict[str, np.ndarray]]
+    folds: list[np.ndarray]
+    seeds: list[int]
+
+    @classmethod
+    def of(cls, table: OutcomeMatrix, crossed: Sequence[dict], rounds: Sequence[Round], n_folds: int) -> CrossFitted:
+        """What can be judged of cross-fittings (`registry.cross_fit`, with what it was given).
+
+        A model that lacks more than one in a hundred answers is no candidate, and a question that a candidate was not
+        asked is not judged: "always ask this model" would else be a policy that falls back on others. Where less than
+        half of the models would be left, all stay and a policy takes the best of those that were asked.
+        """
+        kept = table.observed.mean(axis=1) >= 1 - LACKING
+        complete = kept.mean() >= 0.5
+        if not complete:
+            kept = np.full(len(kept), True)
+        judged = table.observed[kept].all(axis=0) if complete else table.observed.any(axis=0)
+        fewer = without(table, list(table.models.index[~kept])).at(judged)
+        return cls(
+            fewer, [{name: values[np.ix_(kept, judged)] for name, values in one["raw"].items()} for one in crossed],
+            [folds(table, 2 * n_folds, one.fold_seed).to_numpy()[judged] // 2 for one in rounds],
+            [one.fold_seed for one in rounds])
+
+
+class Routed(NamedTuple):
+    """What policies choose and reach: name to array (n_fits, n_questions).
+
+    Attributes
+    ----------
+    choices : dict
+        Position of the model asked, int; without the random policy, which is an expectation.
+    reached : dict
+        Score of that model, float64.
+    """
+
+    choices: dict[str, np.ndarray]
+    reached: dict[str, np.ndarray]
+
+
+def routed(pool: CrossFitted) -> Routed:
+    """Route every question by every policy of the catalog whose forecasts are there.
+
+    Policies that learn from outcomes themselves, such as the best single model, learn from all questions outside the
+    fold.
+    """
+    found = []
+    for fold, forecasts in zip(pool.folds, pool.forecasts, strict=True):
+        kept: tuple[dict, dict] = ({}, {})
+        for number in np.unique(fold):
+            test = fold == number
+            own = {name: forecast[:, test] for name, forecast in forecasts.items()}
+            for all_folds, values in zip(kept, route(pool.table.at(~test), pool.table.at(test), own), strict=True):
+                for name, value in values.items():
+                    all_folds.setdefault(name, np.empty(len(fold), value.dtype))[test] = value
+        found.append(kept)
+    return Routed(*({name: np.stack([one[at][name] for one in found]) for name in found[0][at]} for at in (0, 1)))
+
+
+def hindsight(table: OutcomeMatrix) -> np.ndarray:
+    """Score of the model that did best on each benchmark, chosen on the judged answers: (n_questions,)."""
+    values, benchmarks = targets(table, "score"), table.questions["benchmark"].to_numpy()
+    reached = np.empty(table.shape[1])
+    for name in np.unique(benchmarks):
+        rows = np.flatnonzero(benchmarks == name)
+        means = np.nan_to_num(np.nanmean(values[:, rows], axis=1), nan=-1.0)
+        reached[rows] = gained(choose(means, table.observed[:, rows]), values[:, rows])
+    return reached
+
+
+def gains(
+    reached: Values, design: Design, level: float = ALPHA, reference: str = catalog.BEST_SINGLE
+) -> pd.DataFrame:
+    """Score of each policy minus that of a reference, the largest first.
+
+    Returns
+    -------
+    DataFrame
+        As from `fits.compare`, and ``score``, the mean that the policy reaches.
+    """
+    others = [name for name in reached if name != reference]
+    table = fits.compare(reached, [(name, reference) for name in others], design, level)
+    table["score"] = [reached[name].mean() for name in others]
+    return table.sort_values("difference", ascending=False, ignore_index=True)
+
+
+def against(reached: Values, name: str, rivals: Sequence[str], design: Design, level: float) -> pd.DataFrame:
+    """One policy against each of its rivals.
+
+    Returns
+    -------
+    DataFrame
+        As from `fits.compare` at the level, with ``low_all`` and ``high_all``, ends of intervals for all rivals
+        together.
+    """
+    pairs = [(name, rival) for rival in rivals]
+    low, high = fits.intervals(reached, pairs, design, level / len(rivals))
+    return fits.compare(reached, pairs, design, level).assign(low_all=low, high_all=high)
+
+
+def beyond_worlds(worlds: pd.DataFrame, null: str = PRIMARY) -> pd.DataFrame:
+    """Gain over the best single model and entropy of the choices, beside worlds without specialization.
+
+    Parameters
+    ----------
+    worlds : DataFrame
+        From `worlds.draw`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each forecaster and quantity ("gain", "entropy"): ``observed``, ``value`` (mean of the worlds),
+        ``low``, ``high`` (95 % of them), ``p`` (one-sided: (1 + worlds with as much) / (1 + worlds)), ``worlds``.
+    """
+    table, rows = worlds.assign(gain=worlds["routed"] - worlds["best_single"]), []
+    for name, own in table.groupby("forecaster", sort=False):
+        here, drawn = own[own["null"] == OBSERVED].iloc[0], own[own["null"] == null]
+        for quantity in ("gain", "entropy"):
+            p = (1 + (drawn[quantity] >= here[quantity]).sum()) / (1 + len(drawn))
+            rows.append((name, quantity, here[quantity], drawn[quantity].mean(),
+                         *drawn[quantity].quantile([0.025, 0.975]), p, len(drawn)))
+    return pd.DataFrame(rows, columns=["forecaster", "quantity", "observed", "value", "low", "high", "p", "worlds"])
+
+
+def gains_within(reached: Values, names: Sequence[str], table: OutcomeMatrix) -> pd.DataFrame:
+    """Gain of some policies over the best single model within each benchmark, corrected over all of them (Holm).
+
+    Returns
+    -------
+    DataFrame
+        As from `fits.compare`, with ``benchmark`` and ``questions`` (how many).
+    """
+    design, rows = Design.of(grouped(table)), []
+    for benchmark in np.unique(design.strata):
+        inside = design.strata == benchmark
+        own = {name: reached[name][:, inside] for name in (*names, catalog.BEST_SINGLE)}
+        pairs = [(name, catalog.BEST_SINGLE) for name in names]
+        rows.append(fits.compare(own, pairs, design.at(inside)).assign(benchmark=benchmark, questions=inside.sum()))
+    found = pd.concat(rows, ignore_index=True)
+    return found.assign(p_holm=holm(found["p"]))
+
+
+def told_by_choice(pool: CrossFitted, name: str) -> dict[str, np.ndarray]:
+    """What a forecaster's choice among half of the models tells of a question's benchmark and difficulty, in bits.
+
+    Difficulty is the mean score of the other half's models on the question, in as many classes of equal size as there
+    are benchmarks.
+
+    Returns
+    -------
+    dict
+        "benchmark", "difficulty": pointwise information, (n_fits, n_questions), see `diversity`.
+    """
+    table, found = pool.table, []
+    benchmarks = grouped(table).questions["benchmark"].to_numpy()
+    for forecasts, seed in zip(pool.forecasts, pool.seeds, strict=True):
+        asked, rng = halves(table, seed), np.random.default_rng(seed)
+        choice = choose(forecasts[name][asked], table.observed[asked])
+        ease = np.nan_to_num(np.nanmean(table.scores[~asked], axis=0))
+        rank = np.argsort(np.lexsort((rng.permutation(len(ease)), ease)))  # of equal ones none before the other
+        classes = rank * len(np.unique(benchmarks)) // len(rank)
+        found.append([pointwise_information(choice, label) for label in (benchmarks, classes)])
+    return dict(zip(("benchmark", "difficulty"), np.stack(found, axis=1), strict=True))
+
+
+def halves(table: OutcomeMatrix, seed: int) -> np.ndarray:
+    """A random half of the models, lineages whole: bool, (n_models,)."""
+    lineage = table.models["lineage"].to_numpy()
+    names, sizes = np.unique(lineage, return_counts=True)
+    first, n, rng = set(), 0, np.random.default_rng(seed)
+    for at in rng.permutation(len(names)):
+        if 2 * n + sizes[at] <= len(lineage) or not n:
+            first.add(names[at])
+            n += sizes[at]
+    return np.isin(lineage, list(first))

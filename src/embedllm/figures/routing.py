@@ -1,0 +1,113 @@
+"""Figures of notebook 04: score against price, and what the guard certifies."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from embedllm.catalog import RANDOM_MODEL
+from embedllm.figures.plots import plot_intervals
+from embedllm.figures.style import BLACK, BLUE, GRAY, WIDTH, color_of, name_points
+
+NAMED = 6  # models, those that no cheaper one reaches first
+
+
+def plot_gains(table: pd.DataFrame, label: str) -> Figure:
+    """Gain of each policy over the best single model; the random choice, far to the left, is left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `experiments.routing.gains`.
+    """
+    shown = table[table["method"] != RANDOM_MODEL]
+    return plot_intervals({"": shown}, "method", "difference", label, zero=True, valued=True)
+
+
+def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
+    """Score against price, and the same minus a fixed mix of models: points are models, lines what policies reach.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``policy`` (blank for a model), ``model``, ``price``, ``score``.
+    unit : str
+        Of the price, for the axis.
+    mix : str
+        The policy that mixes models.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    models = table[table["policy"].isna()].sort_values(["price", "score"], ascending=[True, False])
+    left.plot(models["price"], models["score"], "o", ms=3.5, color=GRAY, alpha=0.7, zorder=1)
+    curves = table[table["policy"].notna()].pivot_table(index="price", columns="policy", values="score", sort=False)
+    for name in curves:
+        style = {"color": BLACK, "ls": "--"} if name == mix else {"color": color_of(name), "ls": "-"}
+        left.plot(curves.index, curves[name], lw=1.3, label=name, **style)
+        right.plot(curves.index, 1000 * (curves[name] - curves[mix]), lw=1.3, **style)
+    left.set(ylabel="mean score", ylim=(models["score"].median(), None))
+    right.set(ylabel="thousandths above the fixed mix")
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel=f"mean price {unit}")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    best = models[(models["score"] >= models["score"].cummax()) & (models["score"] >= models["score"].median())]
+    name_points(left, *(best.tail(NAMED)[column] for column in ("price", "score", "model")))
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def plot_guard(table: pd.DataFrame) -> Figure:
+    """Gain on the calibration questions against how often the guard leaves the default model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `guard.fit_guard`.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    shares = 100 * table["left"]
+    axes.axhline(0, lw=0.8, color=BLACK)
+    axes.plot(shares, 1000 * table["gain"], color=GRAY, lw=1, zorder=1)
+    for certified, color, label in ((True, BLUE, "certified"), (False, "white", "not certified")):
+        rows = table["certified"] == certified
+        axes.plot(shares[rows], 1000 * table["gain"][rows], "o", ms=5, mfc=color, mec=BLUE, label=label)
+    if table["certified"].any():
+        axes.axvspan(0, shares[table["certified"]].max(), color=BLUE, alpha=0.08, lw=0)
+    chosen = table[table["chosen"]]
+    axes.plot(100 * chosen["left"], 1000 * chosen["gain"], "o", ms=11, mfc="none", mec=BLACK, label="chosen")
+    axes.set(xlabel="questions on which the default model is left, %", ylabel="gain, thousandths",
+             xlim=(0, np.nanmax([1, *1.05 * shares])))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_worlds(table: pd.DataFrame) -> Figure:
+    """Gain and diversity of routing as observed and in worlds without specialization, a panel each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `experiments.routing.beyond_worlds`.
+    """
+    here = table[["forecaster", "quantity"]].assign(pool="observed", value=table["observed"], low=np.nan, high=np.nan)
+    both = pd.concat([here, table[["forecaster", "quantity", "value", "low", "high"]].assign(pool="2PL")])
+    labels = {"gain": "gain over the best single model", "entropy": "entropy of the choices, bits"}
+    panels = {quantity: both[both["quantity"] == quantity] for quantity in labels}
+    return plot_intervals(panels, "forecaster", "value", labels, hue="pool")
+
+
+def plot_unseen(table: pd.DataFrame) -> Figure:
+    """Differences by benchmark, left out of the training and seen in part, a panel each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `experiments.unseen.losses` or ``gains``.
+    """
+    panels = dict(iter(table.groupby("kind", sort=False)))
+    reference = table["reference"].iloc[0]
+    return plot_intervals(panels, "benchmark", "difference", f"minus the {reference}", hue="method", zero=True)

@@ -1,0 +1,150 @@
+"""The router to take home: choices, guard, files, and what it refuses."""
+
+import json
+import time
+from io import StringIO
+from math import inf
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table
+from safetensors.numpy import load as tensors_of
+from safetensors.numpy import save as bytes_of
+
+from embedllm import __main__ as command
+from embedllm import catalog
+from embedllm.encoders.weights import EncoderError
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.routing.guard import Guard
+from embedllm.routing.router import CONTENT, Router, RouterError
+
+WORDS = {"art": "painting canvas museum brush", "law": "court statute judge appeal"}
+
+
+@pytest.fixture(scope="module")
+def table() -> OutcomeMatrix:
+    """1,200 questions of two kinds; m0 is good at both, m1 better at law, m2 bad; m3 answers as m2 and is cheap."""
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(["art", "law"], 600)
+    rate = np.array([[0.7, 0.7], [0.3, 0.95], [0.2, 0.2], [0.2, 0.2]])[:, (kinds == "law").astype(int)]
+    prompts = [f"{' '.join(rng.permutation(WORDS[kind].split()))} {number}" for number, kind in enumerate(kinds)]
+    made = make_table(rng.random(rate.shape) < rate, kinds, prompts)
+    models = made.models.assign(cost=[2.0, 1.0, 1.0, 0.1], cost_unit="query")
+    return OutcomeMatrix(made.scores, models, made.questions)
+
+
+@pytest.fixture(scope="module")
+def router(table) -> Router:
+    return Router.fit(table, "hashing", catalog.CONVEX)
+
+
+def test_it_asks_the_model_that_is_good_at_the_question(router):
+    found = router.route(["painting canvas museum brush", "court statute judge appeal", "nothing of either kind here"])
+    assert found["model"].tolist()[:2] == ["m0", "m1"]
+    assert found["runner_up"].tolist()[:2] == ["m1", "m0"]
+    assert found["price"].tolist()[:2] == [2.0, 1.0]
+    assert found["certified"].all() and found["probability"].between(0, 1).all()
+    assert router.calibration["certified"].any() and np.isfinite(router.guard.threshold)
+    assert router.models.index[router.guard.default] == "m0"
+    assert router.route("court statute judge appeal").equals(router.route(["court statute judge appeal"]))
+    assert router.route([]).empty and list(router.route([]).columns) == list(found.columns)
+
+
+def test_a_guard_that_never_leaves_says_that_it_fell_back(router):
+    careful = Router(router.forecaster, Guard(router.guard.default, inf), router.models, router.unit, router.encoder,
+                     router.calibration)
+    found = careful.route(["painting canvas museum brush", "court statute judge appeal"])
+    assert found["model"].tolist() == ["m0", "m0"] and found["fell_back"].tolist() == [False, True]
+
+
+def test_prices_and_names_narrow_the_choice(router):
+    law = ["court statute judge appeal"]
+    assert router.route(law, max_price=1.0)["model"].tolist() == ["m1"]
+    assert router.route(law, max_price=0.5)["model"].tolist() == ["m3"]
+    narrowed = router.route(law, among=["m2", "m0"])
+    assert narrowed["model"].tolist() == ["m0"] and not narrowed["certified"].any()
+    alone = router.route(law, among="m2")
+    assert alone["model"].tolist() == ["m2"] and alone["runner_up"].isna().all()
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"max_price": 0.01}, "no model costs 0.01 or less; the cheapest is m3 at 0.1 a query"),
+    ({"among": ["m7"]}, "among names 'm7', which this router does not know"),
+    ({"among": []}, "among names no model"),
+])
+def test_a_choice_that_leaves_nothing_is_refused(router, options, message):
+    with pytest.raises(RouterError, match=message):
+        router.route(["the judge"], **options)
+
+
+def test_unusable_prompts_and_tables_are_refused(router, table):
+    with pytest.raises(RouterError, match="prompt 1 is empty"):
+        router.route(["a painting", "  "])
+    with pytest.raises(EncoderError, match="prompt 0 is no text but None"):
+        router.route([None])
+    with pytest.raises(RouterError, match="1 prompt vectors are not finite, the first in row 2"):
+        router.route_vectors(np.float32([[0] * 256, [1] * 256, [np.nan] * 256]))
+    with pytest.raises(RouterError, match="two models or more"):
+        Router.fit(OutcomeMatrix(table.scores[:1], table.models[:1], table.questions), "hashing", catalog.CONVEX)
+    with pytest.raises(RouterError, match="has to be told the benchmark"):
+        Router.fit(table, "hashing", catalog.OURS)
+    unpriced = Router(router.forecaster, router.guard, router.models.assign(price=np.nan), "", "hashing",
+                      router.calibration)
+    with pytest.raises(RouterError, match="max_price needs prices"):
+        unpriced.route(["the judge"], max_price=1)
+
+
+def test_a_very_long_prompt_is_routed(router):
+    start = time.perf_counter()
+    assert router.route(["court statute judge appeal " * 8_000])["model"].tolist() == ["m1"]
+    assert time.perf_counter() - start < 30
+
+
+@pytest.mark.parametrize("name", ["convex embedding", "kNN", "stacked ensemble, text only", "cluster router"])
+def test_a_saved_router_chooses_the_same(table, tmp_path, name):
+    fitted = Router.fit(table, "hashing", catalog.FORECASTERS[name])
+    fitted.save(tmp_path / "router.safetensors")
+    back = Router.load(tmp_path / "router.safetensors")
+    prompts = list(table.questions["prompt"][::50])
+    pd.testing.assert_frame_equal(back.route(prompts), fitted.route(prompts))
+    pd.testing.assert_frame_equal(back.calibration, fitted.calibration)
+    assert (back.guard, back.unit, back.encoder) == (fitted.guard, "query", "hashing")
+
+
+def test_files_that_are_no_router_are_refused(router, tmp_path):
+    path = tmp_path / "router.safetensors"
+    router.save(path)
+    content = path.read_bytes()
+    header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"][CONTENT])
+    arrays = tensors_of(content)
+    name = next(name for name, array in arrays.items() if array.dtype == np.float64 and array.size)
+
+    def changed(**values) -> bytes:
+        return bytes_of(arrays, {CONTENT: json.dumps(header | values)})
+
+    tampered = bytes_of(arrays | {name: arrays[name] + 1}, {CONTENT: json.dumps(header)})
+    for bad, message in (
+        (content[: len(content) // 2], "is no router, or only a part of one"), (b"", "is no router"),
+        (b"not a router at all", "is no router"), (tampered, "damaged or was changed"),
+        (changed(format=7), "was written in format 7"), (changed(encoder="lost"), "encoder lost"),
+        (changed(weights="abc"), "other weights or none"),
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(RouterError, match=message):
+            Router.load(path)
+    with pytest.raises(RouterError, match="cannot be read"):
+        Router.load(tmp_path / "nowhere")
+
+
+def test_the_command_line_routes_arguments_and_lines(router, tmp_path, monkeypatch, capsys):
+    router.save(tmp_path / "router")
+    told = ["route", "--router", str(tmp_path / "router")]
+    assert command.main([*told, "court statute judge appeal"]) == 0
+    found = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert found["model"].tolist() == ["m1"]
+    monkeypatch.setattr("sys.stdin", StringIO("painting canvas museum brush\n\ncourt statute judge appeal\n"))
+    assert command.main([*told, "--among", "m0", "--among", "m2"]) == 0
+    assert pd.read_csv(StringIO(capsys.readouterr().out))["model"].tolist() == ["m0", "m0"]
+    assert command.main([*told, "--max-price", "0", "x"]) == 1
+    assert "no model costs 0 or less" in capsys.readouterr().err
