@@ -38,8 +38,9 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
         default one of their name.
     """
     command = "make bench" if figures.name == "bench" else "make reproduce"
+    deep = " Those with `deep` in their names are made by `make deep`, over several fits." * (figures.name != "bench")
     lines = [f"# Figures: {literal(figures.name)}", "",
-             f"Made by `{command}`; each with the table behind it. Not edited by hand.", ""]
+             f"Made by `{command}`; each with the table behind it.{deep} Not edited by hand.", ""]
     if (source := SOURCES.get(figures.name)) and source.credit:
         lines += [f"Data: {source.credit}", ""]
     known = {name: place for place, name in enumerate(order)}
@@ -55,7 +56,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
         facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
         lines += ["## Speed", "", in_markdown(speed), "", f"The machine: {literal(facts)}.", ""]
     if (figures / "03_cross_fitted.csv").exists():
-        lines += ["## Results", "", "Mean with its 95 % interval over questions; forecasts are cross-fitted.", "",
+        lines += ["## Results", "", "Means with 95 % intervals, over questions and fits where `make deep` has run, else "
+                  "over questions; cross-fitted.", "",
                   in_markdown(results_table(figures)), ""]
     if len(verdicts := verdicts_of([figures])):
         lines += ["## Verdicts", "", in_markdown(as_read(verdicts.drop(columns="folder"))), ""]
@@ -124,7 +126,7 @@ def publish(run: Path) -> None:
 
 
 def results_table(folder: Path) -> pd.DataFrame:
-    """What the default run of a dataset found, a row per method: forecasts of all questions, and routing.
+    """What was found on a dataset, a row per method: forecasts of all questions, and routing.
 
     Parameters
     ----------
@@ -132,14 +134,27 @@ def results_table(folder: Path) -> pd.DataFrame:
         Of its figures.
     """
     measures = {"accuracy": "forecast accuracy", "log_loss": "forecast log-loss"}
-    forecasts = pd.read_csv(folder / "03_cross_fitted.csv").rename(columns={"forecaster": "method"})
+    forecasts = pd.read_csv(_deepest(folder, "03", "cross_fitted")).rename(columns={"forecaster": "method"})
     forecasts = forecasts[forecasts["metric"].isin(measures)].assign(measure=forecasts["metric"].map(measures))
-    routing = pd.read_csv(folder / "04_routing.csv").rename(columns={"policy": "method"})
-    routing = routing[routing["benchmark"] == "all"].assign(measure="routing score")
-    both = pd.concat([forecasts, routing])
-    cells = both.apply(lambda row: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})", axis=1)
+    gains = pd.read_csv(_deepest(folder, "04", "routing")).assign(measure="routing gain, thousandths")
+    both = pd.concat([forecasts, gains], ignore_index=True)
+    cells = both.apply(_with_interval, axis=1)
     return both.assign(cell=cells).pivot_table(
         index="method", columns="measure", values="cell", aggfunc="first", sort=False).reset_index().fillna("")
+
+
+def _deepest(folder: Path, number: str, name: str) -> Path:
+    """The table of `make deep` where there is one that belongs to the columns of today, else that of the default run."""
+    deep = folder / f"{number}_{MARK}{name}.csv"
+    default = folder / f"{number}_{name}.csv"
+    return deep if deep.exists() and list(pd.read_csv(deep, nrows=0)) == list(pd.read_csv(default, nrows=0)) else default
+
+
+def _with_interval(row: pd.Series) -> str:
+    """A level, or a difference in thousandths, with its interval."""
+    if pd.isna(row["difference"]):
+        return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    return f"{thousandths(row['difference'])} ({thousandths(row['low'])} to {thousandths(row['high'])})"
 
 
 def _real() -> list[Path]:
