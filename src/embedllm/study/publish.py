@@ -56,8 +56,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
         facts = "; ".join(f"{what}: {value}" for what, value in machine.itertuples(index=False))
         lines += ["## Speed", "", in_markdown(speed), "", f"The machine: {literal(facts)}.", ""]
     if (figures / "03_cross_fitted.csv").exists():
-        lines += ["## Results", "", "Means with 95 % intervals, over questions and fits where `make deep` has run, else "
-                  "over questions; cross-fitted.", "",
+        lines += ["## Results", "", "Cross-fitted, with 95 % intervals over questions and fits where `make deep` has "
+                  "run, else over questions.", "",
                   in_markdown(results_table(figures)), ""]
     if len(verdicts := verdicts_of([figures])):
         lines += ["## Verdicts", "", in_markdown(as_read(verdicts.drop(columns="folder"))), ""]
@@ -144,10 +144,9 @@ def results_table(folder: Path) -> pd.DataFrame:
 
 
 def _deepest(folder: Path, number: str, name: str) -> Path:
-    """The table of `make deep` where there is one that belongs to the columns of today, else that of the default run."""
+    """The table of `make deep` where there is one, else that of the default run."""
     deep = folder / f"{number}_{MARK}{name}.csv"
-    default = folder / f"{number}_{name}.csv"
-    return deep if deep.exists() and list(pd.read_csv(deep, nrows=0)) == list(pd.read_csv(default, nrows=0)) else default
+    return deep if deep.exists() else folder / f"{number}_{name}.csv"
 
 
 def _with_interval(row: pd.Series) -> str:
