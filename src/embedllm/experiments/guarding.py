@@ -51,22 +51,15 @@ def guarded(
         As from `guard.fit_guard`, one after the other, with ``fit`` and ``part``.
     """
     plans = [(fit, part, one, _parts(table, one, part)) for fit, one in enumerate(rounds) for part in range(SIXTHS)]
-    bare, groups = replace_unchecked(table, references={}), prompt_groups(table).to_numpy()
-
+    bare = replace_unchecked(table, references={})
     calls = (_fit(bare, vectors, parts, entry, one) for _, _, one, parts in plans)
     values, tables = targets(table, "score"), []
     reached = {name: np.empty((len(rounds), table.shape[1]))
                for name in (GUARDED, UNGUARDED, catalog.BEST_SINGLE, PER_BENCHMARK)}
     for (fit, part, one, parts), told in zip(plans, compute(Counted(calls, len(plans))), strict=True):
-        asked = np.flatnonzero(np.isin(parts, ["calibrate", "route"]))
-        calibrating = parts[asked] == "calibrate"
-        learned, rows = table.at(np.isin(parts, ["train", "val"])), asked[~calibrating]
-        default = int(best_single(learned, learned.questions).argmax())
-        held, calibration = guard.fit_guard(
-            default, told["val"], told["test"][:, calibrating], table.scores[:, asked[calibrating]],
-            groups[asked[calibrating]], epsilon, seed=one.fold_seed)
+        learned, rows, forecast, held, calibration = _calibrated(table, parts, told, epsilon, one.fold_seed)
         tables.append(calibration.assign(fit=fit, part=part))
-        test, forecast = table.at(rows), told["test"][:, ~calibrating]
+        test = table.at(rows)
         choices = {
             GUARDED: held.choose(np.where(test.observed, forecast, -inf)), UNGUARDED: choose(forecast, test.observed),
             catalog.BEST_SINGLE: choose(best_single(learned, test.questions), test.observed),
@@ -81,6 +74,17 @@ def _fit(bare: OutcomeMatrix, vectors: np.ndarray, parts: np.ndarray, entry: cat
     """The call that fits a forecaster and forecasts all that calibrates or is routed."""
     parts = np.where(np.isin(parts, ["calibrate", "route"]), "test", parts)
     return partial(fitted_forecasts, cut(bare, vectors, parts), build(entry, one.settings))
+
+
+def _calibrated(table: OutcomeMatrix, parts: np.ndarray, told: dict, epsilon: float, seed: int) -> tuple:
+    """What was learned from, the rows to route and their forecasts, the guard and the table that calibrated it."""
+    asked = np.flatnonzero(np.isin(parts, ["calibrate", "route"]))
+    here = parts[asked] == "calibrate"
+    learned, groups = table.at(np.isin(parts, ["train", "val"])), prompt_groups(table).to_numpy()
+    held, calibration = guard.fit_guard(
+        int(best_single(learned, learned.questions).argmax()), told["val"], told["test"][:, here],
+        table.scores[:, asked[here]], groups[asked[here]], epsilon, seed=seed)
+    return learned, asked[~here], told["test"][:, ~here], held, calibration
 
 
 def _parts(table: OutcomeMatrix, one: Round, part: int) -> np.ndarray:
@@ -106,25 +110,19 @@ def beyond(
     benchmarks, values = grouped(table).questions["benchmark"].to_numpy(), targets(table, "score").astype(np.float64)
     names, counts = np.unique(benchmarks, return_counts=True)
     names, part = names[counts >= FEWEST], divided(table, one.fold_seed)
-    groups, bare = prompt_groups(table).to_numpy(), replace_unchecked(table, references={})
+    bare = replace_unchecked(table, references={})
     plans = [np.where(benchmarks == name, "route", np.where(part == "test", "calibrate", part)) for name in names]
     calls = (_fit(bare, vectors, parts, entry, one) for parts in plans)
     rows = []
     for name, parts, told in zip(names, plans, compute(Counted(calls, len(plans))), strict=True):
-        asked = np.flatnonzero(np.isin(parts, ["calibrate", "route"]))
-        calibrating = parts[asked] == "calibrate"
-        learned, routed = table.at(np.isin(parts, ["train", "val"])), asked[~calibrating]
-        default = int(best_single(learned, learned.questions).argmax())
-        held, _ = guard.fit_guard(
-            default, told["val"], told["test"][:, calibrating], table.scores[:, asked[calibrating]],
-            groups[asked[calibrating]], epsilon, seed=one.fold_seed)
-        routed, forecast = routed[table.observed[default, routed]], told["test"][:, ~calibrating]
-        forecast = forecast[:, table.observed[default, asked[~calibrating]]]
+        _, routed, forecast, held, _ = _calibrated(table, parts, told, epsilon, one.fold_seed)
+        asked = table.observed[held.default, routed]
+        routed, forecast = routed[asked], forecast[:, asked]
         observed, row = table.observed[:, routed], {"benchmark": name, "questions": len(routed)}
         choices = {GUARDED: held.choose(np.where(observed, forecast, -inf)), UNGUARDED: choose(forecast, observed)}
-        row["left"] = (choices[GUARDED] != default).mean()
+        row["left"] = (choices[GUARDED] != held.default).mean()
         for policy, choice in choices.items():
-            gain = gained(choice, values[:, routed]) - values[default, routed]
+            gain = gained(choice, values[:, routed]) - values[held.default, routed]
             row |= {policy: gain.mean(), f"{policy}_se": gain.std(ddof=1) / np.sqrt(len(gain))}
         rows.append(row)
     return pd.DataFrame(rows)
