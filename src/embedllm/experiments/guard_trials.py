@@ -158,5 +158,5 @@ def promise(n_pools: int, n_trials: int, compute: Callable = side_by_side) -> pd
         rows.append({"pool": name, "questions": size, "pools": len(pools), "trials": total,
                      "violated": means["violated"], "violated_high": bound, "worst_pool": pools["violated"].max(),
                      "certified": means["certified"], "left": means["left"], "gain": means["gain"],
-                     "most": means["most"], "kept": means["gain"] / means["most"] if means["most"] > 0 else np.nan})
+                     "most": means["most"], "kept": means["gain"] / means["most"] if name != BOUNDARY and means["most"] > 0 else np.nan})
     return pd.DataFrame(rows).sort_values(["pool", "questions"], ignore_index=True)

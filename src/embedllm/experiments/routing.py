@@ -17,7 +17,7 @@ from embedllm.evaluation.fits import Values
 from embedllm.evaluation.inference import holm
 from embedllm.evaluation.intervals import ALPHA
 from embedllm.evaluation.metrics import targets
-from embedllm.experiments.worlds import OBSERVED, PRIMARY
+from embedllm.experiments.worlds import OBSERVED, PRIMARY, REFERENCE
 from embedllm.forecasters.registry import Round
 from embedllm.outcomes import OutcomeMatrix, grouped, without
 from embedllm.routing.diversity import pointwise_information
@@ -158,6 +158,7 @@ def beyond_worlds(worlds: pd.DataFrame, null: str = PRIMARY) -> pd.DataFrame:
         ``low``, ``high`` (95 % of them), ``p`` (one-sided: (1 + worlds with as much) / (1 + worlds)), ``worlds``.
     """
     table, rows = worlds.assign(gain=worlds["routed"] - worlds["best_single"]), []
+    table = table[table["forecaster"] != REFERENCE.name]  # it asks one model for everything
     for name, own in table.groupby("forecaster", sort=False):
         here, drawn = own[own["null"] == OBSERVED].iloc[0], own[own["null"] == null]
         for quantity in ("gain", "entropy"):

@@ -111,7 +111,8 @@ def losses(found: Mapping[str, dict], groups: np.ndarray, table: OutcomeMatrix) 
     Returns
     -------
     DataFrame
-        As from `fits.compare`, with ``benchmark`` ("all", then each group) and ``kind``: "left out" or "seen".
+        As from `fits.compare` of the means over fits, so that intervals are over questions alone, with ``benchmark``
+        ("all", then each group) and ``kind``: "left out" or "seen".
     """
     return _by_group(found["log_loss"], catalog.MODEL_MEAN.name, groups, table)
 
@@ -128,7 +129,7 @@ def _by_group(values: dict, reference: str, groups: np.ndarray, table: OutcomeMa
     for part in (ALL, *np.unique(groups[judged])):
         inside = judged & ((groups == part) | (part == ALL))
         for kind in (OUT, SEEN):
-            own = {name: values[name, kind][:, inside] for name in (*names, reference)}
+            own = {name: values[name, kind][:, inside].mean(axis=0, keepdims=True) for name in (*names, reference)}
             pairs = [(name, reference) for name in names]
             rows.append(compare(own, pairs, design.at(inside)).assign(benchmark=part, kind=kind))
     return pd.concat(rows, ignore_index=True)
