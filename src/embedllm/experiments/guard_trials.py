@@ -155,8 +155,9 @@ def promise(n_pools: int, n_trials: int, compute: Callable = side_by_side) -> pd
     for (name, size), pools in found.groupby(["pool", "questions"], sort=False):
         total, means = int(pools["trials"].sum()), pools.mean(numeric_only=True)
         bound = binomtest(round(means["violated"] * total), total).proportion_ci(0.9, "exact").high
+        kept = means["gain"] / means["most"] if name != BOUNDARY and means["most"] > 0 else np.nan
         rows.append({"pool": name, "questions": size, "pools": len(pools), "trials": total,
                      "violated": means["violated"], "violated_high": bound, "worst_pool": pools["violated"].max(),
                      "certified": means["certified"], "left": means["left"], "gain": means["gain"],
-                     "most": means["most"], "kept": means["gain"] / means["most"] if name != BOUNDARY and means["most"] > 0 else np.nan})
+                     "most": means["most"], "kept": kept})
     return pd.DataFrame(rows).sort_values(["pool", "questions"], ignore_index=True)
