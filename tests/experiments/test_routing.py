@@ -223,6 +223,7 @@ def test_a_group_larger_than_all_others_is_seen_in_part_only():
     for _, kind, part in unseen._plans(table, table.questions["benchmark"].to_numpy(), 0, 0):
         judged = table.questions["benchmark"][part == "test"].iloc[0]
         sizes.setdefault(judged, {}).setdefault(kind, []).append(np.isin(part, ["train", "val"]).sum())
+        assert 0.05 < (part == "val").sum() / np.isin(part, ["train", "val"]).sum() < 0.15
     assert sizes["big"] == {"left out": [100], "seen": [pytest.approx(100, abs=2)] * 2}
     assert sizes["small"] == {"left out": [300], "seen": [pytest.approx(300, abs=2)] * 2}
 

@@ -89,7 +89,7 @@ def unseen(
 
 def _plans(table: OutcomeMatrix, groups: np.ndarray, seed: int, fit: int) -> Iterator[tuple[int, str, np.ndarray]]:
     """Which questions learn, validate and are judged: (fit, kind, part of each question)."""
-    half, tenth = (folds(table, number, seed).to_numpy() for number in (2, VALIDATION))
+    half, tenth = np.divmod(folds(table, 2 * VALIDATION, seed).to_numpy(), VALIDATION)  # validation is in both halves
     learned = np.where(tenth == 0, "val", "train").astype(object)
     names, counts = np.unique(groups, return_counts=True)
     for name in names[counts >= FEWEST]:
