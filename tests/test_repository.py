@@ -172,7 +172,6 @@ def test_rooms_import_from_the_floors_below():
 
 LONG = {  # files of more than 260 lines, and why
     "parameters.py": "what every notebook can be told, as data",
-    "router.py": "one idea: a router, its file and what both refuse",
     "catalog.py": "data", "outcomes.py": "the one data structure, with its file and the rule for repeated rows",
     "closure.py": "one idea: which code a function uses",
 }

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from conftest import make_parts
 
-from embedllm.bench import cost, measure, report, scale
+from embedllm.bench import cost, latency, measure, report, scale
 from embedllm.catalog import ENCODERS, MODEL_MEAN
 from embedllm.encoders import weights
 
 READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
-        "timing_warm_starts", "timing_encoders", "timing_latency"]  # by notebooks 02 and 04 and the README
+        "timing_warm_starts", "timing_encoders", "timing_latency"]  # by notebook 02 and the README; routers
 
 
 def test_exponents_are_those_of_planted_powers():
@@ -56,6 +56,10 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
         "PUBLISHED": scale.PUBLISHED | {"epochs": 2, "batch_cells": 60},
     }.items():
         monkeypatch.setattr(scale, name, value)
+    monkeypatch.setattr(latency, "LENGTHS", (32,))
+    monkeypatch.setattr(latency, "ENCODED_AT_ONCE", 4)
+    monkeypatch.setattr(latency, "FOLLOWED", latency.FOLLOWED[:2])
+    monkeypatch.setattr(latency, "paper_parts", lambda: small(384))  # as long as what the encoder gives
     monkeypatch.setattr(measure.catalog, "to_compare", lambda: [MODEL_MEAN])
     measured = measure.measure()
     report.report(measured, tmp_path)

@@ -21,6 +21,7 @@ from embedllm.conclusions import (
     probing,
     routing,
     sensitivity,
+    terms,
     training,
     verdicts,
 )
@@ -273,7 +274,9 @@ def test_routing_concludes_with_rivals_labels_and_luck():
     rivals = pd.DataFrame([compared(0.1, 0.01, TUNED, "random model"), compared(-0.1, 0.01, TUNED, "best single model"),
                            compared(0.01, 0.4, TUNED, "kNN")])
     gains = gained(("best per benchmark", 0.2, 0.01), ("kNN", 0.1, 0.01), (OURS.name, 0.15, 0.01))
-    said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"])
+    said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"],
+                              "It is certified.", "")
+    assert "**Can it be made safe?** It is certified." in said and "No prices and no sizes" in said
     assert "is &lt;llm&gt;." in said
     assert "higher score than the random model" in said and "lower score than the best single model" in said
     assert "No difference in score is shown" in said
@@ -289,7 +292,8 @@ def test_captions_of_notebook_04_count_what_their_tables_hold():
     assert routing.judged((5, 1200), (4, 1100)).startswith("4 of 5 models are candidates, and 1,100 of 1,200 questions")
     assert routing.own(["kNN", TUNED]) == TUNED and routing.own(["kNN"]) == FACTORIZATION
     listed = routing.policies(["kNN", "best per benchmark", OURS.name])
-    assert listed.count("\n") == 1 and "the model with the highest forecast, which knows its text" in listed
+    assert listed.count("\n") == 1 and listed.startswith("- **kNN**: the model that this forecaster, explained")
+    assert "it has to be told the benchmark" in listed
 
 
 @pytest.mark.parametrize(("p", "expected"), [(0.01, "more than such worlds explain"),
@@ -312,15 +316,15 @@ def test_a_guard_says_what_is_certified_and_when_nothing_is():
     calibration = pd.DataFrame({"threshold": [0.2, 0.1], "left": [0.1, 0.3], "gain": [0.01, 0.02],
                                 "certified": True, "chosen": [False, True]})
     router = SimpleNamespace(calibration=calibration, models=pd.DataFrame(index=["a", "b"]), guard=Guard(1, 0.1))
-    said = routing.guard(router)
+    said = terms.guard(router)
     assert said.startswith("The guard leaves b on 30% of the questions, where another model leads by 0.100 or more.")
     assert "gained +20.0 thousandths" in said and "loses no more than 5.0 thousandths" in said
     router.calibration = calibration.assign(chosen=False)
-    assert routing.guard(router).startswith("No gain is certified: the guarded router always asks b.")
+    assert terms.guard(router).startswith("No gain is certified: the guarded router always asks b.")
     rows = gained(("guarded", 0.01, 0.01), ("unguarded", 0.02, 0.01), ("best per benchmark", 0.03, 0.01))
-    assert "guarded +10.0 (95 % interval 0.0 to +20.0), unguarded +20.0" in routing.guarded(rows, 0.25)
+    assert "guarded +10.0 (95 % interval 0.0 to +20.0), unguarded +20.0" in terms.guarded(rows, 0.25)
     kept = pd.DataFrame({"pool": ["0", "boundary"], "questions": [300, 5000], "violated": [0.01, 0.035]})
-    assert routing.promise(kept).startswith("The promise is broken in at most 3.5% of the calibrations (pool boundary, "
+    assert terms.promise(kept).startswith("The promise is broken in at most 3.5% of the calibrations (pool boundary, "
                                             "5,000 questions), where 5 % are allowed; at the boundary")
 
 
@@ -331,16 +335,16 @@ def test_prices_are_compared_with_the_best_priced_model(share, p, expected):
     found = Priced(pd.DataFrame(), gained(("kNN", 0.02, p)), pd.DataFrame({"model": ["a", "b"], "price": [1.0, 2.0],
                                                                             "score": [0.5, 0.6]}),
                    pd.DataFrame({"policy": ["kNN"], "price": [share], "share": [share]}))
-    said = routing.price(found)
+    said = terms.price(found)
     assert said.startswith("The best priced model is b at 2; ") and expected in said
 
 
 def test_the_basis_of_prices_is_named():
     prices = pd.DataFrame({"price": [1, 2, np.nan], "basis": ["listed", "size class", ""], "source": ["x", "y", ""]})
-    said = routing.basis(prices)
+    said = terms.basis(prices)
     assert said.startswith("Prices: 1 of the model's own provider and 1 by size class. 1 models have none")
     assert said.endswith("- x\n- y")
-    assert routing.basis(prices[2:]).startswith("No model of this table has a price or a known size")
+    assert terms.basis(prices[2:]).startswith("No model of this table has a price or a known size")
 
 
 def test_left_out_and_seen_stand_beside_each_other():
@@ -348,14 +352,17 @@ def test_left_out_and_seen_stand_beside_each_other():
                          compared(0.03, 0.1, "kNN", "best single model", benchmark="all", kind="seen"),
                          compared(0.9, 0.1, "kNN", "best single model", benchmark="law", kind="seen")])
     assert routing.unseen(rows) == (
-        "Minus the best single model, in thousandths: kNN +10.0 (95 % interval 0.0 to +20.0) where a benchmark was "
-        "left out, +30.0 (95 % interval +20.0 to +40.0) where it was seen.")
+        "Minus the best single model, in thousandths: kNN +10.0 (95 % interval 0.0 to +20.0) left out, +30.0 "
+        "(95 % interval +20.0 to +40.0) seen.")
 
 
 def test_speed_is_read_from_the_benchmark():
     measured = pd.read_csv(ROOT / "figures" / "bench" / "timing_speed.csv")
     said = routing.speed(measured, 750)
-    assert "where the literature says 750" in said and "microseconds" in said
+    assert "a secondary source says 750" in said and "microseconds" in said
+    clause = routing.latency(measured)
+    assert "questions a second; kNN forecast of all models, 3,600 questions: " in clause
+    assert routing.chance(gained(("random model", -0.3, 0.01))) == "A random choice lies at -300.0."
 
 
 def test_probing_says_whether_distances_outlast_the_initialization():

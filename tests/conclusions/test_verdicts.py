@@ -149,8 +149,9 @@ def test_c10_needs_domain_and_diversity(low, high, p, expected):
 
 def test_routing_waits_for_several_fits_and_knows_the_papers_data():
     nothing = dict.fromkeys(("against_rivals", "told", "worlds", "unseen_gains_benchmark"))
-    assert {one["verdict"] for one in verdicts.of_routing(nothing, KNOWN, False).values()} == {""}
+    assert {one["verdict"] for one in verdicts.of_routing(nothing, KNOWN, False, "fast").values()} == {""}
     some = nothing | {"against_rivals": rivals(AHEAD, AHEAD, AHEAD), "unseen_gains_benchmark": pd.DataFrame()}
-    found = verdicts.of_routing(some, KNOWN, True)
+    found = verdicts.of_routing(some, KNOWN, True, "fast")
     assert (found["C4"]["verdict"], found["Q5"]["verdict"]) == ("reproduced", claims.ANSWERED)
-    assert verdicts.of_routing(some, KNOWN, False)["C4"]["verdict"] == "holds here"
+    assert verdicts.of_routing(some, KNOWN, False, "fast")["C4"]["verdict"] == "holds here"
+    assert found["C4"]["reason"].endswith("; fast")

@@ -37,7 +37,7 @@ def pool():
 @pytest.fixture(scope="module")
 def crossed(pool):
     rounds = registry.rounds(2, 3, SETTINGS)
-    entries = [catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE, catalog.OURS]
+    entries = [catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE]
     return registry.cross_fit(*pool, entries, 4, rounds), rounds
 
 

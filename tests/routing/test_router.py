@@ -128,7 +128,8 @@ def test_files_that_are_no_router_are_refused(router, tmp_path):
         (content[: len(content) // 2], "is no router, or only a part of one"), (b"", "is no router"),
         (b"not a router at all", "is no router"), (tampered, "damaged or was changed"),
         (changed(format=7), "was written in format 7"), (changed(encoder="lost"), "encoder lost"),
-        (changed(weights="abc"), "other weights or none"),
+        (changed(weights="abc"), "other weights or none"), (changed(models=["x"] * 4), "damaged or was changed"),
+        (bytes_of(arrays, {CONTENT: "{}"}), "is no router"),
     ):
         path.write_bytes(bad)
         with pytest.raises(RouterError, match=message):

@@ -1,21 +1,18 @@
-"""What notebook 04 says: what choosing a model for each question gains over asking the best one, and at what price."""
+"""What notebook 04 says: what choosing a model for each question gains over asking the best one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, bullets, compared, interval
-from embedllm.experiments.pricing import Priced
 from embedllm.presentation import about, counted, listed, literal, p_is, thousandths, unsigned
-from embedllm.routing.router import Router
 
 SINGLE, KNN, RANDOM = catalog.BEST_SINGLE, catalog.KNN.name, catalog.RANDOM_MODEL
+OURS, CLUSTERS = catalog.OURS.name, catalog.CLUSTERS.name
 RIVALS = (RANDOM, SINGLE, KNN)
-PROMISED = ["violated", "violated_high", "certified", "left", "kept"]  # of `guard_trials.promise`, what is shown
 COVERED = ["best", "lost", "not asked", "seeming gain", "true gain"]  # of `coverage.hidden`
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
@@ -26,13 +23,14 @@ def own(names: Sequence[str]) -> str:
 
 
 def policies(names: Sequence[str]) -> str:
-    """What each policy asks and what it has to know, as a list."""
-    lines = []
-    for name in names:
-        policy = catalog.POLICIES[name]
-        if policy.forecaster:
-            knows = catalog.FORECASTERS[policy.forecaster].knows
-            lines.append(f"- **{name}**: the model with the highest forecast, which knows {knows}.")
+    """Which policies follow a forecaster, as a list; what has not been said in notebook 03 is said."""
+    followed = [name for name in names if catalog.POLICIES[name].forecaster]
+    lines = [f"- **{', '.join(name for name in followed if name not in (OURS, CLUSTERS))}**: the model that this "
+             "forecaster, explained in notebook 03, forecasts highest."]
+    lines += [f"- **{OURS}**: likewise; it has to be told the benchmark as well."] * (OURS in followed)
+    lines += [f"- **{CLUSTERS}**: likewise, the forecast being a model's mean score on the training questions of the "
+              "cluster (k-means on prompt vectors) that the question falls into, shrunk towards its mean on all."
+              ] * (CLUSTERS in followed)
     return "\n".join(lines)
 
 
@@ -54,6 +52,11 @@ def gain(gains: pd.DataFrame, routers: Sequence[str]) -> str:
     ahead = ((found["difference"] > 0) & (found["p_holm"] < LEVEL)).sum()
     return (f"{ahead} of {counted(len(found), 'router')} {'is' if ahead == 1 else 'are'} shown to score more than the "
             f"best single model; most is gained by {most['method']}, {thousandths(most['difference'])} thousandths.")
+
+
+def chance(gains: pd.DataFrame) -> str:
+    """Where the random choice lies, which the figure leaves out; from `experiments.routing.gains`."""
+    return f"A random choice lies at {thousandths(gains.set_index('method')['difference'][RANDOM])}."
 
 
 def against_rivals(tests: pd.DataFrame) -> str:
@@ -120,89 +123,13 @@ def luck(oracle: pd.DataFrame) -> str:
             f"{null.value:.3f} ({null.low:.3f} to {null.high:.3f} in 95 % of the draws; {verdict}).")
 
 
-def guard(router: Router) -> str:
-    """What the guard of the router to take home certifies."""
-    calibration, default = router.calibration, router.models.index[router.guard.default]
-    chosen = calibration[calibration["chosen"]]
-    if chosen.empty:
-        return (f"No gain is certified: the guarded router always asks {default}. With more questions, or a router "
-                "that gains more, it would leave.")
-    row = chosen.iloc[0]
-    return (f"The guard leaves {default} on {row['left']:.0%} of the questions, where another model leads by "
-            f"{row['threshold']:.3f} or more. On questions that nothing else used it gained "
-            f"{thousandths(row['gain'])} thousandths; certified, with {1 - router.guard.delta:.0%} confidence, is that "
-            f"it loses no more than {unsigned(router.guard.epsilon)} thousandths on new questions of this kind.")
-
-
-def guarded(gains: pd.DataFrame, left: float) -> str:
-    """The guarded router beside the unguarded one, from `experiments.routing.gains`."""
-    rows = gains.set_index("method")
-    said = [f"{name} {interval(rows.loc[name])}" for name in ("guarded", "unguarded", "best per benchmark")]
-    return (f"Gain over the best single model, in thousandths: {listed(said)}. The guard leaves the default model on "
-            f"{left:.0%} of the questions on average.")
-
-
-def broken(rows: pd.DataFrame, epsilon: float) -> str:
-    """Where the guard's promise does not hold: benchmarks it never saw, from `guarding.beyond`."""
-    beyond = rows["guarded"] + 2 * rows["guarded_se"] < -epsilon
-    names = listed(rows["benchmark"][beyond])
-    lost = f"{names}, by more than the {unsigned(epsilon)} thousandths that it allows" if beyond.any() else "none"
-    return (f"On benchmarks that neither the router nor its guard had seen the guarantee does not apply. The guarded "
-            f"router is shown to lose on {beyond.sum()} of {len(rows)} ({lost}); its mean gain over benchmarks is "
-            f"{thousandths(rows['guarded'].mean())} thousandths, unguarded {thousandths(rows['unguarded'].mean())}.")
-
-
-def promise(table: pd.DataFrame) -> str:
-    """Whether the guard keeps its promise on planted pools, from `guard_trials.promise`."""
-    worst = table.loc[table["violated"].idxmax()]
-    edge = table[table["pool"] == "boundary"]
-    return (f"The promise is broken in at most {worst['violated']:.1%} of the calibrations (pool {worst['pool']}, "
-            f"{worst['questions']:,} questions), where 5 % are allowed; at the boundary, where leaving loses exactly "
-            f"what is allowed, in {edge['violated'].min():.1%} to {edge['violated'].max():.1%}.")
-
-
-def basis(prices: pd.DataFrame) -> str:
-    """How the prices of a pool are known, from `price.of_models`."""
-    counts = prices["basis"].value_counts()
-    names = {"given": "given with the data", "listed": "of the model's own provider", "size class": "by size class"}
-    known = [f"{counts[one]} {words}" for one, words in names.items() if one in counts]
-    if not known:
-        return "No model of this table has a price or a known size: a column `cost` of `models.csv` brings it here."
-    without = f" {counts['']} models have none and are left out here." if "" in counts else ""
-    sources = [f"- {source}" for source in dict.fromkeys(prices["source"]) if source]
-    return f"Prices: {listed(known)}.{without}\n\n" + "\n".join(sources)
-
-
-def price(found: Priced) -> str:
-    """What is reached at equal prices."""
-    best, reach = found.models.loc[found.models["score"].idxmax()], found.reach.set_index("policy")
-    most = found.area.iloc[0]
-    cost = reach["share"].get(most["method"], np.nan)
-    says = f"reaches its score at {cost:.0%} of its price" if cost < 1 else "does not reach its score for less"
-    shown = "" if most["p_holm"] < LEVEL else ", a difference that is not shown"
-    return (f"The best priced model is {best['model']} at {best['price']:.3g}; {most['method']} {says}. Its score "
-            f"minus that of the best fixed mix of models at the same price, over all prices, is "
-            f"{thousandths(most['difference'])} thousandths{shown}.")
-
-
-def saving(path: pd.DataFrame) -> str:
-    """How little a router may cost, from `experiments.pricing.certified_saving`."""
-    chosen, default = path[path["chosen"]], path.attrs["default"]
-    if chosen.empty:
-        return f"No saving is certified: nothing cheaper is shown to lose next to nothing against {default}."
-    row = chosen.iloc[0]
-    return (f"Certified: asked at {row['price']:.3g} on average, {row['saved']:.0%} less than {default} costs, the "
-            f"router loses next to nothing against it; on the questions that certify it gained "
-            f"{thousandths(row['gain'])} thousandths.")
-
-
 def unseen(rows: pd.DataFrame) -> str:
     """What forecasts and routers earn on benchmarks left out, from `experiments.unseen.losses` or ``gains``."""
     together = rows[rows["benchmark"] == "all"]
     said = []
     for method, own in together.groupby("method", sort=False):
         left_out, seen = (own.set_index("kind").loc[kind] for kind in ("left out", "seen"))
-        said.append(f"{method} {interval(left_out)} where a benchmark was left out, {interval(seen)} where it was seen")
+        said.append(f"{method} {interval(left_out)} left out, {interval(seen)} seen")
     return f"Minus the {rows['reference'].iloc[0]}, in thousandths: " + "; ".join(said) + "."
 
 
@@ -222,15 +149,25 @@ def speed(measured: pd.DataFrame, published: float) -> str:
                                                       "routing decision, a single question, median",
                                                       "prompts encoded (MiniLM)"))
     return (f"Once its prompt is a vector, the factorization chooses for one question in {about(single)} microseconds, "
-            f"and for {about(batch)} questions a second in a batch, where the literature says {about(published)}; that "
-            f"is the same stage. Turning prompts into vectors takes {about(1000 / encoded)} milliseconds a prompt of a "
-            "batch, which all routers need. The machine and the rest: [figures/bench](../figures/bench/README.md).")
+            f"and for {about(batch)} questions a second in a batch; a secondary source says {about(published)} of the "
+            f"paper's router, and not which stages that counts. In a batch, turning a prompt into a vector takes "
+            f"{about(1000 / encoded)} milliseconds, which all routers need. The machine and the rest: "
+            "[figures/bench](../figures/bench/README.md).")
+
+
+def latency(measured: pd.DataFrame) -> str:
+    """The claim about speed, against kNN, in a clause; from the table ``timing_speed`` of `make bench`."""
+    rows = measured.set_index("what")["value"]
+    asked = next(name for name in rows.index if name.startswith("kNN forecast"))
+    return (f"in batches, prompts being vectors, it chooses for {about(rows['routing decisions, a batch'])} questions "
+            f"a second; {asked}: {rows[asked]:.2f} s (make bench)")
 
 
 def conclusion(
     tests: pd.DataFrame, gains: pd.DataFrame, routers: Sequence[str], oracle: pd.DataFrame, best_names: Sequence[str],
+    safe: str, cost: str,
 ) -> str:
-    """What routing shows.
+    """Answers to the questions of the notebook: does it beat the best model, what does it cost, can it be made safe?
 
     Parameters
     ----------
@@ -240,6 +177,8 @@ def conclusion(
         From `experiments.routing.gains`.
     best_names : sequence of str
         The models that did best in training, in some fold.
+    safe, cost : str
+        What the guard certifies, and what is reached at which price (may be blank), from `terms`.
     """
     rows, label = gains.set_index("method"), "best per benchmark"
     text = [name for name in routers if not catalog.POLICIES[name].told and name in rows.index]
@@ -252,9 +191,16 @@ def conclusion(
     return f"""
 ## What routing shows
 
-The best single model in training is {listed(literal(name) for name in best_names)}. {gain(gains, routers)}{beside}
+From the several fits of `make deep` where its tables are there.
+
+**Does it beat asking the best model?** The best single model in training
+is {listed(literal(name) for name in best_names)}. {gain(gains, routers)}{beside}
 
 {against_rivals(tests)}
 
 {luck(oracle)}
+
+**What does it cost?** {cost or "No prices and no sizes of these models are known."}
+
+**Can it be made safe?** {safe}
 """

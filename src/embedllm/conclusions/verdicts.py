@@ -186,7 +186,7 @@ def superior(difference: Mapping, figure: str) -> dict:
 
 
 def of_routing(
-    deep: Mapping[str, pd.DataFrame | None], known: Mapping[str, Claim], on_the_papers_data: bool
+    deep: Mapping[str, pd.DataFrame | None], known: Mapping[str, Claim], on_the_papers_data: bool, latency: str
 ) -> dict[str, dict]:
     """Rows of notebook 04, from tables of several fits; a claim without its table waits.
 
@@ -194,11 +194,14 @@ def of_routing(
     ----------
     deep : mapping
         "against_rivals", "told", "worlds" and "unseen_gains_benchmark": tables of `make deep`, or None.
+    latency : str
+        What `make bench` says of C4, which decides nothing.
     """
     rivals, told, worlds = (deep[name] for name in ("against_rivals", "told", "worlds"))
     rows = {name: waits() for name in ("C4", "C10", "Q5")}
     if rivals is not None:
         rows["C4"] = beats_all(rivals, known["C4"])
+        rows["C4"]["reason"] += f"; {latency}"
     if told is not None and worlds is not None:
         rows["C10"] = of_the_domain(told.iloc[0], worlds, known["C10"])
     if on_the_papers_data:

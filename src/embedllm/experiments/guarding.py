@@ -134,6 +134,8 @@ def left(calibrations: pd.DataFrame) -> float:
                                                                                 calibrations["part"]]).sum().mean())
 
 
-def fitted_router(table: OutcomeMatrix, vectors: np.ndarray, entry: catalog.Forecaster, **settings) -> Router:
+def fitted_router(
+    table: OutcomeMatrix, vectors: np.ndarray, entry: catalog.Forecaster, epsilon: float, **settings
+) -> Router:
     """`Router.fit` as a function, whose result can be remembered."""
-    return Router.fit(table, entry=entry, vectors=vectors, **settings)
+    return Router.fit(table, entry=entry, vectors=vectors, epsilon=epsilon, **settings)

@@ -57,7 +57,8 @@ def priced(pool: CrossFitted, prices: np.ndarray, names: Sequence[str], level: f
     """
     table, values = pool.table, targets(pool.table, "score").astype(np.float64)
     own = np.flatnonzero(~np.isnan(prices) & table.observed.all(axis=1))
-    grid = np.linspace(prices[own].min(), prices[own].max(), price.GRID)
+    even = np.linspace(prices[own].min(), prices[own].max(), price.GRID)
+    grid = np.union1d(even, prices[own])  # a mix reaches what a model reaches at that model's price, not just above
     mix = price.at_prices(values[own], prices[own], grid)
     levels = {MIX: [mix] * len(pool.forecasts)}
     for name in names:
@@ -67,7 +68,8 @@ def priced(pool: CrossFitted, prices: np.ndarray, names: Sequence[str], level: f
             scores = np.stack([gained(choice, values[own]) for choice in choices])
             levels[name].append(price.at_prices(scores, prices[own][choices].mean(axis=1), grid))
     means = {name: np.mean([one.mean(axis=1) for one in found], axis=0) for name, found in levels.items()}
-    area = gains({name: np.stack([one.mean(axis=0) for one in found]) for name, found in levels.items()},
+    spaced = np.isin(grid, even)
+    area = gains({name: np.stack([one[spaced].mean(axis=0) for one in found]) for name, found in levels.items()},
                  Design.of(table), level, MIX)
     single = values[own].mean(axis=1)
     best = int(single.argmax())
@@ -135,15 +137,15 @@ def certified_saving(
         scores, forecast = table.scores[:, rows].astype(np.float64), router.forecaster.predict_proba(vectors[rows])
         choices = price.weighed(forecast, ~np.isnan(scores), prices)
         gain = np.stack([gained(choice, scores) for choice in choices]) - scores[default]
-        tried[name] = gain.T, prices[choices].mean(axis=1), prompt_groups(table.at(rows)).to_numpy()
-    gain, cost, groups = tried["val"]
+        tried[name] = gain.T, prices[choices].mean(axis=1), rows
+    gain, cost, _ = tried["val"]
     order = np.argsort(guard.betting_p(gain, epsilon), kind="stable")  # the safest first
     mean = gain.mean(axis=0)
     first = np.unique(np.column_stack([mean, cost]), axis=0, return_index=True)[1]  # of weights that choose alike
     order = [at for at in order if at in first and cost[at] < prices[default]
              and not ((mean > mean[at]) & (cost <= cost[at])).any()]
-    gain, cost, groups = tried["test"]
-    found = guard.in_sequence(gain[:, order], groups, epsilon, seed=seed)
+    gain, cost, rows = tried["test"]
+    found = guard.in_sequence(gain[:, order], prompt_groups(table).to_numpy()[rows], epsilon, seed=seed)
     found.insert(0, "weight", np.array(price.WEIGHTS)[order])
     found.insert(1, "price", cost[order])
     found.insert(2, "saved", 1 - cost[order] / prices[default])

@@ -143,7 +143,7 @@ def by_distance(pool: CrossFitted, vectors: np.ndarray, names: Sequence[str], re
     vectors : ndarray, shape (n_questions, d_prompt)
         Of the judged questions.
     names : sequence of str
-        Forecasters, compared with the reference, which reads no text.
+        Forecasters, compared with the reference.
 
     Returns
     -------

@@ -201,10 +201,11 @@ def plot_shares(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns ``policy``, ``benchmark``, ``model``, ``share`` (of the benchmark's questions).
+        Columns ``policy``, ``benchmark``, ``model``, ``share`` (of the benchmark's questions); models that are never
+        asked may be left out.
     """
     policies, benchmarks = table["policy"].unique(), table["benchmark"].unique()
-    asked = table.groupby("model", sort=False)["share"].mean()
+    asked = table.groupby("model", sort=False)["share"].sum() / (len(policies) * len(benchmarks))
     top = asked[asked >= LEAST].nlargest(len(KINDS)).index
     palette = dict(zip(top, KINDS, strict=False)) | {"other models": GRAY}
     table = table.assign(model=table["model"].where(table["model"].isin(top), "other models"))

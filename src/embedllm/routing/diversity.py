@@ -6,6 +6,7 @@ from math import log
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 
 def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.DataFrame:
@@ -34,8 +35,7 @@ def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.
 
 def entropy(choices: np.ndarray) -> float:
     """Entropy of choices in bits: 0 where one model is asked always, k where 2^k models are asked equally often."""
-    share = np.unique(choices, return_counts=True)[1] / choices.size
-    return float((share * np.log2(1 / share)).sum())
+    return float(stats.entropy(np.unique(choices, return_counts=True)[1], base=2))
 
 
 def pointwise_information(choices: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
 """A guard: leave the default model only where calibration shows that this loses next to nothing.
 
 A router that follows noise loses to the best single model. The guard holds it back: it leaves the default model only
-where the forecast of another is better by more than a threshold, and the threshold is the lowest that questions which
-nothing else used have certified ("Learn then Test", Angelopoulos et al. 2021, arXiv 2110.01052). Thresholds are
-tested one after the other from "hardly ever leave" on, each at the full level, up to the first that fails (fixed
-sequence testing), so that with probability 1 - delta no certified one loses more than epsilon.
+where the forecast of another is better by a threshold that questions which nothing else used have certified ("Learn
+then Test", Angelopoulos et al. 2025, Annals of Applied Statistics 19, arXiv 2110.01052). Thresholds are tested one
+after the other from "hardly ever leave" on, each at the full level, up to the first that fails (fixed sequence
+testing), so that with probability 1 - delta no certified one loses more than epsilon; of these the one with the highest
+gain is taken.
 
 That is about the expected score on new questions of the same kind, against the default model named in training, for
 the one router that was calibrated. It says nothing of other kinds of questions.

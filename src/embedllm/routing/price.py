@@ -17,7 +17,7 @@ import pandas as pd
 
 from embedllm.routing.policies import choose
 
-UNIT = "million tokens"  # of listed prices, in US dollars
+UNIT = "million tokens in dollars"  # of listed prices
 WEIGHTS = (0.0, *np.geomspace(1e-3, 1e3, 49))  # of a price against a forecast, in shares of the dearest model's price
 GRID = 201  # prices at which policies are compared
 
@@ -62,7 +62,14 @@ def of_models(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, models.index, ["price", "basis", "source"])
 
 
-def weighed(utilities: np.ndarray, observed: np.ndarray, prices: np.ndarray, weights: Sequence[float] = WEIGHTS):
+def unit(models: pd.DataFrame) -> str:
+    """What the prices of `of_models` are for."""
+    return str(models["cost_unit"].iloc[0]) if "cost_unit" in models else UNIT
+
+
+def weighed(
+    utilities: np.ndarray, observed: np.ndarray, prices: np.ndarray, weights: Sequence[float] = WEIGHTS
+) -> np.ndarray:
     """Choices at several weights of the price, from "whatever it costs" to the cheapest model.
 
     Parameters

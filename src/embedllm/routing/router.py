@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from embedllm.levels import adjusted_means
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.presentation import OneSentenceError
 from embedllm.routing.guard import EPSILON, Guard, fit_guard
-from embedllm.routing.price import UNIT, of_models
+from embedllm.routing.price import of_models, unit
 from embedllm.splits import cut, folds, prompt_groups
 
 FORMAT = 1  # of saved routers
@@ -52,7 +51,7 @@ class Router:
     models : DataFrame, indexed by model name
         ``price`` (NaN where unknown) and ``mean``, the mean score of training.
     unit : str
-        What a price is for, as "million tokens".
+        What a price is for, as "million tokens in dollars".
     encoder : str
         Name in `catalog.ENCODERS` of what turned the prompts of training into vectors.
     calibration : DataFrame
@@ -109,8 +108,7 @@ class Router:
             int(means.argmax()), forecaster.predict_proba(parts["val"][1]), forecaster.predict_proba(parts["test"][1]),
             calibrating.scores, prompt_groups(calibrating).to_numpy(), epsilon, seed=seed)
         models = pd.DataFrame({"price": of_models(table.models)["price"], "mean": means}, index=table.models.index)
-        unit = table.models.get("cost_unit", pd.Series([UNIT])).iloc[0]
-        return cls(forecaster, guard, models, str(unit), encoder, calibration)
+        return cls(forecaster, guard, models, unit(table.models), encoder, calibration)
 
     @cached_property
     def _model(self):  # loaded once for all prompts
@@ -145,19 +143,12 @@ class Router:
         for number, prompt in enumerate(prompts):
             if isinstance(prompt, str) and not prompt.strip():
                 raise RouterError(f"prompt {number} is empty: there is nothing to route by")
-        vectors = encode(self.encoder, prompts, None, self._model)
-        return self.route_vectors(vectors, max_price, among)
+        return self.route_vectors(encode(self.encoder, prompts, None, self._model), max_price, among)
 
     def route_vectors(
         self, vectors: np.ndarray, max_price: float = inf, among: Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """`route` of prompts whose vectors are there: (n_prompts, dim), float32.
-
-        Raises
-        ------
-        RouterError
-            If a vector is not finite, or as `route`.
-        """
+        """`route` of prompts whose vectors are there, (n_prompts, dim) float32 and finite."""
         unusable = ~np.isfinite(vectors).all(axis=1)
         if unusable.any():
             raise RouterError(f"{unusable.sum()} prompt vectors are not finite, the first in row {unusable.argmax()}")
@@ -209,14 +200,13 @@ class Router:
         tables = {"models": self.models, "calibration": self.calibration}
         arrays |= {f"{label}.{name}": table[name].to_numpy() for label, table in tables.items() for name in table}
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        weights = catalog.ENCODERS[self.encoder].weights
         header = {
             "format": FORMAT, "version": version("embedllm-study"), "forecaster": content,
             "models": list(self.models.index), "columns": {label: list(table) for label, table in tables.items()},
-            "unit": self.unit, "encoder": self.encoder, "weights": weights.sha256 if weights else "",
-            "guard": asdict(self.guard) | {"threshold": str(self.guard.threshold)}, "arrays": _fingerprint(arrays),
+            "unit": self.unit, "encoder": self.encoder, "weights": _weights(self.encoder),
+            "guard": asdict(self.guard) | {"threshold": str(self.guard.threshold)},
         }
-        write(Path(path), bytes_of(arrays, {CONTENT: json.dumps(header)}))
+        write(Path(path), bytes_of(arrays, {CONTENT: json.dumps(header | {"digest": _fingerprint(header, arrays)})}))
 
     @classmethod
     def load(cls, path: Path) -> Router:
@@ -232,26 +222,30 @@ class Router:
             content = path.read_bytes()
             length = int.from_bytes(content[:8], "little")
             header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][CONTENT])
-            arrays = tensors_of(content)
+            arrays, written, encoder = tensors_of(content), header["format"], header["encoder"]
         except OSError as error:
             raise RouterError(f"{path} cannot be read ({error.strerror})") from None
         except Exception as error:  # whatever JSON and safetensors find wrong
             raise RouterError(f"{path} is no router, or only a part of one ({type(error).__name__})") from error
-        if header["format"] != FORMAT:
-            raise RouterError(f"{path} was written in format {header['format']} by version {header['version']}; this "
-                              f"version reads format {FORMAT}: fit and save it again")
-        if header["arrays"] != _fingerprint(arrays):
-            raise RouterError(f"the arrays in {path} are not those that were saved: it is damaged or was changed")
-        weights = catalog.ENCODERS[header["encoder"]].weights if header["encoder"] in catalog.ENCODERS else None
-        if header["encoder"] not in catalog.ENCODERS or header["weights"] != (weights.sha256 if weights else ""):
-            raise RouterError(f"{path} was fitted to vectors of encoder {header['encoder']}, of which this version has "
-                              "other weights or none: fit and save it again")
+        if written != FORMAT:
+            raise RouterError(f"{path} was written in format {written} by version {header.get('version')}; this one "
+                              f"reads format {FORMAT}: fit and save it again")
+        if encoder not in catalog.ENCODERS or header.get("weights") != _weights(encoder):
+            raise RouterError(f"{path} was fitted to vectors of encoder {encoder}, of which this version has other "
+                              "weights or none: fit and save it again")
+        if header.pop("digest", "") != _fingerprint(header, arrays):
+            raise RouterError(f"{path} does not hold what was saved: it is damaged or was changed")
         models, calibration = (pd.DataFrame({name: arrays[f"{label}.{name}"] for name in header["columns"][label]})
                                for label in ("models", "calibration"))
         guard = Guard(**header["guard"] | {"threshold": float(header["guard"]["threshold"])})
         return cls(unpacked(header["forecaster"], arrays), guard,
-                   models.set_axis(pd.Index(header["models"], name="model")), header["unit"], header["encoder"],
-                   calibration)
+                   models.set_axis(pd.Index(header["models"], name="model")), header["unit"], encoder, calibration)
+
+
+def _weights(encoder: str) -> str:
+    """The hash of an encoder's weights; blank where it has none."""
+    weights = catalog.ENCODERS[encoder].weights
+    return weights.sha256 if weights else ""
 
 
 def divided(table: OutcomeMatrix, seed: int) -> np.ndarray:
@@ -260,7 +254,7 @@ def divided(table: OutcomeMatrix, seed: int) -> np.ndarray:
     return np.select([fold < CALIBRATE, fold < VALIDATE], ["test", "val"], "train")
 
 
-def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
-    """A SHA-256 of names, shapes, types and bytes."""
-    return digest(*(hashlib.sha256(repr((name, arrays[name].shape, arrays[name].dtype.str)).encode()
-                                   + arrays[name].tobytes()).digest() for name in sorted(arrays)))
+def _fingerprint(header: dict, arrays: dict[str, np.ndarray]) -> str:
+    """A SHA-256 of the header and of the names, shapes, types and bytes of the arrays."""
+    told = [repr((name, arrays[name].shape, arrays[name].dtype.str)) for name in sorted(arrays)]
+    return digest(json.dumps(header, sort_keys=True), *told, *(arrays[name].tobytes() for name in sorted(arrays)))

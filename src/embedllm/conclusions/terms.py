@@ -1,0 +1,89 @@
+"""On what terms notebook 04 says that a router may be taken: what a guard certifies, and what is reached at a price."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from embedllm.conclusions._words import LEVEL, interval
+from embedllm.experiments.pricing import Priced
+from embedllm.presentation import listed, thousandths, unsigned
+from embedllm.routing.router import Router
+
+PROMISED = ["violated", "violated_high", "certified", "left", "kept"]  # of `guard_trials.promise`, what is shown
+
+
+def guard(router: Router) -> str:
+    """What the guard of the router to take home certifies."""
+    calibration, default = router.calibration, router.models.index[router.guard.default]
+    chosen = calibration[calibration["chosen"]]
+    if chosen.empty:
+        return (f"No gain is certified: the guarded router always asks {default}. With more questions, or a router "
+                "that gains more, it would leave.")
+    row = chosen.iloc[0]
+    return (f"The guard leaves {default} on {row['left']:.0%} of the questions, where another model leads by "
+            f"{row['threshold']:.3f} or more. On questions that nothing else used it gained "
+            f"{thousandths(row['gain'])} thousandths; certified, with {1 - router.guard.delta:.0%} confidence, is that "
+            f"it loses no more than {unsigned(router.guard.epsilon)} thousandths on new questions of this kind.")
+
+
+def guarded(gains: pd.DataFrame, left: float) -> str:
+    """The guarded router beside the unguarded one, from `experiments.routing.gains`."""
+    rows = gains.set_index("method")
+    said = [f"{name} {interval(rows.loc[name])}" for name in ("guarded", "unguarded", "best per benchmark")]
+    return (f"Gain over the best single model, in thousandths: {listed(said)}. The guard leaves the default model on "
+            f"{left:.0%} of the questions on average.")
+
+
+def broken(rows: pd.DataFrame, epsilon: float) -> str:
+    """Where the guard's promise does not hold: benchmarks it never saw, from `guarding.beyond`."""
+    beyond = rows["guarded"] + 2 * rows["guarded_se"] < -epsilon
+    names = listed(rows["benchmark"][beyond])
+    lost = f"{names}, by more than the {unsigned(epsilon)} thousandths that it allows" if beyond.any() else "none"
+    return (f"On benchmarks that neither the router nor its guard had seen the guarantee does not apply. The guarded "
+            f"router is shown to lose on {beyond.sum()} of {len(rows)} ({lost}); its mean gain over benchmarks is "
+            f"{thousandths(rows['guarded'].mean())} thousandths, unguarded {thousandths(rows['unguarded'].mean())}.")
+
+
+def promise(table: pd.DataFrame) -> str:
+    """Whether the guard keeps its promise on planted pools, from `guard_trials.promise`."""
+    worst = table.loc[table["violated"].idxmax()]
+    edge = table[table["pool"] == "boundary"]
+    return (f"The promise is broken in at most {worst['violated']:.1%} of the calibrations (pool {worst['pool']}, "
+            f"{worst['questions']:,} questions), where 5 % are allowed; at the boundary, where leaving loses exactly "
+            f"what is allowed, in {edge['violated'].min():.1%} to {edge['violated'].max():.1%}.")
+
+
+def basis(prices: pd.DataFrame) -> str:
+    """How the prices of a pool are known, from `price.of_models`."""
+    counts = prices["basis"].value_counts()
+    names = {"given": "given with the data", "listed": "of the model's own provider", "size class": "by size class"}
+    known = [f"{counts[one]} {words}" for one, words in names.items() if one in counts]
+    if not known:
+        return "No model of this table has a price or a known size: a column `cost` of `models.csv` brings it here."
+    without = f" {counts['']} models have none and are left out here." if "" in counts else ""
+    sources = [f"- {source}" for source in dict.fromkeys(prices["source"]) if source]
+    return f"Prices: {listed(known)}.{without}\n\n" + "\n".join(sources)
+
+
+def price(found: Priced) -> str:
+    """What is reached at equal prices."""
+    best, reach = found.models.loc[found.models["score"].idxmax()], found.reach.set_index("policy")
+    most = found.area.iloc[0]
+    cost = reach["share"].get(most["method"], np.nan)
+    says = f"reaches its score at {cost:.0%} of its price" if cost < 1 else "does not reach its score for less"
+    shown = "" if most["p_holm"] < LEVEL else ", a difference that is not shown"
+    return (f"The best priced model is {best['model']} at {best['price']:.3g}; {most['method']} {says}. Its score "
+            f"minus that of the best fixed mix of models at the same price, over all prices, is "
+            f"{thousandths(most['difference'])} thousandths{shown}.")
+
+
+def saving(path: pd.DataFrame) -> str:
+    """How little a router may cost, from `experiments.pricing.certified_saving`."""
+    chosen, default = path[path["chosen"]], path.attrs["default"]
+    if chosen.empty:
+        return f"No saving is certified: nothing cheaper is shown to lose next to nothing against {default}."
+    row = chosen.iloc[0]
+    return (f"Certified: asked at {row['price']:.3g} on average, {row['saved']:.0%} less than {default} costs, the "
+            f"router loses next to nothing against it; on the questions that certify it gained "
+            f"{thousandths(row['gain'])} thousandths.")
