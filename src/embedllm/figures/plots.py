@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -17,8 +18,8 @@ from embedllm.figures.style import BLACK, BLUE, GRAY, KINDS, SKY, WIDTH, color_o
 from embedllm.presentation import thousandths
 
 LEAST = 0.005  # share of the questions from which a model is worth a color
-APART = 0.12  # of a logarithmic axis, so far are its names from each other
-TITLE = 72  # letters of titles in a line, over all panels
+LETTER = 0.65  # width of a letter, in sizes of the type
+TITLE, LEGEND = 72, 100  # letters of titles, of the names in a legend, that a line holds
 MANY_PANELS = 4  # beside each other: titles of more are written smaller
 
 
@@ -95,14 +96,23 @@ def plot_curves(
 def log_ticks(
     axes, values: Iterable[float], size: float | None = None, name: Callable[[float], str] = "{:,g}".format
 ) -> None:
-    """A logarithmic axis that is marked at the values; where they lie close only the first is named."""
+    """A logarithmic axis that is marked at the values; where names would touch, the first and the last are written."""
     axes.set_xscale("log")
-    ticks, names, last = sorted(set(values)), [], 0.0
-    for tick in ticks:
-        named = not names or np.log(tick / last) > APART * np.log(ticks[-1] / ticks[0])
-        names.append(name(tick) if named else "")
-        last = tick if named else last
+    ticks = sorted(set(values))
+    names, size = list(map(name, ticks)), size or FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size()
+    inches = axes.get_window_extent().width / axes.figure.dpi / max(np.log(ticks[-1] / ticks[0]), 1e-9)
+    at, wide = inches * np.log(np.array(ticks) / ticks[0]), LETTER * size / 72 * (1 + np.array(list(map(len, names))))
+    written = 0
+    for number in range(1, len(ticks)):
+        before = [written] if number == len(ticks) - 1 else [written, len(ticks) - 1]
+        touching = [other for other in before if abs(at[number] - at[other]) < (wide[number] + wide[other]) / 2]
+        if touching and number < len(ticks) - 1:
+            names[number] = ""
+        else:
+            written = number
     axes.set_xticks(ticks, names, fontsize=size)
+    if len(ticks) == 1:
+        axes.set_xlim(ticks[0] / 1.5, ticks[0] * 1.5)
     axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
@@ -223,5 +233,6 @@ def plot_shares(table: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", length=0)
     grid[0, 0].invert_yaxis()
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7)
+    columns = max(1, min(3, LEGEND // max(map(len, names))))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=7)
     return figure

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from embedllm.catalog import FACTORIZATION, TWO_LAYER
+from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, GRAY, KINDS, WIDTH, color_of
 
 TITLES = {"accuracy": "accuracy, above zero is better", "log_loss": "log-loss in nats, below zero is better"}
@@ -28,7 +28,7 @@ def plot_pools(table: pd.DataFrame) -> Figure:
         part = table[table["metric"] == metric]
         for number, (name, line) in enumerate(part.groupby("reference", sort=False)):
             _draw(axes, line, line["n_models"] * (1 + 0.03 * number), color_of(name), f"minus {name}", MARKS[number])
-        _log_ticks(axes, part["n_models"])
+        log_ticks(axes, part["n_models"], 7)
         axes.set(xlabel="models trained on")
     panels["accuracy"].set_ylabel(f"difference of the {table['method'].iloc[0]}", fontsize=8)
     return _with_legend(figure, panels)
@@ -55,7 +55,7 @@ def plot_sizes(table: pd.DataFrame) -> Figure:
                   f"tuned, minus {row.reference}", "*")
         axes.axvline(fixed["reference_per_question"].iloc[0], ls="--", lw=1, color=FACTORIZATION.color,
                      label=f"cost of the {FACTORIZATION.name}")
-        _log_ticks(axes, fixed["per_question"])
+        log_ticks(axes, fixed["per_question"], 7)
         axes.set(xlabel="multiply-adds per question")
     panels["accuracy"].set_ylabel("difference of the two-layer network", fontsize=8)
     return _with_legend(figure, panels)
@@ -76,7 +76,7 @@ def plot_cells(table: pd.DataFrame, label: str) -> Figure:
     for number, (name, line) in enumerate(rows.groupby("forecaster", sort=False)):
         line = line.rename(columns={"value": "difference"})
         _draw(axes, line, line["share"] * (1 + 0.03 * number), color_of(name), name, MARKS[number])
-    _log_ticks(axes, rows["share"], "{:.0%}")
+    log_ticks(axes, rows["share"], 7, "{:.0%}".format)
     axes.set(xlabel="training cells kept", ylabel=f"log-loss, {label}")
     axes.yaxis.label.set_size(8.5)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -97,15 +97,6 @@ def _draw(axes, line: pd.DataFrame, x, color: str, label: str, mark: str) -> Non
     value = line["difference"]
     reach = [value - line["low"], line["high"] - value]
     axes.errorbar(x, value, yerr=reach, color=color, label=label, marker=mark, **BARS)
-
-
-def _log_ticks(axes, values: pd.Series, form: str = "{:,.0f}") -> None:
-    ticks = sorted(values.unique())
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [form.format(tick) for tick in ticks], fontsize=7)
-    if len(ticks) == 1:
-        axes.set_xlim(ticks[0] / 1.5, ticks[0] * 1.5)
-    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def _with_legend(figure: Figure, panels: dict) -> Figure:
