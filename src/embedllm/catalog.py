@@ -230,7 +230,7 @@ SOURCES = {entry.name: entry for entry in (
            credit="MMLU-Pro by TIGER-AI-Lab: results from github.com/TIGER-AI-Lab/MMLU-Pro at commit 964a136 "
                   "(Apache-2.0), questions MIT."),
     Source("open-llm-leaderboard", "embedllm.sources.open_llm_leaderboard", origin="public", published=True,
-           files=(("llm_data/", "raw/llm_data/"),), pool="core",
+           files=(("llm_data/", "raw/llm_data/"),), pool="core", further=("all-suites", "union"),
            credit="Open LLM Leaderboard v2 by Hugging Face, as github.com/Kinds-of-Intelligence-CFI/PredictaBoard "
                   "publishes it at commit e358446 (GPL-3.0); rows put into their own order here.",
            # Their order is told here and was not in the table that others measured, which these results compare with.

@@ -152,6 +152,8 @@ class Source(Entry):
         The measure to look at first: where most scores lie near 0 or 1, accuracy says little beyond the base rate.
     pool : str
         Which of its tables is read where none is named; blank where there is one.
+    further : tuple of str
+        Others of its tables that `make deep` looks at beside it.
     published : bool
         Its figures are part of the repository.
     credit : str
@@ -164,6 +166,7 @@ class Source(Entry):
     left_out: tuple[str, ...] = ()
     headline: str = "accuracy"
     pool: str = ""
+    further: tuple[str, ...] = ()
     published: bool = False
     credit: str = shown(default="")
 

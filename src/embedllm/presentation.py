@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,17 @@ def show_text(text: str) -> None:
 
     if text and get_ipython():
         display(Markdown(text))
+
+
+def show_rows(
+    table: pd.DataFrame | None, words: Callable[[pd.DataFrame], str] | None = None, columns: Sequence[str] = ()
+) -> None:
+    """Show a table, or some of its columns, and before it what is said of it; nothing where there is none."""
+    from IPython.display import display
+
+    if table is not None:
+        show_text(words(table) if words else "")
+        display(table[list(columns)] if columns else table)
 
 
 def show_figure(path: Path) -> None:

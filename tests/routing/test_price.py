@@ -12,6 +12,11 @@ def models(**columns):
     return pd.DataFrame(columns, index=pd.Index(columns.pop("names"), name="model"))
 
 
+def test_a_model_is_undominated_where_none_scores_as_much_for_less():
+    prices, scores = np.array([1, 1, 2, 3, 3, np.nan]), np.array([0.5, 0.4, 0.5, 0.7, 0.7, 0.9])
+    assert price.undominated(prices, scores).tolist() == [True, False, False, True, True, False]
+
+
 def test_a_model_has_its_own_price_or_that_of_its_size():
     found = price.of_models(models(
         names=["gemini-1.5-pro-002", "claude-2_concise", "some-7b", "mix-8x7b", "huge", "unknown"],

@@ -105,8 +105,10 @@ def test_the_pool_is_the_one_asked_for_else_that_of_the_source(tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "embedllm.sources.open_llm_leaderboard", source)
     name = "open-llm-leaderboard"
     monkeypatch.setitem(data.SOURCES, name, replace(SOURCES[name], pool="some"))
-    data.load_outcomes(read(runs.TABLE, {"DATASET": name, "DATA_DIR": str(tmp_path)} | values))
+    p = read(runs.TABLE, {"DATASET": name, "DATA_DIR": str(tmp_path)} | values)
+    data.load_outcomes(p)
     assert asked == [pool]
+    assert list(data.further_tables(p)) == asked[1:] == ["all-suites", "union"]
 
 
 def test_default_pools_are_pools_of_their_source():

@@ -14,6 +14,7 @@ SINGLE, KNN, RANDOM = catalog.BEST_SINGLE, catalog.KNN.name, catalog.RANDOM_MODE
 OURS, CLUSTERS = catalog.OURS.name, catalog.CLUSTERS.name
 RIVALS = (RANDOM, SINGLE, KNN)
 COVERED = ["best", "lost", "not asked", "seeming gain", "true gain"]  # of `coverage.hidden`
+STOOD = ["model", "asked", "behind", "difference", "low", "high"]  # of `coverage.incomplete`
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
 
@@ -140,6 +141,17 @@ def coverage(rows: pd.DataFrame) -> str:
         lost = listed(f"{unsigned(row.lost)} ({row.rule})" for row in own.itertuples())
         said.append(f"Blocks hidden {how}: the model that is chosen falls behind the best one by {lost} thousandths")
     return ". ".join(said) + "."
+
+
+def incomplete(rows: pd.DataFrame) -> str:
+    """What incomplete coverage does to the best single model, from `experiments.coverage.incomplete`."""
+    said = []
+    for rule, own in rows.groupby("rule", sort=False):
+        everywhere, asked = own.iloc[0], own.iloc[1]
+        said.append(f"by {rule} it is {literal(everywhere['model'])}, asked {everywhere['asked']:.0%} of the questions "
+                    f"and {unsigned(everywhere['behind'])} thousandths below the best in adjusted mean; over it, with "
+                    f"stand-ins, the router seems to gain {interval(everywhere)}, where it was asked {interval(asked)}")
+    return "The best single model " + "; ".join(said) + "."
 
 
 def speed(measured: pd.DataFrame, published: float) -> str:

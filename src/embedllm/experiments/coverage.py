@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from embedllm.entries import Forecaster
+from embedllm.evaluation import fits
 from embedllm.evaluation.metrics import targets
 from embedllm.experiments.routing import CrossFitted
+from embedllm.forecasters.registry import Round, cross_fit
 from embedllm.levels import adjusted_means
+from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, grouped, replace_unchecked
 from embedllm.routing.policies import choose, gained
 from embedllm.sources.flaws import blocks_never_run
+from embedllm.splits import Design, folds
 
 SHARE, N_DRAWS = 0.4, 20  # of the (model, benchmark) blocks that are hidden; draws
 COLUMNS = ["hidden", "rule", "best", "level", "score", "lost", "not asked", "seeming gain", "true gain"]
@@ -75,3 +80,57 @@ def hidden(pool: CrossFitted, name: str, share: float = SHARE, n_draws: int = N_
                     "score": truth[chosen], "lost": truth.max() - truth[chosen], "not asked": gone[chosen].mean(),
                     "seeming gain": routed - standing_in, "true gain": everywhere - truth[chosen]})
     return pd.DataFrame(rows).groupby(["hidden", "rule"], sort=False).mean().reset_index()
+
+
+def of_further(further: Mapping[str, OutcomeMatrix], vectors: Callable, *how) -> pd.DataFrame:
+    """`incomplete` of those of a source's further tables that are; blank where there is none.
+
+    Parameters
+    ----------
+    further : mapping of pool to OutcomeMatrix
+    vectors : callable
+        Prompts to their vectors, (n_prompts, d_prompt).
+    *how
+        The rest that `incomplete` is given.
+    """
+    tables = [incomplete(one, vectors(one.questions["prompt"]), *how).assign(pool=pool)
+              for pool, one in further.items() if not one.observed.all()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def incomplete(
+    table: OutcomeMatrix, vectors: np.ndarray, entry: Forecaster, n_folds: int, one: Round,
+    compute: Callable = side_by_side,
+) -> pd.DataFrame:
+    """Which single model an incomplete table calls the best, and what a router seems to gain over it.
+
+    The router asks, of the models that answered a question, the one with the highest forecast. Forecasts and single
+    models are those of the other folds.
+
+    Returns
+    -------
+    DataFrame
+        Two rows for each rule, as from `fits.compare`: ``where`` is "everywhere", where the next best model by the rule
+        stands in on questions that the chosen one was not asked, or "where it was asked". ``rule``, ``model`` (chosen
+        most often), ``level`` (what the rule says of it, all questions), ``behind`` (by how much its adjusted mean
+        lies below the best) and ``asked`` (share of the questions).
+    """
+    values, design, rows = targets(table, "score").astype(np.float64), Design.of(table), []
+    forecast = cross_fit(table, vectors, [entry], n_folds, [one], compute)[0]["raw"][entry.name]
+    fold = folds(table, 2 * n_folds, one.fold_seed).to_numpy() // 2
+    routed, adjusted = gained(choose(forecast, table.observed), values), adjusted_means(table)
+    for rule, levels in RULES.items():
+        stood, chosen = np.empty(table.shape[1]), np.empty(table.shape[1], int)
+        for number in np.unique(fold):
+            test = fold == number
+            level = levels(table.at(~test))
+            chosen[test] = np.nanargmax(level)
+            order = np.nan_to_num(level, nan=-1.0)
+            stood[test] = gained(choose(order, table.observed[:, test]), values[:, test])
+        asked = table.observed[chosen, np.arange(len(chosen))]
+        most = int(np.bincount(chosen).argmax())
+        for where, router in (("everywhere", routed), ("where it was asked", np.where(asked, routed, np.nan))):
+            found = fits.compare({"router": router[None], rule: stood[None]}, [("router", rule)], design)
+            rows.append(found.assign(where=where, rule=rule, model=table.models.index[most], level=levels(table)[most],
+                                     behind=adjusted.max() - adjusted[most], asked=asked.mean()))
+    return pd.concat(rows, ignore_index=True)

@@ -29,6 +29,7 @@ VALIDATION = 10  # one question of so many validates
 FEWEST = 50  # questions of a group that is left out
 REASONING = {"math", "physics", "chemistry", "engineering", "computer science", "business"}  # subjects of MMLU-Pro
 KNOWLEDGE = {"law", "history", "philosophy", "psychology", "health", "biology", "economics", "other"}
+INSTRUCTIONS = "ifeval"  # a suite
 FIFTHS = 5
 EXCERPT = 70  # letters of a prompt that a reader sees
 
@@ -43,6 +44,28 @@ def groupings(table: OutcomeMatrix) -> dict[str, np.ndarray]:
     if set(benchmarks) <= REASONING | KNOWLEDGE:
         found["kind"] = np.where(benchmarks.isin(REASONING), "reasoning, from knowledge", "knowledge, from reasoning")
     return {name: groups for name, groups in found.items() if len(set(groups)) > 1}
+
+
+def across(table: OutcomeMatrix) -> dict[str, np.ndarray]:
+    """The same for a table of several suites: suites, and knowledge and reasoning over all of them.
+
+    Subjects of MMLU-Pro are one or the other, other suites reasoning, but for that which asks to follow instructions.
+    """
+    suites = table.questions["suite"].astype(str)
+    subjects = table.questions["benchmark"].astype(str).str.split("/").str[-1]
+    kinds = np.select(
+        [subjects.isin(KNOWLEDGE), suites == INSTRUCTIONS], ["knowledge, from the rest", "instructions, from the rest"],
+        "reasoning, from the rest")
+    return {"suite": suites.to_numpy(), "kind": kinds}
+
+
+def cases(
+    table: OutcomeMatrix, further: Mapping[str, OutcomeMatrix]
+) -> dict[str, tuple[OutcomeMatrix, np.ndarray]]:
+    """What is left out of which table: its `groupings`, and those `across` further tables that are complete."""
+    return {name: (table, groups) for name, groups in groupings(table).items()} | {
+        f"{pool}_{name}": (one, groups) for pool, one in further.items() if one.observed.all()
+        for name, groups in across(one).items()}
 
 
 def unseen(

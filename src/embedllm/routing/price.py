@@ -67,6 +67,28 @@ def unit(models: pd.DataFrame) -> str:
     return str(models["cost_unit"].iloc[0]) if "cost_unit" in models else UNIT
 
 
+def undominated(prices: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Which models no other one beats (the Pareto set): none scores as much for less, or more for no more.
+
+    Parameters
+    ----------
+    prices, scores : ndarray, shape (n_models,)
+        NaN prices are beaten by all.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_models,)
+    """
+    as_cheap, as_good = prices[:, None] <= prices, scores[:, None] >= scores
+    better = (prices[:, None] < prices) | (scores[:, None] > scores)
+    return ~(as_cheap & as_good & better).any(axis=0) & ~np.isnan(prices)
+
+
+def beside_scores(prices: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
+    """Prices as from `of_models` with ``score`` and ``undominated``: see there."""
+    return prices.assign(score=scores, undominated=undominated(prices["price"].to_numpy(), scores))
+
+
 def weighed(
     utilities: np.ndarray, observed: np.ndarray, prices: np.ndarray, weights: Sequence[float] = WEIGHTS
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.sources.embedllm import SIMULATED
 from embedllm.splits import divide, sample
-from embedllm.study.parameters import TABLE, DataPreparation, ParameterError, Parameters
+from embedllm.study.parameters import TABLE, DataPreparation, ParameterError, Parameters, read
 from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
 from embedllm.study.shelf import MARK
@@ -71,6 +71,12 @@ def load_outcomes(p) -> OutcomeMatrix:
     left_out = [name for name in entry.left_out if name in table.models.index] if p.EXCLUDE is None else p.EXCLUDE
     kept = sample(without(table, left_out), p.SAMPLE, p.SPLIT_SEED)
     return replace(kept, models=kept.models.assign(lineage=lineages(kept)))
+
+
+def further_tables(p: Parameters) -> dict[str, OutcomeMatrix]:
+    """Other tables of the same source, by pool, as notebook 01 would prepare them; see `entries.Source.further`."""
+    told = p.model_dump(include=set(Parameters.model_fields), exclude={"PRESET"})
+    return {pool: load_outcomes(read(TABLE, told | {"POOL": pool})) for pool in SOURCES[p.DATASET].further}
 
 
 def judged_as(p: Parameters, table: OutcomeMatrix) -> str:

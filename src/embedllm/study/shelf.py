@@ -98,6 +98,11 @@ class Shelf:
         """Where a figure of `make deep` is, if there is one, without suffix."""
         return self.folder / f"{self.number}{MARK}{name}"
 
+    def deep_figures(self, beginning: str) -> list[str]:
+        """Names of the figures of `make deep` that begin so."""
+        start = self.number + MARK
+        return [path.stem.removeprefix(start) for path in sorted(self.folder.glob(f"{start}{beginning}*.png"))]
+
     def tidy(self) -> None:
         """Remove what an earlier run of the same kind put here and this one did not."""
         for path in self.folder.glob(f"{self.number}*"):
