@@ -11,13 +11,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
+from embedllm.evaluation import fits
 from embedllm.evaluation.calibration import breakdown, excess_loss, reliability, scaled, temperature
-from embedllm.evaluation.intervals import interval
 from embedllm.evaluation.metrics import cell_scores, expected_calibration_error, per_question, question_scores
 from embedllm.evaluation.rasch import additive_version
 from embedllm.figures.calibration import plot_excess
 from embedllm.outcomes import replace_unchecked
 from embedllm.sources.simulated import simulate
+from embedllm.splits import Design
 
 # --- temperature ----------------------------------------------------------------------------------
 
@@ -120,86 +121,90 @@ def test_intervals_hold_the_diagonal_for_true_probabilities_and_not_for_bold_one
 
 @pytest.fixture
 def graded(rng):
-    """A graded table of three benchmarks with gaps, two forecasters, and weights."""
+    """A graded table of three benchmarks with gaps, and two forecasters in three fits."""
     truth, _ = world(8, 120)
     scores = truth.round(1).astype(np.float32)
     scores[rng.random(scores.shape) < 0.3] = np.nan
     scores[0] = truth[0]  # no question without any cell
     table = make_table(scores, benchmarks=np.repeat(["hard", "easy", "odd"], [70, 30, 20]))
-    forecasts = {"good": truth.astype(np.float32), "bad": scaled(truth, 5.0)}
-    return table, forecasts, resamples(120, 200, strata=table.questions["benchmark"])
+    moved = [expit(logit(truth) + 0.3 * rng.standard_normal(truth.shape)) for _ in range(3)]
+    return table, [{"good": truth.astype(np.float32), "bad": scaled(one, 5.0)} for one in moved]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "brier"])
-def test_benchmarks_average_back_to_the_whole(graded, metric):
-    table, forecasts, weights = graded
-    found = breakdown(forecasts, table, metric, "benchmark", weights)
-    for name, part in found.groupby("forecaster"):
-        values = per_question(table, forecasts[name], metric)
-        assert np.average(part["value"], weights=part["n_questions"]) == pytest.approx(values.mean())
-        for row in part.itertuples():
-            here = (table.questions["benchmark"] == row.benchmark).to_numpy()
-            assert row.n_questions == here.sum()
-            assert (row.low, row.high) == pytest.approx(interval(values[here], weights[:, here]))
+def first(rounds, n_questions):
+    return [{name: one[:, :n_questions] for name, one in some.items()} for some in rounds]
 
 
-def test_models_average_the_questions_they_were_asked(graded):
-    table, forecasts, weights = graded
-    found = breakdown(forecasts, table, "log_loss", "model", weights).set_index(["forecaster", "model"])
-    for m, model in enumerate(table.models.index):
-        asked = table.observed[m]
-        row = found.loc["bad", model]
-        assert row["n_questions"] == asked.sum()
-        s, p = table.scores[m, asked], forecasts["bad"][m, asked]
-        both = np.concatenate([np.ones_like(s), np.zeros_like(s)]), np.tile(p, 2), np.concatenate([s, 1 - s])
-        assert row["value"] == pytest.approx(log_loss(both[0], both[1], sample_weight=both[2]), rel=1e-6)
-        losses = cell_scores(forecasts["bad"], table.scores, "log_loss")[m]
-        assert (row["low"], row["high"]) == pytest.approx(interval(losses, weights))
+def gaps(table, rounds):
+    """Log-loss of bad minus that of good, (n_fits, n_models, n_questions)."""
+    return np.stack([np.subtract(*(cell_scores(one[name], table.scores, "log_loss") for name in ("bad", "good")))
+                     for one in rounds])
 
 
-@pytest.mark.parametrize("by", ["benchmark", "model"])
-def test_differences_are_paired_by_question(graded, by):
-    table, forecasts, weights = graded
-    alone = breakdown(forecasts, table, "log_loss", by, weights).set_index(["forecaster", by])["value"]
-    found = breakdown(forecasts, table, "log_loss", by, weights, reference="good").set_index(by)
+@pytest.mark.parametrize("n_fits", [1, 3])
+def test_benchmarks_average_back_to_the_whole(graded, n_fits):
+    table, rounds = graded
+    found = breakdown(rounds[:n_fits], rounds[0], "good", table, "benchmark")
+    values = np.nanmean(gaps(table, rounds[:n_fits]), axis=1)
     assert set(found["forecaster"]) == {"bad"}
-    np.testing.assert_allclose(found["value"], (alone["bad"] - alone["good"])[found.index], rtol=1e-9)
-    label = found.index[0]
-    bad, good = (cell_scores(forecasts[name], table.scores, "log_loss") for name in ("bad", "good"))
-    here = (table.questions["benchmark"] == label).to_numpy() if by == "benchmark" else np.ones(120, bool)
-    gap = np.nanmean(bad - good, axis=0) if by == "benchmark" else (bad - good)[table.models.index.get_loc(label)]
-    assert tuple(found[["low", "high"]].iloc[0]) == pytest.approx(interval(gap[here], weights[:, here]))
+    assert np.average(found["value"], weights=found["n_questions"]) == pytest.approx(values.mean())
+    for row in found.itertuples():
+        here = (table.questions["benchmark"] == row.benchmark).to_numpy()
+        assert row.n_questions == here.sum()
+        own = fits.averages({"": values[:, here]}, Design.of(table.at(here))).iloc[0]
+        assert (row.value, row.low, row.high) == pytest.approx((own["value"], own["low"], own["high"]))
+
+
+@pytest.mark.parametrize("n_fits", [1, 3])
+def test_models_average_the_questions_they_were_asked(graded, n_fits):
+    table, rounds = graded
+    found = breakdown(rounds[:n_fits], rounds[0], "good", table, "model").set_index("model")
+    for m, model in enumerate(table.models.index):
+        asked, row = table.observed[m], found.loc[model]
+        assert row["n_questions"] == asked.sum()
+        losses = []
+        for name in ("bad", "good"):
+            s, p = table.scores[m, asked], np.mean([one[name][m, asked] for one in rounds[:1]], axis=0)
+            both = np.concatenate([np.ones_like(s), np.zeros_like(s)]), np.tile(p, 2), np.concatenate([s, 1 - s])
+            losses.append(log_loss(both[0], both[1], sample_weight=both[2]))
+        if n_fits == 1:
+            assert row["value"] == pytest.approx(losses[0] - losses[1], rel=1e-5)
+        values = gaps(table, rounds[:n_fits])[:, m, asked]
+        own = fits.averages({"": values}, Design.of(table.at(asked))).iloc[0]
+        assert (row["value"], row["low"], row["high"]) == pytest.approx((own["value"], own["low"], own["high"]))
 
 
 def test_rows_go_from_the_highest_mean_score_down_and_an_unasked_model_has_no_value(graded):
-    table, forecasts, weights = graded
+    table, rounds = graded
     scores = table.scores.copy()
     scores[3, :20] = np.nan
     part = replace(table, scores=scores).at(np.arange(20))  # where model m3 was asked nothing
     means = np.nanmean(table.scores, axis=0)
     by_mean = pd.Series(means).groupby(table.questions["benchmark"].to_numpy()).mean().sort_values(ascending=False)
-    assert breakdown(forecasts, table, "brier", "benchmark", weights)["benchmark"].tolist() == 2 * list(by_mean.index)
-    some = {"good": forecasts["good"][:, :20]}
-    found = breakdown(some, part, "brier", "model", weights[:, :20])
+    assert breakdown(rounds, ["bad"], "good", table, "benchmark")["benchmark"].tolist() == list(by_mean.index)
+    found = breakdown(first(rounds, 20), ["bad"], "good", part, "model")
     assert found["model"].iloc[-1] == "m3" and found["n_questions"].iloc[-1] == 0
     assert found[["value", "low", "high"]].iloc[-1].isna().all() and found["value"].iloc[:-1].notna().all()
     assert found["model"].tolist()[:-1] == list(pd.Series(part.model_means, part.models.index).nlargest(7).index)
+    found = breakdown(first(rounds, 71), ["bad"], "good", table.at(np.arange(71)), "benchmark")
+    lonely = found.set_index("benchmark").loc["easy"]
+    assert lonely["n_questions"] == 1 and np.isnan(lonely["low"]) and np.isfinite(lonely["value"])
 
 
 def test_where_the_truth_is_known_it_is_what_forecasts_are_compared_with():
     table = simulate(n_models=8, n_questions=60)
     truth = table.references["true probability"]
-    found = breakdown({"truth": truth}, table, "accuracy", "model", resamples(60)).set_index("model")["value"]
-    np.testing.assert_allclose(found[table.models.index], np.maximum(truth, 1 - truth).mean(axis=1), rtol=1e-6)
+    even = np.full_like(truth, 0.5)
+    found = breakdown([{"even": even, "truth": truth}], ["truth"], "even", table, "model").set_index("model")["value"]
+    p = truth.astype(float)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean(axis=1)
+    np.testing.assert_allclose(found[table.models.index], entropy - np.log(2), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"by": "family"}, "family"), ({"reference": "best"}, "best"), ({"metric": "auc"}, "auc"),
-])
-def test_an_unknown_breakdown_is_named(graded, change, message):
-    table, forecasts, weights = graded
-    with pytest.raises(ValueError, match=message):
-        breakdown(forecasts, table, weights=weights, **{"metric": "brier", "by": "model"} | change)
+def test_an_unknown_breakdown_is_named(graded):
+    table, rounds = graded
+    with pytest.raises(ValueError, match="family"):
+        breakdown(rounds, ["bad"], "good", table, "family")
 
 
 # --- excess loss ----------------------------------------------------------------------------------
@@ -282,6 +287,6 @@ def test_nothing_is_recovered_where_specialization_is_worth_nothing():
 
 
 def test_real_data_has_no_excess_loss(graded):
-    table, forecasts, weights = graded
+    table, rounds = graded
     with pytest.raises(ValueError, match="true probability"):
-        excess_loss(forecasts, table, weights)
+        excess_loss(rounds[0], table, resamples(120))

@@ -1,19 +1,21 @@
 """Where forecasts are right and where they are off: calibration, benchmarks, models, and what a loss is made of.
 
-Every interval is a 95 % percentile bootstrap over questions; the resamples come in as ``weights``, from
-`intervals.bootstrap_weights`, so that all tables of a comparison rest on the same ones.
+Intervals of one fit are 95 % percentile bootstraps over questions; the resamples come in as ``weights``, from
+`intervals.bootstrap_weights`, so that all tables of a comparison rest on the same ones. Those of `breakdown` are over
+questions and fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from embedllm.catalog import ADDITIVE, TEXT, TRUTH
+from embedllm.catalog import ADDITIVE, MODEL_MEAN, TEXT, TRUTH
+from embedllm.evaluation import fits
 from embedllm.evaluation.intervals import ratios
 from embedllm.evaluation.metrics import (
     CLIP,
@@ -23,13 +25,13 @@ from embedllm.evaluation.metrics import (
     checked,
     equal_mass_bins,
     expected_calibration_error,
-    per_question,
     question_scores,
     sigmoid,
     targets,
 )
 from embedllm.evaluation.rasch import additive_version
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.splits import Design
 
 T_MIN, T_MAX = 0.05, 20.0  # temperatures that are tried: logits twenty times as far from 0, or as near
 BELOW = np.nextafter(np.float32(THRESHOLD), np.float32(0))
@@ -115,64 +117,64 @@ def reliability(
 
 
 def breakdown(
-    forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, metric: str, by: str, weights: np.ndarray,
-    reference: str | None = None,
+    rounds: Sequence[Mapping[str, np.ndarray]], names: Iterable[str], reference: str, table: OutcomeMatrix, by: str
 ) -> pd.DataFrame:
-    """A metric of every forecaster in each benchmark or for each model.
+    """Log-loss of some forecasters minus that of a reference, paired by question, in each benchmark or for each model.
 
     Parameters
     ----------
-    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    rounds : sequence of mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+        Of each fit.
+    names : iterable of str
+        Forecasters; the reference itself and the model means, which lie far off, are left out.
+    reference : str
     table : OutcomeMatrix
         The questions that were forecast; `metrics.targets` says what they are compared with.
-    metric : {"accuracy", "log_loss", "brier"}
     by : {"benchmark", "model"}
         In a benchmark, the mean over its questions of the mean over models, so that benchmarks weighted by
         their questions give the overall value; for a model, the mean over the questions it was asked.
-    weights : ndarray of int, shape (n_resamples, n_questions)
-        From `intervals.bootstrap_weights`.
-    reference : str, optional
-        Give differences to this forecaster, paired by question, in place of values; its own rows are left out.
 
     Returns
     -------
     DataFrame
-        Columns ``forecaster``, `by`, ``value``, ``low``, ``high``, ``n_questions``; benchmarks or models from the
-        highest mean score to the lowest.
+        Columns ``forecaster``, `by`, ``value``, ``low``, ``high`` (95 %, over questions and fits; NaN where a row has
+        too little to tell), ``n_questions``; benchmarks or models from the highest mean score to the lowest.
 
     Raises
     ------
     ValueError
-        If `by`, the metric or the reference is unknown, or forecasts do not fit the table.
+        If `by` is unknown, or forecasts do not fit the table.
     """
     if by not in ("benchmark", "model"):
         raise ValueError(f"by = {by!r} must be benchmark or model")
-    if reference not in (None, *forecasts):
-        raise ValueError(f"reference {reference!r} is not among the forecasters {list(forecasts)}")
-    if by == "model":
-        means = pd.Series(table.model_means, table.models.index)
-    else:
-        benchmark = table.questions["benchmark"].to_numpy()
+    design, scores, benchmark = Design.of(table), targets(table, "log_loss"), table.questions["benchmark"].to_numpy()
+    means = pd.Series(table.model_means, table.models.index)
+    if by == "benchmark":
         means = pd.Series(np.nanmean(table.scores, axis=0, dtype=np.float64)).groupby(benchmark).mean()
     order = np.argsort(-means.to_numpy(), kind="stable")
-    weights = weights.astype(np.float64)
 
-    def values(name: str) -> np.ndarray:
-        """What each question adds to each row's mean: (n_questions, n_rows), NaN where nothing."""
-        if by == "model":
-            return cell_scores(forecasts[name], targets(table, metric), metric).T[:, order]
-        within = benchmark[:, None] == means.index.to_numpy()[order]
-        return np.where(within, per_question(table, forecasts[name], metric)[:, None], np.nan)
+    def losses(name: str) -> np.ndarray:
+        return np.stack([cell_scores(one[name], scores, "log_loss") for one in rounds])
 
-    base, tables = 0.0 if reference is None else values(reference), []
-    for name in forecasts:
-        if name != reference:
-            parts = values(name) - base
-            known = ~np.isnan(parts)
-            value, low, high = ratios(np.nan_to_num(parts), known, weights)
-            tables.append(pd.DataFrame({"forecaster": name, by: means.index[order], "value": value, "low": low,
-                                        "high": high, "n_questions": known.sum(axis=0)}))
-    return pd.concat(tables, ignore_index=True)
+    base, rows = losses(reference), []
+    for name in (name for name in names if name not in (reference, MODEL_MEAN.name)):
+        gap = losses(name) - base  # (n_fits, n_models, n_questions)
+        if by == "benchmark":
+            gap = np.where(benchmark == means.index.to_numpy()[:, None], np.nanmean(gap, axis=1)[:, None], np.nan)
+        rows += [(name, means.index[at], *_mean(gap[:, at], design)) for at in order]
+    return pd.DataFrame(rows, columns=["forecaster", by, "value", "low", "high", "n_questions"])
+
+
+def _mean(values: np.ndarray, design: Design) -> tuple[float, float, float, int]:
+    """Mean of the questions that have a value, with its interval over questions and fits, and how many they are."""
+    known = ~np.isnan(values).any(axis=0)
+    if not known.any():
+        return np.nan, np.nan, np.nan, 0
+    try:
+        own = fits.averages({"": values[:, known]}, design.at(known)).iloc[0]
+    except ValueError:  # nothing varies, as in a single question
+        return float(values[:, known].mean()), np.nan, np.nan, int(known.sum())
+    return own["value"], own["low"], own["high"], int(known.sum())
 
 
 def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weights: np.ndarray) -> pd.DataFrame:
