@@ -360,8 +360,19 @@ def test_speed_is_read_from_the_benchmark():
     measured = pd.read_csv(ROOT / "figures" / "bench" / "timing_speed.csv")
     said = routing.speed(measured, 750)
     assert "a secondary source says 750" in said and "microseconds" in said
-    clause = routing.latency(measured)
-    assert "questions a second; kNN forecast of all models, 3,600 questions: " in clause
+    rows = [("load", "", "", 1, 4000, np.nan, np.nan), ("encode", "", "32 tokens", 1, 5, 6, 2.0),
+            ("encode", "", "32 tokens", 32, 50, 60, 1.25), ("choose", "kNN", "", 1, 2, 3, np.nan),
+            ("choose", "default factorization", "", 1, 0.0123, 0.02, np.nan),
+            ("together", "kNN", "of the data set", 1, 8, 9, np.nan),
+            ("together", "default factorization", "of the data set", 1, 6, 7, np.nan)]
+    stages = pd.DataFrame(rows, columns=["stage", "router", "prompts", "batch", "median", "p99", "ratio"])
+    assert routing.stages(stages) == (
+        "A fresh process takes 4.0 s until its first prompt is a vector. After that one prompt takes 5.0 ms (32 "
+        "tokens); 32 at a time takes 1.2 to 1.2 times what the matrix products alone would take. To choose among all "
+        "models then takes 0.012 ms (default factorization) and 2 ms (kNN). From text to model together, default "
+        "factorization takes 6.0 ms (99 % of the calls within 7.0), kNN 8.0 (9.0).")
+    assert routing.latency(stages) == (
+        "the prompt being a vector, its choice takes 0.012 ms, that of kNN 2 (medians of make bench)")
     assert routing.chance(gained(("random model", -0.3, 0.01))) == "A random choice lies at -300.0."
 
 

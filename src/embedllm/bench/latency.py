@@ -22,6 +22,7 @@ ENCODER = "minilm"
 FOLLOWED = (catalog.CONVEX, catalog.FACTORIZATION, catalog.CLUSTERS, catalog.KNN, catalog.TEXT_ONLY)
 LENGTHS, BATCHES = (32, 64, 128, 256), (1, 32, 3_000)
 ENCODED_AT_ONCE = 32  # where the lengths of prompts are compared with the ceiling
+OWN, N_OWN = "of the data set", 200  # prompts
 WORD = "word"  # one token of every encoder here
 
 
@@ -43,7 +44,7 @@ def latency() -> pd.DataFrame:
     DataFrame
         ``stage``: "load" (a fresh process reads the encoder and encodes its first prompt), "encode", "choose" (scores
         of all models and the choice, vectors given) and "together" (`Router.route`, text to model); ``router``;
-        ``prompts``: "a word 32 times" or "of the data set"; ``batch``; ``median`` and ``p99`` of a call, in
+        ``prompts``: "32 tokens" or "of the data set"; ``batch``; ``median`` and ``p99`` of a call, in
         milliseconds; ``ratio``: seconds to encode over those that the matrix products alone would take at the rate of
         products measured just before and after.
     """
@@ -54,8 +55,8 @@ def latency() -> pd.DataFrame:
     for length in LENGTHS:
         for batch in (1, ENCODED_AT_ONCE):
             prompts = _of_length(model, length, batch)
-            rows.append(_encoded(model, prompts, f"a word {length} times", length))
-    rows.append(_encoded(model, own[:1], "of the data set", _tokens(model, own[:1])))
+            rows.append(_encoded(model, [prompts], f"{length} tokens"))
+    rows.append(_encoded(model, [[prompt] for prompt in own[:N_OWN]], OWN))
     for entry in FOLLOWED:
         fitted = registry.build(entry, scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
         for batch in (min(batch, len(own)) for batch in BATCHES):
@@ -66,7 +67,7 @@ def latency() -> pd.DataFrame:
         models = pd.DataFrame({"price": np.nan, "mean": table.model_means}, index=table.models.index)
         router = Router(fitted, held, models, "", ENCODER, pd.DataFrame())
         taken = durations(router.route, [[prompt] for prompt in own], scale.SECONDS)
-        rows.append(("together", entry.name, "of the data set", 1, *_summary(taken), np.nan))
+        rows.append(("together", entry.name, OWN, 1, *_summary(taken), np.nan))
     return pd.DataFrame(rows, columns=["stage", "router", "prompts", "batch", "median", "p99", "ratio"])
 
 
@@ -84,17 +85,14 @@ def _of_length(model, tokens: int, batch: int) -> list[str]:
     return prompts
 
 
-def _tokens(model, prompts: list[str]) -> float:
-    return float(np.mean([len(ids) for ids in model.tokenizer(prompts, truncation=True)["input_ids"]]))
-
-
-def _encoded(model, prompts: list[str], name: str, tokens: float) -> tuple:
-    """A row: how long these prompts take, beside their matrix products at the rate measured around them."""
+def _encoded(model, batches: list[list[str]], name: str) -> tuple:
+    """A row: how long such prompts take, beside their matrix products at the rate measured around them."""
     before = np.median(product_rates())
-    taken = durations(partial(encode, ENCODER, cache=None, model=model), [prompts], scale.SECONDS)
+    taken = durations(partial(encode, ENCODER, cache=None, model=model), batches, scale.SECONDS)
     rate = 1e9 * (before + np.median(product_rates())) / 2
-    least = len(prompts) * encoder_flop(model, np.array([tokens]))[0] / rate
-    return "encode", "", name, len(prompts), *_summary(taken), np.median(taken) / least
+    tokens = model.tokenizer([prompt for batch in batches for prompt in batch], truncation=True)["input_ids"]
+    least = encoder_flop(model, np.array(list(map(len, tokens)), dtype=float)).sum() / len(batches) / rate
+    return "encode", "", name, len(batches[0]), *_summary(taken), np.median(taken) / least
 
 
 def _summary(taken: np.ndarray) -> tuple[float, float]:

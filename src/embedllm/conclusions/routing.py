@@ -167,12 +167,32 @@ def speed(measured: pd.DataFrame, published: float) -> str:
             "[figures/bench](../figures/bench/README.md).")
 
 
+def stages(measured: pd.DataFrame) -> str:
+    """What each stage takes, from the table ``timing_latency`` of `make bench`."""
+    rows, encoded = measured.set_index("stage"), measured[measured["stage"] == "encode"]
+    alone, many = encoded[encoded["batch"] == 1], encoded[encoded["batch"] > 1]
+    by_length = listed(f"{row.median:.1f} ms ({row.prompts})" for row in alone.itertuples())
+    together = rows.loc[["together"]].sort_values("median")
+    quick, slow = together.iloc[0], together.iloc[-1]
+    ratio, at_once = many["ratio"], many["batch"].iloc[0]
+    return (f"A fresh process takes {rows.loc['load', 'median'] / 1000:.1f} s until its first prompt is a vector. "
+            f"After that one prompt takes {by_length}; {at_once} at a time takes {ratio.min():.1f} to "
+            f"{ratio.max():.1f} times what the matrix products alone would take. To choose among all models then takes "
+            f"{_choosing(measured)}. From text to model together, {quick['router']} takes {quick['median']:.1f} ms "
+            f"(99 % of the calls within {quick['p99']:.1f}), {slow['router']} {slow['median']:.1f} "
+            f"({slow['p99']:.1f}).")
+
+
+def _choosing(measured: pd.DataFrame) -> str:
+    rows = measured[(measured["stage"] == "choose") & (measured["batch"] == 1)].sort_values("median")
+    return listed(f"{row.median:.2g} ms ({row.router})" for row in rows.itertuples())
+
+
 def latency(measured: pd.DataFrame) -> str:
-    """The claim about speed, against kNN, in a clause; from the table ``timing_speed`` of `make bench`."""
-    rows = measured.set_index("what")["value"]
-    asked = next(name for name in rows.index if name.startswith("kNN forecast"))
-    return (f"in batches, prompts being vectors, it chooses for {about(rows['routing decisions, a batch'])} questions "
-            f"a second; {asked}: {rows[asked]:.2f} s (make bench)")
+    """The claim about speed, against kNN, in a clause; from the table ``timing_latency`` of `make bench`."""
+    rows = measured[(measured["stage"] == "choose") & (measured["batch"] == 1)].set_index("router")["median"]
+    return (f"the prompt being a vector, its choice takes {rows[catalog.FACTORIZATION.name]:.2g} ms, that of {KNN} "
+            f"{rows[KNN]:.2g} (medians of make bench)")
 
 
 def conclusion(
