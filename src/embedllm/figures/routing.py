@@ -55,7 +55,8 @@ def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
     best = models[(models["score"] >= models["score"].cummax()) & (models["score"] >= models["score"].median())]
-    name_points(left, *(best.tail(NAMED)[column] for column in ("price", "score", "model")))
+    named = best.tail(NAMED)
+    name_points(left, named["price"], named["score"], named["model"].str.split("/").str[-1])  # without who made it
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -105,17 +107,20 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def name_points(axes, x, y, names) -> None:
-    """Write a name beside each point, on the first side where it covers no other name or point."""
+    """Write a name beside each point, on the first side where it covers no other name or point, if it can inside."""
     sides = [(4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"), (0, 8, "center"), (0, -12, "center")]
     axes.figure.canvas.draw()
     renderer = axes.figure.canvas.get_renderer()
     marks = axes.transData.transform(np.column_stack([x, y]))  # pixels
     taken = [Bbox.from_bounds(left - 3, bottom - 3, 6, 6) for left, bottom in marks]
+    left_end, _, right_end, _ = axes.get_window_extent(renderer).extents
     for at_x, at_y, name in zip(x, y, names, strict=True):
-        for right, up, side in sides:
-            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5)
+        for inside, (right, up, side) in product((True, False), sides):
+            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5,
+                                  path_effects=[withStroke(linewidth=1.5, foreground="white")])
             box = label.get_window_extent(renderer)
-            if not any(box.overlaps(other) for other in taken):
+            beyond = box.x0 < left_end or box.x1 > right_end
+            if not (inside and beyond) and not any(box.overlaps(other) for other in taken):
                 break
             label.remove()
         else:  # crowded on every side: better unnamed than unreadable
