@@ -95,9 +95,6 @@ def test_choices_tell_of_the_benchmark_where_models_are_special(pool, crossed):
     bits = routing.told_by_choice(judged, "kNN")
     assert bits["benchmark"].shape == (2, 600)
     assert bits["benchmark"].mean() > 0.3 > 3 * bits["difficulty"].mean()
-    for seed in range(5):
-        half = routing.halves(table, seed)
-        assert 0 < half.sum() < 8 and set(table.models["lineage"][half]).isdisjoint(table.models["lineage"][~half])
     level = replace_unchecked(table, scores=np.ones_like(table.scores))  # no question is harder than another
     judged = judged._replace(table=level)
     assert abs(routing.told_by_choice(judged, "kNN")["difficulty"].mean()) < 0.03, "ties tell nothing"
@@ -127,12 +124,19 @@ def test_scores_are_compared_at_equal_prices(pool, crossed):
 
 
 def test_worlds_are_counted_one_sided():
-    drawn = pd.DataFrame({"null": [OBSERVED] + [PRIMARY] * 9 + ["Rasch"], "world": range(11), "forecaster": "kNN",
-                          "routed": [0.7, *np.linspace(0.5, 0.9, 9), 1.0], "best_single": 0.6,
-                          "entropy": [2.0, *[1.0] * 9, 3.0]})
-    found = routing.beyond_worlds(drawn).set_index("quantity")
-    assert found.loc["gain", ["observed", "value", "p"]].tolist() == pytest.approx([0.1, 0.1, 6 / 10])
-    assert found.loc["entropy", "p"] == pytest.approx(1 / 10)
+    one = {"null": [OBSERVED] + [PRIMARY] * 9 + ["Rasch"], "world": range(11), "best_single": 0.6,
+           "routed": [0.7, *np.linspace(0.5, 0.9, 9), 1.0], "entropy": [2.0, *[1.0] * 9, 3.0],
+           "told_benchmark": [0.3, *[0.1] * 9, 0.5], "told_difficulty": 0.0}
+    drawn = pd.concat(pd.DataFrame(one).assign(forecaster=name) for name in ("convex embedding", "kNN", "x"))
+    found = routing.beyond_worlds(drawn).set_index(["forecaster", "quantity"])
+    assert found.loc[("kNN", "gain"), ["observed", "value", "p"]].tolist() == pytest.approx([0.1, 0.1, 6 / 10])
+    assert found.xs("entropy", level="quantity")["p"].tolist() == pytest.approx([1 / 10] * 3)
+    assert found.loc[("x", "told_benchmark"), ["observed", "value"]].tolist() == pytest.approx([0.3, 0.1])
+    for name in ("convex embedding", "kNN"):  # the primary one is alone, of the others all draws are the same
+        assert found.loc[(name, "gain"), "p_adjusted"] == found.loc[(name, "gain"), "p"]
+    drawn.loc[drawn["forecaster"] == "x", "routed"] = [0.7, *np.linspace(0.9, 0.5, 9), 1.0]
+    apart = routing.beyond_worlds(drawn).set_index(["forecaster", "quantity"])
+    assert apart.loc[("kNN", "gain"), "p_adjusted"] > apart.loc[("kNN", "gain"), "p"]
 
 
 def test_a_guarded_router_calibrates_on_what_nothing_else_used(pool):

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_table
 from scipy import stats
 from sklearn.metrics import mutual_info_score
 
-from embedllm.routing.diversity import entropy, pointwise_information, shares
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.routing.diversity import entropy, halves, pointwise_information, shares, told_by_choice
 
 
 def test_shares_count_every_model_over_all_fits():
@@ -50,3 +52,34 @@ def test_its_spread_is_that_of_the_estimate():
         found.append(values.mean())
         told.append(values.std() / 800**0.5)
     assert np.mean(told) == pytest.approx(np.std(found), rel=0.12)
+
+
+def test_lineages_are_whole_in_each_half():
+    lineage = np.array([f"l{number // 2}" for number in range(8)])
+    seen = {tuple(halves(lineage, np.random.default_rng(seed))) for seed in range(20)}
+    assert len(seen) > 3
+    for half in map(np.array, seen):
+        assert half.sum() == 4 and set(lineage[half]).isdisjoint(lineage[~half])
+
+
+def special(strength, rng):
+    """Eight models of as many lineages, two benchmarks that favor one half each, and forecasts that know it."""
+    kinds = np.repeat(["a", "b"], 300)
+    lead = np.where(np.arange(8)[:, None] % 2 == (kinds == "a"), strength, 0.0) + 0.01 * np.arange(8)[:, None]
+    table = make_table(rng.random((8, 600)) < 0.4 + lead / 2, kinds)
+    return OutcomeMatrix(table.scores, table.models.assign(lineage=list("abcdefgh")), table.questions), lead
+
+
+def test_a_choice_tells_the_benchmark_where_models_are_special_by_benchmark(rng):
+    table, forecast = special(0.5, rng)
+    of_benchmark, of_difficulty = told_by_choice(forecast, table, seed=0)
+    assert of_benchmark.mean() > 0.8 > 0.1 > of_difficulty.mean()  # at most one bit; a half may hold one kind only
+    assert of_benchmark.shape == (600,)
+    table, forecast = special(0.0, rng)
+    assert np.abs(told_by_choice(forecast, table, seed=0).mean(axis=1)).max() < 1e-12, "one model is chosen always"
+
+
+def test_the_mean_of_many_halvings_moves_less_than_one(rng):
+    table, forecast = special(0.5, rng)
+    one, many = (np.std([told_by_choice(forecast, table, seed, n)[0].mean() for seed in range(12)]) for n in (1, 20))
+    assert many < one / 2

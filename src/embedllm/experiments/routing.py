@@ -17,15 +17,16 @@ from embedllm.evaluation.fits import Values
 from embedllm.evaluation.inference import holm
 from embedllm.evaluation.intervals import ALPHA
 from embedllm.evaluation.metrics import targets
-from embedllm.experiments.worlds import OBSERVED, PRIMARY, REFERENCE
+from embedllm.experiments.worlds import METHODS, OBSERVED, PRIMARY, REFERENCE, max_p
 from embedllm.forecasters.registry import Round
 from embedllm.outcomes import OutcomeMatrix, grouped, without
-from embedllm.routing.diversity import pointwise_information
+from embedllm.routing import diversity
 from embedllm.routing.policies import choose, gained, route
 from embedllm.splits import Design, folds
 
 LACKING = 0.01  # share of the questions from which a model is no candidate
 HINDSIGHT = "best per benchmark, in hindsight"
+QUANTITIES = ("gain", "entropy", "told_benchmark", "told_difficulty")  # of choices, in worlds
 
 
 class CrossFitted(NamedTuple):
@@ -144,7 +145,7 @@ def against(reached: Values, name: str, rivals: Sequence[str], design: Design, l
 
 
 def beyond_worlds(worlds: pd.DataFrame, null: str = PRIMARY) -> pd.DataFrame:
-    """Gain over the best single model and entropy of the choices, beside worlds without specialization.
+    """Gain over the best single model and diversity of the choices, beside worlds without specialization.
 
     Parameters
     ----------
@@ -154,18 +155,25 @@ def beyond_worlds(worlds: pd.DataFrame, null: str = PRIMARY) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each forecaster and quantity ("gain", "entropy"): ``observed``, ``value`` (mean of the worlds),
-        ``low``, ``high`` (95 % of them), ``p`` (one-sided: (1 + worlds with as much) / (1 + worlds)), ``worlds``.
+        A row for each forecaster and quantity, see `QUANTITIES`: ``observed``, ``value`` (mean of the worlds), ``low``,
+        ``high`` (95 % of them), ``p`` (one-sided: (1 + worlds with as much) / (1 + worlds)), ``p_adjusted`` (over the
+        forecasters but the primary one, which keeps its p, by the maximum statistic: `worlds.max_p`), ``worlds``.
     """
-    table, rows = worlds.assign(gain=worlds["routed"] - worlds["best_single"]), []
+    table = worlds.assign(gain=worlds["routed"] - worlds["best_single"])
     table = table[table["forecaster"] != REFERENCE.name]  # it asks one model for everything
-    for name, own in table.groupby("forecaster", sort=False):
-        here, drawn = own[own["null"] == OBSERVED].iloc[0], own[own["null"] == null]
-        for quantity in ("gain", "entropy"):
-            p = (1 + (drawn[quantity] >= here[quantity]).sum()) / (1 + len(drawn))
-            rows.append((name, quantity, here[quantity], drawn[quantity].mean(),
-                         *drawn[quantity].quantile([0.025, 0.975]), p, len(drawn)))
-    return pd.DataFrame(rows, columns=["forecaster", "quantity", "observed", "value", "low", "high", "p", "worlds"])
+    names, rows = list(table["forecaster"].unique()), []
+    for quantity in QUANTITIES:
+        wide = table.pivot_table(index=["null", "world"], columns="forecaster", values=quantity)[names]
+        here, drawn = wide.loc[OBSERVED].iloc[0], wide.loc[null]
+        p = (1 + (drawn >= here).sum()) / (1 + len(drawn))
+        adjusted, others = p.copy(), [name for name in names if name != METHODS[0].name]
+        if others:
+            adjusted[others] = max_p(here[others].to_numpy(), drawn[others].to_numpy())
+        rows.append(pd.DataFrame({
+            "forecaster": names, "quantity": quantity, "observed": here, "value": drawn.mean(),
+            "low": drawn.quantile(0.025), "high": drawn.quantile(0.975), "p": p, "p_adjusted": adjusted,
+            "worlds": len(drawn)}))
+    return pd.concat(rows, ignore_index=True)
 
 
 def gains_within(reached: Values, names: Sequence[str], table: OutcomeMatrix) -> pd.DataFrame:
@@ -187,35 +195,14 @@ def gains_within(reached: Values, names: Sequence[str], table: OutcomeMatrix) ->
 
 
 def told_by_choice(pool: CrossFitted, name: str) -> dict[str, np.ndarray]:
-    """What a forecaster's choice among half of the models tells of a question's benchmark and difficulty, in bits.
-
-    Difficulty is the mean score of the other half's models on the question, in as many classes of equal size as there
-    are benchmarks.
+    """What a forecaster's choices tell of a question's benchmark and of its difficulty, in bits.
 
     Returns
     -------
     dict
-        "benchmark", "difficulty": pointwise information, (n_fits, n_questions), see `diversity`.
+        "benchmark", "difficulty": as from `diversity.told_by_choice`, (n_fits, n_questions).
     """
-    table, found = pool.table, []
-    benchmarks = grouped(table).questions["benchmark"].to_numpy()
-    for forecasts, seed in zip(pool.forecasts, pool.seeds, strict=True):
-        asked, rng = halves(table, seed), np.random.default_rng(seed)
-        choice = choose(forecasts[name][asked], table.observed[asked])
-        ease = np.nan_to_num(np.nanmean(table.scores[~asked], axis=0))
-        rank = np.argsort(np.lexsort((rng.permutation(len(ease)), ease)))  # of equal ones none before the other
-        classes = rank * len(np.unique(benchmarks)) // len(rank)
-        found.append([pointwise_information(choice, label) for label in (benchmarks, classes)])
+    table = grouped(pool.table)
+    found = [diversity.told_by_choice(forecasts[name], table, seed)
+             for forecasts, seed in zip(pool.forecasts, pool.seeds, strict=True)]
     return dict(zip(("benchmark", "difficulty"), np.stack(found, axis=1), strict=True))
-
-
-def halves(table: OutcomeMatrix, seed: int) -> np.ndarray:
-    """A random half of the models, lineages whole: bool, (n_models,)."""
-    lineage = table.models["lineage"].to_numpy()
-    names, sizes = np.unique(lineage, return_counts=True)
-    first, n, rng = set(), 0, np.random.default_rng(seed)
-    for at in rng.permutation(len(names)):
-        if 2 * n + sizes[at] <= len(lineage) or not n:
-            first.add(names[at])
-            n += sizes[at]
-    return np.isin(lineage, list(first))

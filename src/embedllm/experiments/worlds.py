@@ -20,8 +20,9 @@ from embedllm.evaluation.metrics import per_question, right_or_wrong
 from embedllm.forecasters.registry import Job, forecasts
 from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.outcomes import OutcomeMatrix, grouped, replace_unchecked
 from embedllm.progress import Counted
+from embedllm.routing.diversity import entropy, told_by_choice
 from embedllm.routing.policies import best_single, choose, gained, oracle
 from embedllm.splits import PARTS, Parts, cut, folds
 
@@ -96,9 +97,9 @@ def draw(
         A row for each world and forecaster, the reference first: ``null`` ("observed", or a name), ``world`` (0 is the
         observed one), ``forecaster``; over the test questions ``log_loss`` (nats per cell), ``difference`` (log-loss
         minus the reference's), ``routed`` (mean score where each question goes to the model that the forecast has
-        highest), ``entropy`` (of the choices, bits), ``best_single`` (score of the best model of training) and
-        ``oracle``; over all questions ``question_sd`` and ``model_sd`` (SD of their means), ``always_right`` and
-        ``always_wrong`` (shares of the questions).
+        highest), ``entropy`` (of the choices, bits), ``told_benchmark`` and ``told_difficulty`` (bits, see
+        `diversity.told_by_choice`), ``best_single`` (score of the best model of training) and ``oracle``; over all
+        questions ``question_sd`` and ``model_sd`` (SD of their means), ``always_right`` and ``always_wrong`` (shares).
     """
     chunks = [(OBSERVED, range(1))]
     for null, number in counts.items():
@@ -159,14 +160,13 @@ def _rows(train: OutcomeMatrix, test: OutcomeMatrix, spread: dict, found: dict, 
     """The rows of one world, from the forecasts of its test questions."""
     single = gained(choose(best_single(train, test.questions), test.observed), test.scores).mean()
     losses = {name: np.nanmean(per_question(test, forecast, "log_loss")) for name, forecast in found.items()}
-    rows = []
+    by_group, best, rows = grouped(test), oracle(test.scores).mean(), []
     for name, forecast in found.items():
-        choices = choose(forecast, test.observed)
-        share = np.bincount(choices, minlength=len(forecast)) / len(choices)
+        choices, told = choose(forecast, test.observed), told_by_choice(forecast, by_group, seed=0).mean(axis=1)
         rows.append(names | {
             "forecaster": name, "log_loss": losses[name], "difference": losses[name] - losses[REFERENCE.name],
-            "routed": gained(choices, test.scores).mean(), "entropy": -(share[share > 0] @ np.log2(share[share > 0])),
-            "best_single": single, "oracle": oracle(test.scores).mean(), **spread,
+            "routed": gained(choices, test.scores).mean(), "entropy": entropy(choices), "told_benchmark": told[0],
+            "told_difficulty": told[1], "best_single": single, "oracle": best, **spread,
         })
     return rows
 

@@ -8,6 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.routing.policies import choose
+
+HALVINGS = 20  # of the models, in each fit
+
 
 def shares(choices: np.ndarray, models: pd.Index, benchmarks: np.ndarray) -> pd.DataFrame:
     """How often each model is chosen, of all questions and of those of each benchmark.
@@ -53,10 +58,54 @@ def pointwise_information(choices: np.ndarray, labels: np.ndarray) -> np.ndarray
     -------
     ndarray, shape (n,), float64
     """
-    pair, choice, label = (pd.factorize(one)[0] for one in (pd.MultiIndex.from_arrays([choices, labels]), choices,
-                                                            labels))
+    choice, label = (np.unique(one, return_inverse=True)[1] for one in (choices, labels))
+    pair = np.unique(choice * (label.max() + 1) + label, return_inverse=True)[1]
     n = len(pair)
     share = [np.bincount(one)[one] / n for one in (pair, choice, label)]
     seen = [one.max() + 1 for one in (pair, choice, label)]
     bias = (seen[0] - seen[1] - seen[2] + 1) / (2 * n * log(2))
     return np.log2(share[0] / (share[1] * share[2])) - bias
+
+
+def told_by_choice(forecast: np.ndarray, table: OutcomeMatrix, seed: int, n_halvings: int = HALVINGS) -> np.ndarray:
+    """What choosing among half of the models tells of a question's benchmark and of its difficulty, in bits.
+
+    Difficulty is the mean score of the other half's models on the question, so that the answers which make it are not
+    those of the models that are chosen, in as many classes of equal size as there are benchmarks. Which models are in
+    which half moves the result more than all questions do: it is the mean of several halvings.
+
+    Parameters
+    ----------
+    forecast : ndarray, shape (n_models, n_questions)
+    table : OutcomeMatrix
+        Of these questions; its models have a ``lineage``.
+
+    Returns
+    -------
+    ndarray, shape (2, n_questions), float64
+        Pointwise information about the benchmark, about the difficulty.
+    """
+    benchmarks, found = np.unique(table.questions["benchmark"], return_inverse=True)[1], []
+    for halving in range(n_halvings):
+        rng = np.random.default_rng([seed, halving])
+        asked = halves(table.models["lineage"].to_numpy(), rng)
+        can = table.observed[asked].any(axis=0)  # questions that nobody in the half was asked tell nothing
+        choice = choose(forecast[np.ix_(asked, can)], table.observed[np.ix_(asked, can)])
+        ease = np.nan_to_num(np.nanmean(table.scores[~asked], axis=0))[can]
+        rank = np.argsort(np.lexsort((rng.permutation(len(ease)), ease)))  # of equal ones none before the other
+        classes = rank * (benchmarks.max() + 1) // len(rank)
+        bits = np.zeros((2, table.shape[1]))
+        bits[:, can] = [pointwise_information(choice, label) for label in (benchmarks[can], classes)]
+        found.append(bits)
+    return np.mean(found, axis=0)
+
+
+def halves(lineage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random half of the models, lineages whole: bool, (n_models,)."""
+    names, sizes = np.unique(lineage, return_counts=True)
+    first, n = set(), 0
+    for at in rng.permutation(len(names)):
+        if 2 * n + sizes[at] <= len(lineage) or not n:
+            first.add(names[at])
+            n += sizes[at]
+    return np.isin(lineage, list(first))
