@@ -275,8 +275,9 @@ def test_routing_concludes_with_rivals_labels_and_luck():
                            compared(0.01, 0.4, TUNED, "kNN")])
     gains = gained(("best per benchmark", 0.2, 0.01), ("kNN", 0.1, 0.01), (OURS.name, 0.15, 0.01))
     said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"],
-                              "It is certified.", "")
+                              {"safe": "It is certified.", "cost": "", "diverse": "Of the domain."}, None)
     assert "**Can it be made safe?** It is certified." in said and "No prices and no sizes" in said
+    assert "**Domain or difficulty?** Of the domain." in said and "kind?** `make deep` computes it." in said
     assert "is &lt;llm&gt;." in said
     assert "higher score than the random model" in said and "lower score than the best single model" in said
     assert "No difference in score is shown" in said
@@ -288,8 +289,10 @@ def test_captions_of_notebook_04_count_what_their_tables_hold():
     assert routing.within(within) == ("After correction for 3 comparisons (Holm) 1 gain is shown, and 1 loss.")
     shares = pd.DataFrame({"policy": "kNN", "model": ["a", "b", "c"], "share": [0.75, 0.25, 0]})
     assert routing.spread(shares) == "kNN asks 2 of 3 models, most often a (75%)."
-    assert routing.judged((5, 100), (5, 100)).startswith("All 5 models answered all 100 questions")
-    assert routing.judged((5, 1200), (4, 1100)).startswith("4 of 5 models are candidates, and 1,100 of 1,200 questions")
+    assert routing.judged((5, 100), (5, 100), True).startswith("All 5 models answered all 100 questions")
+    some = routing.judged((5, 1200), (4, 1100), True)
+    assert some.startswith("4 of 5 models are candidates, and 1,100 of 1,200 questions")
+    assert routing.judged((5, 100), (5, 100), False).startswith("Fewer than half of the 5 models answered")
     assert routing.own(["kNN", TUNED]) == TUNED and routing.own(["kNN"]) == FACTORIZATION
     listed = routing.policies(["kNN", "best per benchmark", OURS.name])
     assert listed.count("\n") == 1 and listed.startswith("- **kNN**: the model that this forecaster, explained")
@@ -299,14 +302,34 @@ def test_captions_of_notebook_04_count_what_their_tables_hold():
 @pytest.mark.parametrize(("p", "expected"), [(0.01, "more than such worlds explain"),
                                              (0.3, "no more than such worlds explain")])
 def test_routing_compares_gains_with_worlds(p, expected):
-    table = pd.DataFrame({"forecaster": "kNN", "quantity": ["gain", "entropy"], "observed": [0.02, 2.0],
-                          "value": [0.01, 1.0], "p": [p, 0.5]})
+    table = pd.DataFrame({"forecaster": "kNN", "quantity": ["gain", "told_benchmark"], "observed": [0.02, 0.5],
+                          "value": [0.01, 0.25], "p": 0.001, "p_adjusted": [p, 0.5]})
     assert routing.worlds(table) == (f"kNN gains +20.0 thousandths here and +10.0 in worlds without specialization "
-                                     f"(p = {str(p)[1:]:0<4}: {expected}).")
+                                     f"(p = {str(p)[1:]:0<4}: {expected}); of the benchmark its choices tell 0.50 bits "
+                                     "here and 0.25 there.")
+
+
+def test_specialization_may_be_worth_something_or_harm():
+    rows = pd.DataFrame([compared(difference, p, name, other, cells=cells) for difference, p, name, other, cells in (
+        (-0.01, 0.01, "all", "twin", 1.0), (0.01, 0.01, "within", "own", 1.0), (0.01, 0.2, "formatted", "twin", 0.9))])
+    said = routing.special(rows)
+    assert "; all, minus twin: -10.0 (95 % interval -20.0 to 0.0), better (one of 20.0 would be found); " in said
+    assert "; within, minus own: +10.0 (95 % interval 0.0 to +20.0), worse (" in said
+    assert "; formatted (10.0% of the cells), minus twin: +10.0 (95 % interval 0.0 to +20.0), not shown to " in said
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [(-0.01, 0.03, "not shown to change"),
+                                                       (0.005, 0.03, "less is earned far away"),
+                                                       (-0.03, -0.01, "more is earned far away")])
+def test_distance_is_told_with_its_slope(low, high, expected):
+    rows = pd.DataFrame([{"forecaster": "kNN", "nearest": -0.03, "farthest": -0.01, "difference": (low + high) / 2,
+                          "low": low, "high": high}])
+    assert routing.distance(rows, "twin").endswith(f": {expected}.")
 
 
 def test_information_is_told_with_its_order():
     told = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.01}
+    assert "(99 % interval" in routing.told(told | {"confidence": 0.99}, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
     said = routing.told(told, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
     assert "0.200 bits less (95 % interval -0.300 to -0.100" in said and "not shown" not in said
     assert "which is not shown to differ" in routing.told(told | {"p": 0.2}, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
@@ -350,10 +373,11 @@ def test_the_basis_of_prices_is_named():
 def test_left_out_and_seen_stand_beside_each_other():
     rows = pd.DataFrame([compared(0.01, 0.1, "kNN", "best single model", benchmark="all", kind="left out"),
                          compared(0.03, 0.1, "kNN", "best single model", benchmark="all", kind="seen"),
+                         compared(-0.02, 0.1, "kNN", "best single model", benchmark="all", kind="left out minus seen"),
                          compared(0.9, 0.1, "kNN", "best single model", benchmark="law", kind="seen")])
     assert routing.unseen(rows) == (
-        "Minus the best single model, in thousandths: kNN +10.0 (95 % interval 0.0 to +20.0) left out, +30.0 "
-        "(95 % interval +20.0 to +40.0) seen.")
+        "Minus the best single model, in thousandths: kNN +10.0 left out, +30.0 seen, between them -20.0 (95 % "
+        "interval -30.0 to -10.0).")
 
 
 def test_speed_is_read_from_the_benchmark():

@@ -119,7 +119,7 @@ def rivals(*rows) -> pd.DataFrame:
     """(low, high, low_all, high_all) against each rival."""
     own = pd.DataFrame(rows, columns=["low", "high", "low_all", "high_all"])
     return own.assign(method=TUNED.name, reference=["random model", "best single model", "kNN"][: len(own)], p=0.01,
-                      difference=(own["low"] + own["high"]) / 2)
+                      p_margin=0.002, difference=(own["low"] + own["high"]) / 2)
 
 
 @pytest.mark.parametrize(("rows", "expected", "rival"), [
@@ -133,7 +133,9 @@ def test_c4_is_about_every_rival(rows, expected, rival):
     decided = 2 * (expected in ("opposite here", "does not hold here"))
     at = ["random model", "best single model", "kNN"].index(rival)
     assert (found["low"], found["high"]) == rows[at][decided : decided + 2]
-    assert found["p"] == pytest.approx(0.03 if decided else 0.01)
+    p = {"opposite here": 0.03, "does not hold here": 0.012}  # of no difference, of a gain of the margin; three rivals
+    assert found["p"] == pytest.approx(p.get(expected, 0.01))
+    assert ("p is that of a gain of the margin" in found["reason"]) == (expected == "does not hold here")
 
 
 @pytest.mark.parametrize(("low", "high", "p", "expected"), [

@@ -6,7 +6,6 @@ import pytest
 from conftest import make_table
 
 from embedllm import catalog
-from embedllm.evaluation import fits
 from embedllm.experiments import coverage, guard_trials, guarding, pricing, routing, specialization, unseen
 from embedllm.experiments.worlds import OBSERVED, PRIMARY
 from embedllm.forecasters import registry
@@ -59,9 +58,13 @@ def test_the_policies_of_a_fold_learn_outside_it(pool, crossed):
     assert gains.loc["kNN", "p_holm"] < 0.01 < gains.loc["kNN", "difference"]
     assert gains.loc["kNN", "score"] == pytest.approx(found.reached["kNN"].mean())
     assert (gains["difference"].diff().dropna() <= 0).all()
-    against = routing.against(found.reached, "kNN", [SINGLE, catalog.RANDOM_MODEL], Design.of(table), 0.01)
+    against = routing.against(found.reached, "kNN", [SINGLE, catalog.RANDOM_MODEL], Design.of(table), 0.01, 0.5)
+    assert (against["confidence"] == 0.99).all() and (against["p_margin"] < 1e-6).all(), "no gain of a half"
     wide = against["high_all"] - against["low_all"]
     assert (wide > against["high"] - against["low"]).all()
+    bound = routing.gains(found.reached, Design.of(table), bounds={routing.HINDSIGHT: np.ones((2, 600))})
+    assert set(bound["method"]) == {*gains.index, routing.HINDSIGHT} and bound.loc[0, "score"] == 1
+    assert np.isnan(bound.loc[0, "p_holm"]) and bound["p_holm"].dropna().tolist() == gains["p_holm"].tolist()
     inside = routing.gains_within(found.reached, ["kNN"], table)
     assert inside["questions"].tolist() == [200] * 3
     assert inside["difference"].mean() == pytest.approx(gains.loc["kNN", "difference"])
@@ -214,6 +217,9 @@ def test_a_benchmark_left_out_is_not_learned_from_and_both_learn_from_as_much(po
     assert max(sizes) - min(sizes) <= 4
     losses = unseen.losses(found, groups, table).set_index(["benchmark", "kind", "method"])
     assert losses.loc[("all", unseen.SEEN, "kNN"), "difference"] < losses.loc[("all", unseen.OUT, "kNN"), "difference"]
+    kinds = (unseen.OUT, unseen.SEEN, unseen.COST)
+    out, seen_too, cost = (losses.xs(kind, level="kind")["difference"] for kind in kinds)
+    np.testing.assert_allclose(cost, out - seen_too)
     gains = unseen.gains(found, groups, table)
     assert gains["reference"].unique().tolist() == [SINGLE]
     assert set(gains["benchmark"]) == {"all", "a", "b", "c"}
@@ -244,14 +250,32 @@ def test_groups_are_what_the_data_tells():
 def test_distance_is_taken_within_benchmarks(pool, crossed):
     judged = routing.CrossFitted.of(pool[0], *crossed, 4)
     rows = unseen.by_distance(judged, pool[1], ["kNN"], catalog.CONVEX_ADDITIVE.name)
-    assert rows["fifth"].tolist() == [1, 2, 3, 4, 5] and rows["distance"].is_monotonic_increasing
-    assert (rows["difference"] < 0).all()
+    assert rows.loc[0, "nearest"] < 0 and rows.loc[0, "farthest"] < 0
+    assert rows.loc[0, "low"] < rows.loc[0, "difference"] < rows.loc[0, "high"]
+
+
+def test_a_slope_over_distance_is_the_planted_one(pool, crossed):
+    judged = routing.CrossFitted.of(pool[0], *crossed, 4)
+    e = pool[1] / np.linalg.norm(pool[1], axis=1, keepdims=True)
+    planted = []
+    for fold, told in zip(judged.folds, judged.forecasts, strict=True):
+        distance = np.array([1 - (e[fold != fold[at]] @ e[at]).max() for at in range(600)])
+        rank = pd.Series(distance).groupby(np.repeat([0, 1, 2], 200)).rank(pct=True).to_numpy()
+        # A forecast whose log-loss is that of the other one plus half the rank.
+        base = np.where(judged.table.scores == 1, told["kNN"], 1 - told["kNN"])
+        worse = base * np.exp(-rank / 2)
+        planted.append(told | {"worse": np.where(judged.table.scores == 1, worse, 1 - worse)})
+    rows = unseen.by_distance(judged._replace(forecasts=planted), pool[1], ["worse"], "kNN")
+    assert rows.loc[0, "difference"] == pytest.approx(0.5, rel=0.02)
+    assert rows.loc[0, "nearest"] == pytest.approx(0.05, abs=0.005)
+    assert rows.loc[0, "farthest"] == pytest.approx(0.45, abs=0.005)
 
 
 def test_information_is_tested_like_any_mean(pool, crossed):
     table, _ = pool
     bits = routing.told_by_choice(routing.CrossFitted.of(table, *crossed, 4), "kNN")
-    told = fits.compare(bits, [("benchmark", "difficulty")], Design.of(table), 0.01).iloc[0]
+    told = routing.compared(bits, [("benchmark", "difficulty")], Design.of(table), 0.01).iloc[0]
+    assert told["confidence"] == 0.99
     assert told["low"] < told["difference"] < told["high"]
 
 

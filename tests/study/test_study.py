@@ -22,7 +22,7 @@ from embedllm.figures import plots, style
 from embedllm.files import ROOT
 from embedllm.forecasters.factorization import Factorization
 from embedllm.outcomes import OutcomeError, replace_unchecked
-from embedllm.study import data, execute, paths, presets, publish, runs
+from embedllm.study import claims_page, data, execute, paths, presets, runs
 from embedllm.study.memo import Memory
 from embedllm.study.parameters import NOTEBOOKS, ParameterError, read
 
@@ -489,7 +489,7 @@ def test_own_data_is_read_before_a_kernel_starts_and_once(tmp_path):
 def test_the_readmes_claims_are_a_row_each_with_their_data_sets():
     rows = pd.DataFrame({"id": ["C5", "C5", "S1", "S1", "Q12", "C1"], "folder": ["a", "b", "a", "b", "a", "a"],
                          "verdict": ["holds here", "holds here", "inconclusive", "holds here", "answered", ""]})
-    said = publish.settled_claims(rows)
+    said = claims_page.settled_claims(rows)
     assert "| 107.71 TFLOP, peak memory under 1 GB | counted operations and peak memory" in said
     assert "| holds here (a and b) |" in said and "| inconclusive (a); holds here (b) |" in said
     assert "Answered in words: Q12." in said and "1 of 4 claims and questions have no verdict" in said
@@ -498,11 +498,12 @@ def test_the_readmes_claims_are_a_row_each_with_their_data_sets():
 def test_the_page_of_claims_shows_rules_and_all_pools(tmp_path):
     row = {"id": "C12", "folder": "a", "verdict": "inconclusive", "reason": "why", "ours": "0.00059", "low": "0.0001",
            "high": "0.001", "p": "0.3", "figure": ""}
-    said = publish.claims_page(pd.DataFrame([row]))
+    said = claims_page.claims_page(pd.DataFrame([row]))
     assert "Intervals: 97.5 %." in said, "of a one-sided test at 1.25 %"
     assert "0.00059 (0.0001 to 0.001), p = .300." in said and "<i>Rule.</i> Compact means at most a quarter" in said
     rows = pd.DataFrame({"method": ["kNN", "model mean", "gone"], "difference": 0.001, "low": 0.0, "high": 0.002})
     rows.to_csv(tmp_path / "03_deep_paired_differences.csv", index=False)
-    table = publish.on_all_pools([tmp_path, tmp_path / "none"])
-    assert table["forecaster"].tolist() == ["model mean", "kNN"] and list(table) == ["forecaster", tmp_path.name]
+    names = ["model mean", "x", "kNN"]
+    table = claims_page.on_all_pools([tmp_path, tmp_path / "none"], "03", "paired_differences", names)
+    assert table["method"].tolist() == ["model mean", "kNN"] and list(table) == ["method", tmp_path.name]
     assert table[tmp_path.name].tolist() == ["+1.0 (0.0 to +2.0)"] * 2

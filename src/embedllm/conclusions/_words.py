@@ -12,8 +12,11 @@ LEVEL = 0.05
 
 
 def interval(row, low: str = "low", high: str = "high") -> str:
-    """A difference in thousandths with its interval: "+3.5 (95 % interval +2.5 to +4.4)"."""
-    share = "90" if low.endswith("90") else "95"
+    """A difference in thousandths with its interval: "+3.5 (95 % interval +2.5 to +4.4)".
+
+    Where the row has a ``confidence``, the interval is of that.
+    """
+    share = "90" if low.endswith("90") else f"{100 * row.get('confidence', 1 - LEVEL):g}"
     return (f"{thousandths(row['difference'])} ({share} % interval {thousandths(row[low])} to "
             f"{thousandths(row[high])})")
 

@@ -35,8 +35,12 @@ def policies(names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def judged(before: tuple[int, int], after: tuple[int, int]) -> str:
-    """Which models and questions are judged, of (models, questions)."""
+def judged(before: tuple[int, int], after: tuple[int, int], complete: bool) -> str:
+    """Which models and questions are judged, of (models, questions); whether all of them answered all of these."""
+    if not complete:
+        return (f"Fewer than half of the {before[0]} models answered nearly all questions, so all stay, and each of "
+                f"{after[1]:,} questions goes to one of those that answered it. *The best single model* is not one "
+                "alone here: on what it was not asked the next best one stands in.")
     if before == after:
         return f"All {after[0]} models answered all {after[1]:,} questions; every question is judged."
     return (f"{after[0]} of {before[0]} models are candidates, and {after[1]:,} of {before[1]:,} questions are judged, "
@@ -86,8 +90,9 @@ def told(test: Mapping, information: Mapping[str, float], entropy: float) -> str
     """What choices tell of domain and difficulty, from a row of `fits.compare` and the means, in bits."""
     order = "more" if test["difference"] > 0 else "less"
     shown = "" if test["p"] < LEVEL else ", which is not shown to differ from zero"
+    confidence = f"{100 * test.get('confidence', 1 - LEVEL):g}"
     return (f"Of the benchmark the choice tells {information['benchmark']:.3f} bits, of the difficulty "
-            f"{information['difficulty']:.3f}: {abs(test['difference']):.3f} bits {order} (95 % interval "
+            f"{information['difficulty']:.3f}: {abs(test['difference']):.3f} bits {order} ({confidence} % interval "
             f"{test['low']:+.3f} to {test['high']:+.3f}, {p_is(test['p'])}{shown}). The choices themselves have an "
             f"entropy of {entropy:.2f} bits.")
 
@@ -96,19 +101,24 @@ def special(rows: pd.DataFrame) -> str:
     """What telling models apart is worth, from `specialization.specialization`."""
     said = []
     for row in rows.to_dict("records"):
-        shown = "" if row["p_holm"] < LEVEL else f", not shown; one of {unsigned(row['mde'])} would be"
+        shown = "not shown to differ from none" if row["p_holm"] >= LEVEL else (
+            "better" if row["difference"] < 0 else "worse")
         left = "" if row["cells"] == 1 else f" ({1 - row['cells']:.1%} of the cells)"
-        said.append(f"{row['method']}{left} {interval(row)}{shown}")
-    return "Log-loss with deviations minus without, in thousandths of a nat: " + "; ".join(said) + "."
+        said.append(f"{row['method']}{left}, minus {row['reference']}: {interval(row)}, {shown} (one of "
+                    f"{unsigned(row['mde'])} would be found)")
+    return "Log-loss with deviations, in thousandths of a nat; " + "; ".join(said) + "."
 
 
 def worlds(table: pd.DataFrame) -> str:
     """Gain and diversity beside worlds without specialization, from `experiments.routing.beyond_worlds`."""
     said = []
-    for row in table[table["quantity"] == "gain"].itertuples():
-        beyond = "more than such worlds explain" if row.p < LEVEL else "no more than such worlds explain"
-        said.append(f"{row.forecaster} gains {thousandths(row.observed)} thousandths here and {thousandths(row.value)} "
-                    f"in worlds without specialization ({p_is(row.p)}: {beyond})")
+    for name, rows in table.groupby("forecaster", sort=False):
+        gain, told = (rows.set_index("quantity").loc[one] for one in ("gain", "told_benchmark"))
+        beyond = "more than such worlds explain" if gain["p_adjusted"] < LEVEL else "no more than such worlds explain"
+        here, there = (thousandths(gain[one]) for one in ("observed", "value"))
+        said.append(f"{name} gains {here} thousandths here and {there} in worlds without specialization "
+                    f"({p_is(gain['p_adjusted'])}: {beyond}); of the benchmark its choices tell {told['observed']:.2f} "
+                    f"bits here and {told['value']:.2f} there")
     return "; ".join(said) + "."
 
 
@@ -129,9 +139,21 @@ def unseen(rows: pd.DataFrame) -> str:
     together = rows[rows["benchmark"] == "all"]
     said = []
     for method, own in together.groupby("method", sort=False):
-        left_out, seen = (own.set_index("kind").loc[kind] for kind in ("left out", "seen"))
-        said.append(f"{method} {interval(left_out)} left out, {interval(seen)} seen")
+        left_out, seen, cost = (own.set_index("kind").loc[kind] for kind in ("left out", "seen", "left out minus seen"))
+        said.append(f"{method} {thousandths(left_out['difference'])} left out, {thousandths(seen['difference'])} seen, "
+                    f"between them {interval(cost)}")
     return f"Minus the {rows['reference'].iloc[0]}, in thousandths: " + "; ".join(said) + "."
+
+
+def distance(rows: pd.DataFrame, reference: str) -> str:
+    """Whether telling models apart pays less far from training, from `experiments.unseen.by_distance`."""
+    said = []
+    for row in rows.to_dict("records"):
+        order = "not shown to change" if row["low"] <= 0 <= row["high"] else (
+            "less is earned far away" if row["difference"] > 0 else "more is earned far away")
+        said.append(f"{row['forecaster']} {thousandths(row['nearest'])} in the nearest fifth and "
+                    f"{thousandths(row['farthest'])} in the farthest, over the whole range {interval(row)}: {order}")
+    return f"Log-loss minus that of the {reference}, in thousandths: " + "; ".join(said) + "."
 
 
 def coverage(rows: pd.DataFrame) -> str:
@@ -197,7 +219,7 @@ def latency(measured: pd.DataFrame) -> str:
 
 def conclusion(
     tests: pd.DataFrame, gains: pd.DataFrame, routers: Sequence[str], oracle: pd.DataFrame, best_names: Sequence[str],
-    safe: str, cost: str,
+    terms: Mapping[str, str], far: pd.DataFrame | None,
 ) -> str:
     """Answers to the questions of the notebook: does it beat the best model, what does it cost, can it be made safe?
 
@@ -209,8 +231,10 @@ def conclusion(
         From `experiments.routing.gains`.
     best_names : sequence of str
         The models that did best in training, in some fold.
-    safe, cost : str
-        What the guard certifies, and what is reached at which price (may be blank), from `terms`.
+    terms : mapping
+        Sentences on ``cost`` (blank where there is none), ``safe`` (the guard) and ``diverse`` (C10).
+    far : DataFrame or None
+        From `experiments.unseen.gains`, by benchmark.
     """
     rows, label = gains.set_index("method"), "best per benchmark"
     text = [name for name in routers if not catalog.POLICIES[name].told and name in rows.index]
@@ -223,16 +247,18 @@ def conclusion(
     return f"""
 ## What routing shows
 
-From the several fits of `make deep` where its tables are there.
-
-**Does it beat asking the best model?** The best single model in training
-is {listed(literal(name) for name in best_names)}. {gain(gains, routers)}{beside}
+**Does it beat asking the best model?** (Over the several fits of `make deep`, where its tables are there.) The best
+single model in training is {listed(literal(name) for name in best_names)}. {gain(gains, routers)}{beside}
 
 {against_rivals(tests)}
 
 {luck(oracle)}
 
-**What does it cost?** {cost or "No prices and no sizes of these models are known."}
+**What does it cost?** {terms["cost"] or "No prices and no sizes of these models are known."}
 
-**Can it be made safe?** {safe}
+**Can it be made safe?** {terms["safe"]}
+
+**Domain or difficulty?** {terms["diverse"]}
+
+**And on questions of another kind?** {"`make deep` computes it." if far is None else unseen(far)}
 """

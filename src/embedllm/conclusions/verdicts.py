@@ -230,10 +230,11 @@ def beats_all(tests: pd.DataFrame, claim: Claim) -> dict:
     if verdict in (OPPOSITE, FAILS):  # the level is divided by the number of rivals
         row = tests.loc[tests["high_all"].idxmin()]
         row = row.drop(["low", "high"]).rename({"low_all": "low", "high_all": "high"})
-        row["p"] = min(1.0, n * row["p"])
+        row["p"] = min(1.0, n * (row["p"] if verdict == OPPOSITE else 2 * row["p_margin"]))
+    of_margin = "; p is that of a gain of the margin" if verdict == FAILS else ""
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": verdict,
             "reason": f"score of routing by the {row['method']} minus that of the {row['reference']}, the rival that "
-                      f"decides; shown ahead of {listed(tests['reference'][tests['low'] > 0])}",
+                      f"decides; shown ahead of {listed(tests['reference'][tests['low'] > 0])}{of_margin}",
             "figure": "04_deep_routing"}
 
 

@@ -115,33 +115,51 @@ def hindsight(table: OutcomeMatrix) -> np.ndarray:
 
 
 def gains(
-    reached: Values, design: Design, level: float = ALPHA, reference: str = catalog.BEST_SINGLE
+    reached: Values, design: Design, level: float = ALPHA, reference: str = catalog.BEST_SINGLE,
+    bounds: Values | None = None,
 ) -> pd.DataFrame:
     """Score of each policy minus that of a reference, the largest first.
+
+    Parameters
+    ----------
+    bounds : mapping of str to ndarray, shape (n_fits, n_questions), optional
+        What was chosen on the judged answers themselves: shown beside policies, and no test is made of it.
 
     Returns
     -------
     DataFrame
         As from `fits.compare`, and ``score``, the mean that the policy reaches.
     """
-    others = [name for name in reached if name != reference]
+    others, bounds = [name for name in reached if name != reference], bounds or {}
     table = fits.compare(reached, [(name, reference) for name in others], design, level)
-    table["score"] = [reached[name].mean() for name in others]
+    if bounds:
+        beside = fits.compare({**bounds, reference: reached[reference]}, [(name, reference) for name in bounds], design)
+        table = pd.concat([table, beside.assign(p=np.nan, p_holm=np.nan, mde=np.nan)], ignore_index=True)
+    table["score"] = [{**reached, **bounds}[name].mean() for name in table["method"]]
     return table.sort_values("difference", ascending=False, ignore_index=True)
 
 
-def against(reached: Values, name: str, rivals: Sequence[str], design: Design, level: float) -> pd.DataFrame:
+def compared(values: Values, pairs: Sequence[tuple[str, str]], design: Design, level: float) -> pd.DataFrame:
+    """`fits.compare` at a claim's level, with ``confidence``: that of its intervals, of one fit always 0.95."""
+    one_fit = len(next(iter(values.values()))) == 1
+    return fits.compare(values, pairs, design, level).assign(confidence=1 - (ALPHA if one_fit else level))
+
+
+def against(
+    reached: Values, name: str, rivals: Sequence[str], design: Design, level: float, margin: float
+) -> pd.DataFrame:
     """One policy against each of its rivals.
 
     Returns
     -------
     DataFrame
-        As from `fits.compare` at the level, with ``low_all`` and ``high_all``, ends of intervals for all rivals
-        together.
+        As from `compared`, with ``low_all`` and ``high_all``, ends of intervals for all rivals together, and
+        ``p_margin``: one-sided, of the null that the gain is the margin or more.
     """
     pairs = [(name, rival) for rival in rivals]
     low, high = fits.intervals(reached, pairs, design, level / len(rivals))
-    return fits.compare(reached, pairs, design, level).assign(low_all=low, high_all=high)
+    beyond = fits.no_worse({one: reached[one] for one in (name, *rivals)}, name, design, margin)  # the same null
+    return compared(reached, pairs, design, level).assign(low_all=low, high_all=high, p_margin=beyond["p_worse"])
 
 
 def beyond_worlds(worlds: pd.DataFrame, null: str = PRIMARY) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.encoders.encoding import unit
-from embedllm.evaluation.fits import compare
+from embedllm.evaluation.fits import averages, compare
 from embedllm.evaluation.metrics import per_question, targets
 from embedllm.experiments.routing import CrossFitted
 from embedllm.forecasters.registry import Job, forecasts
@@ -24,6 +24,7 @@ from embedllm.splits import Design, cut, folds, stratified_share
 
 METHODS = (catalog.MODEL_MEAN, catalog.KNN, catalog.CONVEX, catalog.FACTORIZATION)
 OUT, SEEN, ALL = "left out", "seen", "all"
+COST = "left out minus seen"
 FITS = 2
 VALIDATION = 10  # one question of so many validates
 FEWEST = 50  # questions of a group that is left out
@@ -135,7 +136,7 @@ def losses(found: Mapping[str, dict], groups: np.ndarray, table: OutcomeMatrix) 
     -------
     DataFrame
         As from `fits.compare` of the means over fits, so that intervals are over questions alone, with ``benchmark``
-        ("all", then each group) and ``kind``: "left out" or "seen".
+        ("all", then each group) and ``kind``: "left out", "seen", or "left out minus seen", paired by question.
     """
     return _by_group(found["log_loss"], catalog.MODEL_MEAN.name, groups, table)
 
@@ -151,10 +152,12 @@ def _by_group(values: dict, reference: str, groups: np.ndarray, table: OutcomeMa
     names = dict.fromkeys(name for name, _ in values if name not in (reference, catalog.MODEL_MEAN.name))
     for part in (ALL, *np.unique(groups[judged])):
         inside = judged & ((groups == part) | (part == ALL))
-        for kind in (OUT, SEEN):
-            own = {name: values[name, kind][:, inside].mean(axis=0, keepdims=True) for name in (*names, reference)}
-            pairs = [(name, reference) for name in names]
-            rows.append(compare(own, pairs, design.at(inside)).assign(benchmark=part, kind=kind))
+        own = {kind: {name: values[name, kind][:, inside].mean(axis=0, keepdims=True) for name in (*names, reference)}
+               for kind in (OUT, SEEN)}
+        own[COST] = {name: own[OUT][name] - own[SEEN][name] - (own[OUT][reference] - own[SEEN][reference])
+                     for name in (*names, reference)}
+        pairs = [(name, reference) for name in names]
+        rows += [compare(one, pairs, design.at(inside)).assign(benchmark=part, kind=kind) for kind, one in own.items()]
     return pd.concat(rows, ignore_index=True)
 
 
@@ -171,25 +174,30 @@ def by_distance(pool: CrossFitted, vectors: np.ndarray, names: Sequence[str], re
     Returns
     -------
     DataFrame
-        A row for each forecaster and fifth of the questions of each benchmark by their distance: ``forecaster``,
-        ``fifth`` (1: nearest), ``distance`` (1 - cosine to the nearest training question, mean) and ``difference`` in
-        log-loss to the reference, means over fits.
+        A row for each forecaster: ``forecaster``, ``nearest`` and ``farthest`` (mean difference in log-loss to the
+        reference in these fifths of the questions of each benchmark, by 1 - cosine to the nearest training question),
+        ``difference`` (slope of the same over the ranks of distance within a benchmark, from its nearest question to
+        its farthest) with ``low`` and ``high`` over questions and fits.
     """
-    e, benchmarks = unit(vectors), pool.table.questions["benchmark"].to_numpy()
-    rows = []
+    e, benchmarks = unit(vectors), pool.table.questions["benchmark"]
+    ranks, gaps = [], {name: [] for name in names}
     for told, fold in zip(pool.forecasts, pool.folds, strict=True):
         distance = np.empty(len(fold))
         for number in np.unique(fold):
             test = fold == number
             distance[test] = 1 - (e[test] @ e[~test].T).max(axis=1)
-        rank = pd.Series(distance).groupby(benchmarks).rank(method="first", pct=True).to_numpy()
-        fifth = np.ceil(rank * FIFTHS).astype(int)
+        ranks.append(pd.Series(distance).groupby(benchmarks.to_numpy()).rank(pct=True).to_numpy())
         base = per_question(pool.table, told[reference], "log_loss")
         for name in names:
-            difference = per_question(pool.table, told[name], "log_loss") - base
-            rows.append(pd.DataFrame({"forecaster": name, "fifth": fifth, "distance": distance,
-                                      "difference": difference}))
-    return pd.concat(rows).groupby(["forecaster", "fifth"], sort=False).mean().sort_index().reset_index()
+            gaps[name].append(per_question(pool.table, told[name], "log_loss") - base)
+    rank, rows = np.stack(ranks), []
+    for name, found in gaps.items():
+        gap = np.stack(found)
+        within = gap - pd.DataFrame(gap.T).groupby(benchmarks.to_numpy()).transform("mean").to_numpy().T
+        slope = averages({name: 12 * (rank - 0.5) * within}, Design.of(pool.table)).iloc[0]  # 12: 1 / variance
+        rows.append((name, gap[rank <= 1 / FIFTHS].mean(), gap[rank > 1 - 1 / FIFTHS].mean(), slope["value"],
+                     slope["low"], slope["high"]))
+    return pd.DataFrame(rows, columns=["forecaster", "nearest", "farthest", "difference", "low", "high"])
 
 
 def examples(
@@ -200,12 +208,13 @@ def examples(
     Returns
     -------
     DataFrame
-        ``benchmark``, ``question`` (its beginning), ``left out`` and ``seen``: log-loss of the forecaster.
+        ``benchmark``, ``question_id``, ``question`` (its beginning), ``left out`` and ``seen``: log-loss of the
+        forecaster.
     """
     out, seen = (found["log_loss"][name, kind].mean(axis=0) for kind in (OUT, SEEN))
     rise = pd.Series(out - seen, index=table.questions.index)
     worst = rise.groupby(groups).mean().nlargest(number).index
     chosen = [int(np.nanargmax(np.where(groups == group, rise, np.nan))) for group in worst]
     prompts = table.questions["prompt"].iloc[chosen].str.split().str.join(" ").str[:EXCERPT]
-    return pd.DataFrame({"benchmark": groups[chosen], "question": prompts.to_numpy(), OUT: out[chosen],
-                         SEEN: seen[chosen]})
+    return pd.DataFrame({"benchmark": groups[chosen], "question_id": prompts.index, "question": prompts.to_numpy(),
+                         OUT: out[chosen], SEEN: seen[chosen]})

@@ -96,13 +96,14 @@ def plot_worlds(table: pd.DataFrame) -> Figure:
     """
     here = table[["forecaster", "quantity"]].assign(pool="observed", value=table["observed"], low=np.nan, high=np.nan)
     both = pd.concat([here, table[["forecaster", "quantity", "value", "low", "high"]].assign(pool="2PL")])
-    labels = {"gain": "gain over the best single model", "entropy": "entropy of the choices, bits"}
+    labels = {"gain": "gain over the best model", "entropy": "entropy of choices, bits",
+              "told_benchmark": "told of the benchmark, bits"}
     panels = {quantity: both[both["quantity"] == quantity] for quantity in labels}
     return plot_intervals(panels, "forecaster", "value", labels, hue="pool")
 
 
 def plot_unseen(table: pd.DataFrame) -> Figure:
-    """Differences by benchmark, left out of the training and seen in part, a panel each.
+    """Differences by benchmark, left out of the training, seen in part, and between the two: a panel each, one scale.
 
     Parameters
     ----------
@@ -110,5 +111,10 @@ def plot_unseen(table: pd.DataFrame) -> Figure:
         From `experiments.unseen.losses` or ``gains``.
     """
     panels = dict(iter(table.groupby("kind", sort=False)))
-    reference = table["reference"].iloc[0]
-    return plot_intervals(panels, "benchmark", "difference", f"minus the {reference}", hue="method", zero=True)
+    label = f"minus the {table['reference'].iloc[0]}"
+    labels = {kind: "difference of the two" if "minus" in kind else label for kind in panels}
+    figure = plot_intervals(panels, "benchmark", "difference", labels, hue="method", zero=True)
+    ends = np.array([axes.get_xlim() for axes in figure.axes])
+    for axes in figure.axes:
+        axes.set_xlim(ends[:, 0].min(), ends[:, 1].max())
+    return figure

@@ -12,16 +12,16 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from embedllm.catalog import SOURCES, to_compare
-from embedllm.claims import ANSWERED, all_claims, as_read
+from embedllm.catalog import SOURCES
+from embedllm.claims import as_read
 from embedllm.files import ROOT, write
-from embedllm.presentation import SHARPNESS, in_markdown, listed, literal, p_is, thousandths
+from embedllm.presentation import SHARPNESS, in_markdown, literal, thousandths
+from embedllm.study.claims_page import claims_page, real_data, settled_claims, verdicts_of
 from embedllm.study.parameters import NOTEBOOKS, OneOf
 from embedllm.study.paths import FIGURES
 from embedllm.study.shelf import MARK
 
-RULES = ("Estimand", "Null", "Margin", "Test", "Unit", "Family", "Rule")  # of a claim, as a reader sees them
-HERO = "04_routing.png"  # of the default dataset, on the README's first screen
+HERO = f"04_{MARK}routing.png"  # of the default dataset, on the README's first screen
 WIDEST = 120  # letters in a line of a cell
 HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, a single")
 
@@ -76,11 +76,6 @@ def first_sentence(text: str) -> str:
     return re.match(r".*?[.?](?=\s+[A-Z\d*(]|$)|.+", text, re.S)[0]
 
 
-def _by_number(ids: pd.Series) -> pd.Series:
-    """C2 before C12, claims before questions."""
-    return ids.str[0] + ids.str[1:].str.zfill(3)
-
-
 def cell(notebook: str) -> str:
     """The source of a notebook's tagged cell: its parameters as literals, with meanings and choices."""
     lines = []
@@ -122,7 +117,7 @@ def publish(run: Path) -> None:
             sys.exit(f"publish: README.md has no place for the table {mark}")
         text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
     write(readme, text)
-    write(FIGURES / "CLAIMS.md", claims_page(verdicts_of(_real())))
+    write(FIGURES / "CLAIMS.md", claims_page(verdicts_of(real_data())))
 
 
 def results_table(folder: Path) -> pd.DataFrame:
@@ -156,88 +151,6 @@ def _with_interval(row: pd.Series) -> str:
     return f"{thousandths(row['difference'])} ({thousandths(row['low'])} to {thousandths(row['high'])})"
 
 
-def _real() -> list[Path]:
-    """The folders of figures of published data that are not made here: those that claims are judged on."""
-    return [FIGURES / entry.name for entry in SOURCES.values() if entry.published and entry.origin != "made"]
-
-
-def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
-    """All rows of ``NN_verdicts.csv`` in folders of figures, as text, by claim; ``folder`` says where from."""
-    rows = [pd.read_csv(path, dtype=str, keep_default_na=False).assign(folder=folder.name)
-            for folder in folders for path in sorted(folder.glob("[0-9][0-9]_verdicts.csv"))]
-    return pd.concat(rows or [pd.DataFrame(columns=["id"])]).sort_values(
-        "id", key=_by_number, kind="stable", ignore_index=True)
-
-
-def settled_claims(rows: pd.DataFrame) -> str:
-    """Markdown: the claims that have a verdict on some data set, a row each, and how many have none yet."""
-    known, settled = all_claims(), rows[rows["verdict"] != ""]
-    answered = settled[settled["verdict"] == ANSWERED]["id"].unique()
-    rest = rows["id"].nunique() - settled["id"].nunique()
-    lines = []
-    for name, own in settled[settled["verdict"] != ANSWERED].groupby("id", sort=False):
-        datasets = own.groupby("verdict", sort=False)["folder"].agg(listed)
-        told = "; ".join(f"{verdict} ({where})" for verdict, where in datasets.items())
-        lines.append((name, known[name].says, known[name].published, known[name].values.get("judged", ""), told))
-    table = pd.DataFrame(lines, columns=["id", "claim", "published", "judged here", "verdict (on)"])
-    said = [*([in_markdown(table)] if lines else []),
-            *([f"Answered in words: {listed(answered)}."] if len(answered) else []),
-            f"{rest} of {rows['id'].nunique()} claims and questions have no verdict on any data set yet. Why, and the "
-            "figures: [all of them](figures/CLAIMS.md)."]
-    return "\n\n".join(said)
-
-
-def claims_page(rows: pd.DataFrame) -> str:
-    """Markdown: every claim and question with its verdict on each data set and the figure that shows it."""
-    lines = ["# Claims and verdicts", "", "Written by `make publish` from the tables of verdicts. A row is under "
-             "review until the rule of its verdict has been committed before the run that judges it. Where a rule was "
-             "changed after a look at the data it judges, it says so. On data that is not the paper's a claim *holds "
-             "here*, *does not hold here* (shown to be less than what matters), is *opposite here*, *inconclusive* or "
-             "*not testable here*.", ""]
-    for name, own in rows.groupby("id", sort=False):
-        claim = all_claims()[name]
-        published = f" Published: {literal(claim.published)} ({literal(claim.source)})." if claim.published else ""
-        one_sided = claim.test.startswith("One-sided")  # both ends of its interval are at the level of the test
-        level = f" Intervals: {100 * (1 - (1 + one_sided) * claim.level):g} %." if (own["low"] != "").any() else ""
-        lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.{level}", ""]
-        for row in own.itertuples():
-            between = f" ({float(row.low):.3g} to {float(row.high):.3g})" if row.low else ""
-            p = f", {p_is(float(row.p))}" if row.p else ""
-            ours = f" {float(row.ours):.3g}{between}{p}." if row.ours else ""
-            drawn = (FIGURES / row.folder / f"{row.figure}.png").exists()
-            shown = f" [Figure]({row.folder}/{row.figure}.png)." if row.figure and drawn else ""
-            verdict = f"**{row.verdict or 'no verdict'}**, {literal(row.reason)}"
-            lines.append(f"- {literal(row.folder)}: {verdict}.{ours}{shown}")
-        parts = {part: literal(getattr(claim, part.lower())) for part in RULES if getattr(claim, part.lower())}
-        if claim.rule and claim.estimand:
-            told = "<br>".join(f"<i>{part}.</i> {text}" for part, text in parts.items())
-            lines += ["", f"<details><summary>How it is judged</summary>{told}</details>"]
-        lines.append("")
-    lines += ["## The forecasters on every pool", "",
-              "Log-loss of each minus that of the tuned factorization, in thousandths of a nat, with 95 % intervals "
-              "over questions and fits, uncorrected; below zero is better.", "",
-              in_markdown(on_all_pools([FIGURES / entry.name for entry in SOURCES.values() if entry.published])), ""]
-    return "\n".join(lines)
-
-
-def on_all_pools(folders: Sequence[Path]) -> pd.DataFrame:
-    """Log-loss of each forecaster minus that of the tuned factorization on every pool, in thousandths, over five fits.
-
-    A row a forecaster, a column a pool: difference with its 95 % interval; blank where `make deep` made no table.
-    """
-    columns = {}
-    for folder in folders:
-        path = folder / f"03_{MARK}paired_differences.csv"
-        if path.exists():
-            rows = pd.read_csv(path).set_index("method")
-            columns[folder.name] = rows.apply(
-                lambda row: f"{thousandths(row['difference'])} ({thousandths(row['low'])} to "
-                            f"{thousandths(row['high'])})", axis=1)
-    table = pd.DataFrame(columns)
-    known = [entry.name for entry in to_compare() if entry.name in table.index]
-    return table.reindex(known).fillna("").rename_axis("forecaster").reset_index()
-
-
 def readme_tables() -> dict[str, str]:
     """The README's figure and tables in Markdown, from what is committed in figures/ alone."""
     folders = [FIGURES / entry.name for entry in SOURCES.values() if entry.published]
@@ -250,5 +163,5 @@ def readme_tables() -> dict[str, str]:
     caption = Image.open(image).info["Description"]
     hero = f'<img src="figures/{folders[0].name}/{HERO}" alt="{escape(caption)}" width="700">\n\n*{literal(caption)}*'
     speed = speed[speed["what"].str.contains("|".join(HEADLINES))][["what", "value", "unit", "beside"]]
-    return {"hero": hero, "claims": settled_claims(verdicts_of(_real())), "times": in_markdown(times.reset_index()),
+    return {"hero": hero, "claims": settled_claims(verdicts_of(real_data())), "times": in_markdown(times.reset_index()),
             "speed": in_markdown(speed)}
