@@ -78,7 +78,7 @@ def told_by_choice(forecast: np.ndarray, table: OutcomeMatrix, seed: int, n_halv
     ----------
     forecast : ndarray, shape (n_models, n_questions)
     table : OutcomeMatrix
-        Of these questions; its models have a ``lineage``.
+        Of these questions; models without a ``lineage`` count as one each.
 
     Returns
     -------
@@ -86,9 +86,10 @@ def told_by_choice(forecast: np.ndarray, table: OutcomeMatrix, seed: int, n_halv
         Pointwise information about the benchmark, about the difficulty.
     """
     benchmarks, found = np.unique(table.questions["benchmark"], return_inverse=True)[1], []
+    lineage = np.asarray(table.models.get("lineage", table.models.index))
     for halving in range(n_halvings):
         rng = np.random.default_rng([seed, halving])
-        asked = halves(table.models["lineage"].to_numpy(), rng)
+        asked = halves(lineage, rng)
         can = table.observed[asked].any(axis=0)  # questions that nobody in the half was asked tell nothing
         choice = choose(forecast[np.ix_(asked, can)], table.observed[np.ix_(asked, can)])
         ease = np.nan_to_num(np.nanmean(table.scores[~asked], axis=0))[can]
