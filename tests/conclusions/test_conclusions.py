@@ -341,14 +341,54 @@ def test_a_guard_says_what_is_certified_and_when_nothing_is():
     router = SimpleNamespace(calibration=calibration, models=pd.DataFrame(index=["a", "b"]), guard=Guard(1, 0.1))
     said = terms.guard(router)
     assert said.startswith("The guard leaves b on 30% of the questions, where another model leads by 0.100 or more.")
-    assert "gained +20.0 thousandths" in said and "loses no more than 5.0 thousandths" in said
+    assert "gained +20.0 thousandths, the most of any certified threshold, so that the figure flatters" in said
+    assert "loses no more than 5.0 thousandths" in said
+    none = "No gain is certified: the guarded router always asks b; "
     router.calibration = calibration.assign(chosen=False)
-    assert terms.guard(router).startswith("No gain is certified: the guarded router always asks b.")
+    assert terms.guard(router).startswith(f"{none}on the questions that calibrate, no certified threshold gained")
+    router.calibration = calibration.assign(chosen=False, certified=False)
+    assert terms.guard(router) == (
+        f"{none}already the first threshold, which leaves it on 10.0% of the questions, is not certified. With more "
+        "questions, or a router that gains more, it could leave.")
+    router.calibration = calibration[:0]
+    assert terms.guard(router).startswith(f"{none}no other model leads")
+
+
+def test_a_guarded_gain_is_told_only_where_there_is_one():
     rows = gained(("guarded", 0.01, 0.01), ("unguarded", 0.02, 0.01), ("best per benchmark", 0.03, 0.01))
     assert "guarded +10.0 (95 % interval 0.0 to +20.0), unguarded +20.0" in terms.guarded(rows, 0.25)
-    kept = pd.DataFrame({"pool": ["0", "boundary"], "questions": [300, 5000], "violated": [0.01, 0.035]})
-    assert terms.promise(kept).startswith("The promise is broken in at most 3.5% of the calibrations (pool boundary, "
-                                            "5,000 questions), where 5 % are allowed; at the boundary")
+    assert terms.guarded(rows, 0.25).endswith("leaves the default model on 25% of the questions on average.")
+    rows.loc[0, ["difference", "low", "high", "se"]] = 0.0
+    said = terms.guarded(rows, 0.0)
+    assert said.startswith("Gain over the best single model, in thousandths: unguarded +20.0 (")
+    assert said.endswith(" Guarded, no gain is certified: the default model is never left.")
+    assert "no gain" not in terms.guarded(rows, 0.25) and "where others score the same" in terms.guarded(rows, 0.25)
+    rows.loc[0, "se"] = 0.01
+    assert "thousandths: guarded 0.0 (" in terms.guarded(rows, 0.0)
+
+
+def test_a_promise_is_told_with_what_its_default_model_lacks():
+    kept = pd.DataFrame({"pool": ["0", "1", "boundary"], "questions": [300, 300, 5000],
+                         "violated": [0.01, 0.0, 0.035], "regret": [0.001, 0.0042, np.nan]})
+    said = terms.promise(kept)
+    assert said.startswith("The promise is broken in at most 3.5% of the calibrations (pool boundary, "
+                           "5,000 questions), where 5 % are allowed; at the boundary")
+    assert "the default model, which is itself truly 1.0 to 4.2 thousandths below the best one" in said
+
+
+@pytest.mark.parametrize(("p_holm", "expected"), [
+    ([0.01, 0.04, 0.06], "allows is shown on a and b, after Holm, 2 of 3 benchmarks. "),
+    ([0.01, np.nan, 1.0], "allows is shown on a, after Holm, 1 of 3 benchmarks. "),
+    ([0.05, 0.3, 1.0], "allows is shown on none of 3 benchmarks, after Holm. "),
+    ([0.05], "allows is shown on none of 1 benchmark, after Holm. ")])
+def test_where_the_guard_breaks_is_said_only_where_it_is_shown(p_holm, expected):
+    own = pd.DataFrame({"benchmark": list("abc")[: len(p_holm)], "method": "guarded", "difference": -0.02, "se": 0.001,
+                        "p_holm": p_holm})
+    free = own.assign(method="unguarded", difference=-0.03, p_holm=0.001)
+    said = terms.broken(pd.concat([own, free]), 0.005)
+    assert f"loses more than the 5.0 thousandths that it {expected}" in said
+    assert said.endswith("is -20.0 thousandths, unguarded -30.0.")
+    assert "shown" not in terms.broken(own[:0], 0.005)
 
 
 @pytest.mark.parametrize(("share", "p", "expected"), [

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_table
+from scipy.stats import norm
 
 from embedllm import catalog
 from embedllm.experiments import coverage, guard_trials, guarding, pricing, routing, specialization, unseen
@@ -12,6 +13,7 @@ from embedllm.forecasters import registry
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.routing import guard, policies
+from embedllm.sources.simulated import simulate
 from embedllm.splits import Design
 
 SINGLE = catalog.BEST_SINGLE
@@ -182,15 +184,42 @@ def test_the_boundary_loses_exactly_what_is_allowed(small):
         edge = guard_trials.at_the_boundary(one)
         assert edge.true_gains() == pytest.approx([-guard.EPSILON])
         assert ((edge.best >= 0) & (edge.best <= 1)).all()
+        assert one.regret >= 0 and np.isnan(edge.regret)
     assert guard_trials.planted(0.0, 1).true_gains().max() < 0.01
 
 
 def test_the_promise_is_kept_in_trials(small):
-    found = guard_trials.promise(2, 300).set_index(["pool", "questions"])
+    found = guard_trials.promise(2, 300, lambda calls: [call() for call in calls])  # here, where pools are small
+    found = found.set_index(["pool", "questions"])
     assert sorted(found.index.unique("pool")) == ["0", "1.5", guard_trials.BOUNDARY]
     assert (found["violated_high"] < 0.09).all(), "end to end, as asked of such tests"
     assert found.loc[("1.5", 1500), "certified"] > found.loc[("1.5", 400), "certified"]
     assert found.loc[("1.5", 1500), "gain"] > 0
+    assert (found["left"] <= found["leaves"]).all() and (found["leaves"] <= found["certified"]).all()
+    pools = [guard_trials.planted(1.5, seed) for seed in range(2)]
+    assert found.loc["1.5", "regret"].tolist() == pytest.approx([np.mean([one.regret for one in pools])] * 2)
+    assert found.loc[guard_trials.BOUNDARY, "regret"].isna().all()
+
+
+def test_regret_is_what_the_default_model_truly_lacks(small):
+    one = guard_trials.planted(1.5, 0)
+    truth = simulate(n_models=16, n_questions=1900, data_seed=0, kappa=1.5).references[catalog.TRUTH]
+    scores = np.float64(truth[:, 400:]).mean(axis=1)
+    assert one.regret == pytest.approx(scores.max() - one.default.mean())
+    assert np.isclose(scores, one.default.mean()).any()
+
+
+@pytest.mark.parametrize(("best", "default", "expected"), [
+    ([0, 0], [0, 0], {"certified": 1, "violated": 0, "leaves": 0, "left": 0, "gain": 0}),  # loses and gains nothing
+    ([1, 1], [0, 0], {"certified": 1, "violated": 0, "leaves": 1, "left": 1, "gain": 1}),
+    ([1, 0], [0, 1], {"certified": 1, "violated": 0, "leaves": 1, "left": 0.5, "gain": 0.5}),  # gains at the first only
+    ([0, 1], [1, 0], {"certified": 0, "violated": 0, "leaves": 0, "left": 0, "gain": 0})])  # stops at the first
+def test_trials_tell_what_is_certified_from_what_is_left(best, default, expected):
+    lead = np.repeat([2.0, 1.0], 50)
+    pool = guard_trials.Planted(lead, np.repeat(np.float64(best), 50), np.repeat(np.float64(default), 50),
+                                np.array([2.0, 1.0]))
+    found = guard_trials.trials(pool, 3000, 8, 0)
+    assert (found == pd.Series(expected)[found.columns]).all(axis=None)
 
 
 def test_a_pool_in_which_no_model_leads_is_never_left():
@@ -314,6 +343,29 @@ def test_a_suite_failed_by_format_is_told_from_one_that_is_hard():
 def test_the_guard_meets_a_benchmark_that_it_never_saw(pool):
     table, vectors = pool
     rows = guarding.beyond(table, vectors, catalog.KNN, registry.rounds(1, 0, SETTINGS)[0], 0.05)
-    assert rows["benchmark"].tolist() == ["a", "b", "c"] and (rows["questions"] == 200).all()
-    assert rows["guarded"].mean() < 0.05, "what was learned elsewhere says nothing here"
-    assert rows["left"].between(0, 1).all() and (rows["guarded_se"] > 0).any()
+    assert rows["benchmark"].tolist() == ["a", "b", "c"] * 2 and (rows["questions"] == 200).all()
+    assert rows["method"].tolist() == [guarding.GUARDED] * 3 + [guarding.UNGUARDED] * 3
+    assert rows["difference"][:3].mean() < 0.05, "what was learned elsewhere says nothing here"
+    assert rows["left"].between(0, 1).all() and (rows["se"] > 0).any()
+    assert (rows["low"] <= rows["difference"]).all() and (rows["difference"] <= rows["high"]).all()
+    alone = replace_unchecked(table, questions=table.questions.assign(benchmark="a"))
+    none = guarding.beyond(alone, vectors, catalog.KNN, registry.rounds(1, 0, SETTINGS)[0], 0.05)
+    assert none.empty and none.columns.tolist() == rows.columns.tolist(), "nothing else to learn from"
+
+
+def test_losses_beyond_what_is_allowed_count_equal_prompts_once_and_are_corrected():
+    flat, number = np.full(400, 1.0), np.arange(400)
+    less = {share: flat - (number < share * 400) for share in (0.1, 0.05)}
+    one = {guarding.GUARDED: less[0.1], guarding.UNGUARDED: less[0.05], guarding.DEFAULT: flat}
+    alone, twins = Design(np.zeros(400)), Design(np.zeros(400), number // 2)
+    found = guarding.losses({"x": (one, alone), "y": (one, twins), "z": (one | {guarding.GUARDED: flat}, alone)}, 0.05)
+    rows = found[found["method"] == guarding.GUARDED].set_index("benchmark")
+    assert rows["difference"].tolist() == pytest.approx([-0.1, -0.1, 0])
+    se = 0.3 / np.sqrt([399, 199])
+    assert rows["se"].tolist() == pytest.approx([*se, 0])
+    p = norm.sf(0.05 / se)
+    assert rows["p_loses"].tolist() == pytest.approx([*p, 1])
+    assert rows["p_holm"].tolist() == pytest.approx([3 * p[0], 2 * p[1], 1])
+    free = found[found["method"] == guarding.UNGUARDED]
+    assert free["p_loses"].tolist() == pytest.approx([0.5] * 3), "just what is allowed"
+    assert (rows["low"] <= rows["difference"]).all() and rows.loc["z", ["low", "high"]].tolist() == [0, 0]

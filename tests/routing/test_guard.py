@@ -56,6 +56,17 @@ def test_the_sequence_stops_at_its_first_failure():
     assert guard.best_certified(guard.calibrate(lead[:n], np.full(n, -0.5), np.array([3.0]))) == inf
 
 
+def test_of_the_certified_rules_the_one_that_gains_most_is_taken():
+    certified = guard.certified_of(np.array([[0.01, 0.2, 0.01], [0.01, 0.04, 0.05], [0.06, 0.01, 0.01]]), 0.05)
+    assert certified.tolist() == [[True, False, False], [True, True, True], [False, False, False]]
+    gains = np.array([[0.1, 0.9, 0.9], [0.1, 0.3, 0.3], [0.5, 0.5, 0.5]])
+    assert guard.best_of(certified, gains).tolist() == [0, 1, -1]
+    assert guard.best_of(np.ones(3, bool), np.array([-0.1, 0.0, -0.2])) == -1, "certified, but nothing is gained"
+    assert guard.best_of(np.zeros((2, 0), bool), np.zeros((2, 0))).tolist() == [-1, -1]
+    idle = guard.calibrate(np.ones(4000), np.zeros(4000), np.array([1.0]))
+    assert idle["certified"].all() and guard.best_certified(idle) == inf
+
+
 def test_questions_of_one_group_are_one_draw():
     rng = np.random.default_rng(0)
     gain, lead = drawn(rng, 0.03, 0.3, 400, 1)[0], np.ones(400)

@@ -7,10 +7,10 @@ import pandas as pd
 
 from embedllm.conclusions._words import LEVEL, interval
 from embedllm.experiments.pricing import Priced
-from embedllm.presentation import listed, thousandths, unsigned
+from embedllm.presentation import counted, listed, literal, thousandths, unsigned
 from embedllm.routing.router import Router
 
-PROMISED = ["violated", "violated_high", "certified", "left", "kept"]  # of `guard_trials.promise`, what is shown
+PROMISED = ["violated", "violated_high", "leaves", "left", "kept"]  # of `guard_trials.promise`, what is shown
 
 
 def guard(router: Router) -> str:
@@ -18,40 +18,58 @@ def guard(router: Router) -> str:
     calibration, default = router.calibration, router.models.index[router.guard.default]
     chosen = calibration[calibration["chosen"]]
     if chosen.empty:
-        return (f"No gain is certified: the guarded router always asks {default}. With more questions, or a router "
-                "that gains more, it would leave.")
+        if calibration.empty:
+            why = "no other model leads on the questions that thresholds come from"
+        elif calibration["certified"].any():
+            why = "on the questions that calibrate, no certified threshold gained anything"
+        else:
+            why = (f"already the first threshold, which leaves it on {calibration['left'].iloc[0]:.1%} of the "
+                   "questions, is not certified")
+        return (f"No gain is certified: the guarded router always asks {default}; {why}. With more questions, or a "
+                "router that gains more, it could leave.")
     row = chosen.iloc[0]
     return (f"The guard leaves {default} on {row['left']:.0%} of the questions, where another model leads by "
-            f"{row['threshold']:.3f} or more. On questions that nothing else used it gained "
-            f"{thousandths(row['gain'])} thousandths; certified, with {1 - router.guard.delta:.0%} confidence, is that "
-            f"it loses no more than {unsigned(router.guard.epsilon)} thousandths on new questions of this kind.")
+            f"{row['threshold']:.3f} or more. On the questions that chose this, which nothing else used, it gained "
+            f"{thousandths(row['gain'])} thousandths, the most of any certified threshold, so that the figure "
+            f"flatters; certified, with {1 - router.guard.delta:.0%} confidence, is that it loses no more than "
+            f"{unsigned(router.guard.epsilon)} thousandths on new questions of this kind.")
 
 
 def guarded(gains: pd.DataFrame, left: float) -> str:
     """The guarded router beside the unguarded one, from `experiments.routing.gains`."""
     rows = gains.set_index("method")
-    said = [f"{name} {interval(rows.loc[name])}" for name in ("guarded", "unguarded", "best per benchmark")]
-    return (f"Gain over the best single model, in thousandths: {listed(said)}. The guard leaves the default model on "
-            f"{left:.0%} of the questions on average.")
+    same = bool((rows.loc["guarded", ["difference", "se"]] == 0).all())
+    said = [f"{name} {interval(rows.loc[name])}" for name in ("guarded", "unguarded", "best per benchmark")[same:]]
+    begin = f"Gain over the best single model, in thousandths: {listed(said)}."
+    if same and not left:
+        return f"{begin} Guarded, no gain is certified: the default model is never left."
+    return (f"{begin} The guard leaves the default model on {left:.0%} of the questions on average"
+            f"{', where others score the same' if same else ''}.")
 
 
 def broken(rows: pd.DataFrame, epsilon: float) -> str:
     """Where the guard's promise does not hold: benchmarks it never saw, from `guarding.beyond`."""
-    beyond = rows["guarded"] + 2 * rows["guarded_se"] < -epsilon
-    names = listed(rows["benchmark"][beyond])
-    lost = f"{names}, by more than the {unsigned(epsilon)} thousandths that it allows" if beyond.any() else "none"
-    return (f"On benchmarks that neither the router nor its guard had seen the guarantee does not apply. The guarded "
-            f"router is shown to lose on {beyond.sum()} of {len(rows)} ({lost}); its mean gain over benchmarks is "
-            f"{thousandths(rows['guarded'].mean())} thousandths, unguarded {thousandths(rows['unguarded'].mean())}.")
+    says = "On benchmarks that neither the router nor its guard had seen the guarantee does not apply."
+    own, free = (rows[rows["method"] == name] for name in ("guarded", "unguarded"))
+    if own.empty:
+        return f"{says} No benchmark could be left out here."
+    names = [literal(name) for name in own["benchmark"][own["p_holm"] < LEVEL]]
+    total = counted(len(own), "benchmark")
+    where = f"{listed(names)}, after Holm, {len(names)} of {total}" if names else f"none of {total}, after Holm"
+    return (f"{says} That the guarded router loses more than the {unsigned(epsilon)} thousandths that it allows is "
+            f"shown on {where}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} thousandths, "
+            f"unguarded {thousandths(free['difference'].mean())}.")
 
 
 def promise(table: pd.DataFrame) -> str:
     """Whether the guard keeps its promise on planted pools, from `guard_trials.promise`."""
     worst = table.loc[table["violated"].idxmax()]
-    edge = table[table["pool"] == "boundary"]
+    edge, regret = table[table["pool"] == "boundary"], table["regret"].dropna()
     return (f"The promise is broken in at most {worst['violated']:.1%} of the calibrations (pool {worst['pool']}, "
             f"{worst['questions']:,} questions), where 5 % are allowed; at the boundary, where leaving loses exactly "
-            f"what is allowed, in {edge['violated'].min():.1%} to {edge['violated'].max():.1%}.")
+            f"what is allowed, in {edge['violated'].min():.1%} to {edge['violated'].max():.1%}. It is against the "
+            f"default model, which is itself truly {unsigned(regret.min())} to {unsigned(regret.max())} thousandths "
+            "below the best one, on average over pools.")
 
 
 def basis(prices: pd.DataFrame) -> str:

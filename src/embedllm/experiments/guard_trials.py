@@ -43,12 +43,15 @@ class Planted(NamedTuple):
     best, default : ndarray, shape (n_questions,), in [0, 1]
         True probability that the one and the other are right.
     thresholds : ndarray, falling
+    regret : float
+        By how much the default model is truly below the best model.
     """
 
     lead: np.ndarray
     best: np.ndarray
     default: np.ndarray
     thresholds: np.ndarray
+    regret: float = np.nan
 
     def true_gains(self) -> np.ndarray:
         """Expected gain of each threshold: (n_thresholds,)."""
@@ -75,14 +78,17 @@ def planted(kappa: float, seed: int, entry: catalog.Forecaster = catalog.KNN) ->
     default = int(best_single(parts["train"][0], parts["train"][0].questions).argmax())
     best, lead = guard.leader(told["test"], default)
     truth = table.references[catalog.TRUTH][:, names == "test"].astype(np.float64)
+    levels = truth.mean(axis=1)
     return Planted(lead, truth[best, np.arange(len(best))], truth[default],
-                   guard.thresholds(guard.leader(told["val"], default)[1]))
+                   guard.thresholds(guard.leader(told["val"], default)[1]),
+                   float(levels.max() - levels[default]))
 
 
 def at_the_boundary(pool: Planted, epsilon: float = guard.EPSILON) -> Planted:
     """The pool with one threshold, the lowest, and answers such that leaving there loses exactly epsilon.
 
-    The leading models' chances, or their chances to fail, are all made smaller by one share.
+    The leading models' chances, or their chances to fail, are all made smaller by one share, question by question, so
+    that no model is the truly best one any more.
     """
     threshold = pool.thresholds[-1:]
     left = pool.lead >= threshold
@@ -91,7 +97,7 @@ def at_the_boundary(pool: Planted, epsilon: float = guard.EPSILON) -> Planted:
         best = pool.best * (1 - surplus / (pool.best * left).mean())
     else:
         best = 1 - (1 - pool.best) * (1 + surplus / ((1 - pool.best) * left).mean())
-    return pool._replace(best=best, thresholds=threshold)
+    return pool._replace(best=best, thresholds=threshold, regret=np.nan)
 
 
 def trials(pool: Planted, size: int, n_trials: int, seed: int) -> pd.DataFrame:
@@ -101,13 +107,14 @@ def trials(pool: Planted, size: int, n_trials: int, seed: int) -> pd.DataFrame:
     -------
     DataFrame
         A row a trial: ``certified`` (whether any threshold was), ``violated`` (whether one that loses more than
-        epsilon was), ``left`` (share of the questions that the guard's choice leaves the default model on), ``gain``
-        (its true expected gain).
+        epsilon was), ``leaves`` (whether the guard's choice leaves the default model on at least one question),
+        ``left`` (on which share of the questions), ``gain`` (its true expected gain).
     """
     rng, truth = np.random.default_rng([seed, size]), pool.true_gains()
     n_rules, left = len(truth), np.append((pool.lead[:, None] >= pool.thresholds).mean(axis=0), 0)
     if not n_rules:
-        return pd.DataFrame({"certified": False, "violated": False, "left": 0.0, "gain": 0.0}, range(n_trials))
+        return pd.DataFrame({"certified": False, "violated": False, "leaves": False, "left": 0.0, "gain": 0.0},
+                            range(n_trials))
     batch, rows = max(1, AT_ONCE // (size * n_rules)), []
     for start in range(0, n_trials, batch):
         n = min(batch, n_trials - start)
@@ -115,12 +122,12 @@ def trials(pool: Planted, size: int, n_trials: int, seed: int) -> pd.DataFrame:
         gain = (rng.random((size, n)) < pool.best[drawn]) * 1.0 - (rng.random((size, n)) < pool.default[drawn])
         values = gain[..., None] * (pool.lead[drawn][..., None] >= pool.thresholds)
         p = guard.betting_p(values.reshape(size, -1), guard.EPSILON).reshape(n, n_rules)
-        certified = np.logical_and.accumulate(p <= guard.DELTA, axis=1)
-        means = np.where(certified, values.mean(axis=0), 0)
-        chosen = np.where(means.max(axis=1) > 0, means.argmax(axis=1), n_rules)  # the last: never leave
+        certified = guard.certified_of(p)
+        chosen = guard.best_of(certified, values.mean(axis=0))  # -1, the last: never leave
         broken = certified & (truth < -guard.EPSILON - ROUNDING)
         rows.append(pd.DataFrame({"certified": certified.any(axis=1), "violated": broken.any(axis=1),
-                                  "left": left[chosen], "gain": np.append(truth, 0)[chosen]}))
+                                  "leaves": left[chosen] > 0, "left": left[chosen],
+                                  "gain": np.append(truth, 0)[chosen]}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -133,8 +140,9 @@ def tried(kappa: float, seed: int, sizes: Sequence[int], n_trials: int) -> pd.Da
             found = trials(one, size, n_trials, seed)
             violated = found["certified"] if name == BOUNDARY else found["violated"]
             rows.append({"pool": name, "questions": size, "seed": seed, "trials": n_trials, "violated": violated.mean(),
-                         "certified": found["certified"].mean(), "left": found["left"].mean(),
-                         "gain": found["gain"].mean(), "most": most})
+                         "certified": found["certified"].mean(), "leaves": found["leaves"].mean(),
+                         "left": found["left"].mean(), "gain": found["gain"].mean(), "most": most,
+                         "regret": one.regret})
     return pd.DataFrame(rows)
 
 
@@ -147,8 +155,11 @@ def promise(n_pools: int, n_trials: int, compute: Callable = side_by_side) -> pd
         A row for each strength ("boundary": loses exactly epsilon) and number of questions: ``violated`` (share of
         trials in which a threshold was certified that loses more than epsilon), ``violated_high`` (one-sided 95 %
         bound, the trials taken as independent), ``worst_pool`` (the largest share in one pool), ``certified`` (share
-        in which the guard leaves the default model at all), ``left`` (share of questions), ``gain`` (true, mean),
-        ``most`` (what the best threshold would gain) and ``kept`` (their ratio).
+        in which any threshold was certified, whether it gains or not), ``leaves`` (share in which the guard leaves the
+        default model on at least one question), ``left`` (share of questions), ``gain`` (true, mean), ``most`` (what
+        the best threshold would gain), ``kept`` (their ratio) and ``regret`` (by how much the default model, which the
+        promise is against, is truly below the best model, mean over pools; NaN at the boundary, whose answers are made
+        question by question).
     """
     calls = [partial(tried, kappa, seed, SIZES, n_trials) for kappa in KAPPAS for seed in range(n_pools)]
     found, rows = pd.concat(compute(calls), ignore_index=True), []
@@ -158,6 +169,6 @@ def promise(n_pools: int, n_trials: int, compute: Callable = side_by_side) -> pd
         kept = means["gain"] / means["most"] if name != BOUNDARY and means["most"] > 0 else np.nan
         rows.append({"pool": name, "questions": size, "pools": len(pools), "trials": total,
                      "violated": means["violated"], "violated_high": bound, "worst_pool": pools["violated"].max(),
-                     "certified": means["certified"], "left": means["left"], "gain": means["gain"],
-                     "most": means["most"], "kept": kept})
+                     "certified": means["certified"], "leaves": means["leaves"], "left": means["left"],
+                     "gain": means["gain"], "most": means["most"], "kept": kept, "regret": means["regret"]})
     return pd.DataFrame(rows).sort_values(["pool", "questions"], ignore_index=True)

@@ -6,14 +6,17 @@ places so that every question is routed once (`guarded`): an estimate of what su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from embedllm import catalog
+from embedllm.evaluation import fits
+from embedllm.evaluation.inference import holm
 from embedllm.evaluation.metrics import targets
 from embedllm.forecasters.registry import Round, build, fitted_forecasts
 from embedllm.machine import side_by_side
@@ -22,11 +25,12 @@ from embedllm.progress import Counted
 from embedllm.routing import guard
 from embedllm.routing.policies import best_per_benchmark, best_single, choose, gained
 from embedllm.routing.router import Router, divided
-from embedllm.splits import cut, folds, prompt_groups
+from embedllm.splits import Design, cut, folds, prompt_groups
 
 FEWEST = 50  # questions of a benchmark that is left out
 SIXTHS = 6  # of the questions: one is routed, two calibrate, half of the next validates, the rest is learned from
 GUARDED, UNGUARDED, PER_BENCHMARK = "guarded", "unguarded", "best per benchmark"
+DEFAULT = "default model"
 
 
 def guarded(
@@ -103,29 +107,56 @@ def beyond(
     Returns
     -------
     DataFrame
-        A row for each benchmark of 50 questions and more: ``benchmark``, ``questions``, ``left`` (share on which the
-        guard leaves the default model), and per question the ``guarded`` and ``unguarded`` gain over the default model
-        with the standard error of each (``guarded_se``, ``unguarded_se``).
+        As from `losses`, a row for each policy, "guarded" and "unguarded", and benchmark of 50 questions and more, with
+        ``questions`` and ``left`` (share on which the policy leaves the default model); empty where there is no other
+        benchmark to learn from.
     """
     benchmarks, values = grouped(table).questions["benchmark"].to_numpy(), targets(table, "score").astype(np.float64)
     names, counts = np.unique(benchmarks, return_counts=True)
-    names, part = names[counts >= FEWEST], divided(table, one.fold_seed)
-    bare = replace_unchecked(table, references={})
+    names, part = names[(counts >= FEWEST) & (len(names) > 1)], divided(table, one.fold_seed)
+    bare, design = replace_unchecked(table, references={}), Design.of(table)
     plans = [np.where(benchmarks == name, "route", np.where(part == "test", "calibrate", part)) for name in names]
     calls = (_fit(bare, vectors, parts, entry, one) for parts in plans)
-    rows = []
+    reached, rows = {}, []
     for name, parts, told in zip(names, plans, compute(Counted(calls, len(plans))), strict=True):
         _, routed, forecast, held, _ = _calibrated(table, parts, told, epsilon, one.fold_seed)
         asked = table.observed[held.default, routed]
         routed, forecast = routed[asked], forecast[:, asked]
-        observed, row = table.observed[:, routed], {"benchmark": name, "questions": len(routed)}
+        observed = table.observed[:, routed]
         choices = {GUARDED: held.choose(np.where(observed, forecast, -inf)), UNGUARDED: choose(forecast, observed)}
-        row["left"] = (choices[GUARDED] != held.default).mean()
-        for policy, choice in choices.items():
-            gain = gained(choice, values[:, routed]) - values[held.default, routed]
-            row |= {policy: gain.mean(), f"{policy}_se": gain.std(ddof=1) / np.sqrt(len(gain))}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        scores = {policy: gained(choice, values[:, routed]) for policy, choice in choices.items()}
+        reached[name] = scores | {DEFAULT: values[held.default, routed]}, design.at(routed)
+        rows += [(name, len(routed), policy, (choice != held.default).mean()) for policy, choice in choices.items()]
+    shares = pd.DataFrame(rows, columns=["benchmark", "questions", "method", "left"])
+    both = shares.merge(losses(reached, epsilon), on=["benchmark", "method"])
+    return both.sort_values("method", kind="stable", ignore_index=True)
+
+
+def losses(reached: Mapping[str, tuple[Mapping[str, np.ndarray], Design]], epsilon: float) -> pd.DataFrame:
+    """Is more lost against the default model than epsilon? By benchmark, corrected over benchmarks (Holm).
+
+    Parameters
+    ----------
+    reached : mapping of benchmark to (mapping of policy to ndarray, shape (n_questions,), Design)
+        Score on each question by "guarded", "unguarded" and the "default model".
+
+    Returns
+    -------
+    DataFrame
+        A row for each benchmark and policy: ``benchmark``, ``method``, ``difference`` (mean gain over the default
+        model), ``low``, ``high``, ``se``, ``p_loses`` (one-sided, normal, of the null that it loses at most epsilon)
+        and ``p_holm`` (the same, corrected over the benchmarks of one policy).
+    """
+    columns = ["benchmark", "method", "difference", "low", "high", "se"]
+    found = [pd.DataFrame(columns=columns)]
+    for benchmark, (scores, design) in reached.items():
+        one_fit = {policy: own[None] for policy, own in scores.items()}
+        tests = fits.compare(one_fit, [(GUARDED, DEFAULT), (UNGUARDED, DEFAULT)], design)
+        found.append(tests.assign(benchmark=benchmark)[columns])
+    found = pd.concat(found[1:] or found, ignore_index=True)
+    loss, se = (-epsilon - found["difference"]).astype(float), found["se"].astype(float)
+    found["p_loses"] = np.where(se == 0, loss <= 0, norm.sf(loss / se.where(se != 0)))  # without spread it is certain
+    return found.assign(p_holm=found.groupby("method")["p_loses"].transform(holm))
 
 
 def left(calibrations: pd.DataFrame) -> float:

@@ -61,13 +61,15 @@ def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     return figure
 
 
-def plot_guard(table: pd.DataFrame) -> Figure:
+def plot_guard(table: pd.DataFrame, epsilon: float) -> Figure:
     """Gain on the calibration questions against how often the guard leaves the default model.
 
     Parameters
     ----------
     table : DataFrame
         From `guard.fit_guard`.
+    epsilon : float
+        What the guard may lose: a dashed line.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
     shares = 100 * table["left"]
@@ -75,11 +77,14 @@ def plot_guard(table: pd.DataFrame) -> Figure:
     axes.plot(shares, 1000 * table["gain"], color=GRAY, lw=1, zorder=1)
     for certified, color, label in ((True, BLUE, "certified"), (False, "white", "not certified")):
         rows = table["certified"] == certified
-        axes.plot(shares[rows], 1000 * table["gain"][rows], "o", ms=5, mfc=color, mec=BLUE, label=label)
+        if rows.any():
+            axes.plot(shares[rows], 1000 * table["gain"][rows], "o", ms=5, mfc=color, mec=BLUE, label=label)
     if table["certified"].any():
         axes.axvspan(0, shares[table["certified"]].max(), color=BLUE, alpha=0.08, lw=0)
     chosen = table[table["chosen"]]
-    axes.plot(100 * chosen["left"], 1000 * chosen["gain"], "o", ms=11, mfc="none", mec=BLACK, label="chosen")
+    if len(chosen):
+        axes.plot(100 * chosen["left"], 1000 * chosen["gain"], "o", ms=11, mfc="none", mec=BLACK, label="chosen")
+    axes.axhline(-1000 * epsilon, lw=0.8, ls="--", color=BLACK, label="allowed loss")
     axes.set(xlabel="questions on which the default model is left, %", ylabel="gain, thousandths",
              xlim=(0, np.nanmax([1, *1.05 * shares])))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

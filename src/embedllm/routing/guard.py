@@ -159,18 +159,32 @@ def in_sequence(
     """
     units = gains if groups is None else pd.DataFrame(gains).groupby(np.asarray(groups)).mean().to_numpy()
     p = betting_p(np.random.default_rng(seed).permutation(units), epsilon, delta)
-    return pd.DataFrame({"gain": gains.mean(axis=0), "p": p, "certified": np.logical_and.accumulate(p <= delta)})
+    return pd.DataFrame({"gain": gains.mean(axis=0), "p": p, "certified": certified_of(p, delta)})
+
+
+def certified_of(p: np.ndarray, delta: float = DELTA) -> np.ndarray:
+    """Which rules are certified, in their order up to the first that fails: bool, the shape of p, (..., n_rules)."""
+    return np.logical_and.accumulate(np.asarray(p) <= delta, axis=-1)
+
+
+def best_of(certified: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """The certified rule of highest mean gain, the first of equal ones; -1 where none gains: int, shape (...).
+
+    Parameters
+    ----------
+    certified, gains : ndarray, shape (..., n_rules)
+    """
+    held = np.where(certified, gains, 0.0)
+    return np.concatenate([np.zeros_like(held, shape=(*held.shape[:-1], 1)), held], axis=-1).argmax(axis=-1) - 1
 
 
 def best_certified(calibration: pd.DataFrame) -> float:
-    """The certified threshold of highest mean gain on the calibration questions, infinity if none is.
+    """The certified threshold of highest mean gain on the calibration questions, infinity if none gains.
 
     All certified ones hold together, so that any of them may be chosen by looking.
     """
-    certified = calibration[calibration["certified"]]
-    if certified.empty or not certified["gain"].max() > 0:
-        return inf
-    return float(certified["threshold"].loc[certified["gain"].idxmax()])
+    best = best_of(calibration["certified"].to_numpy(bool), calibration["gain"].to_numpy())
+    return inf if best < 0 else float(calibration["threshold"].iloc[best])
 
 
 def betting_p(values: np.ndarray, epsilon: float, delta: float = DELTA) -> np.ndarray:
