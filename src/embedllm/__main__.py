@@ -18,11 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
     route.add_argument("--router", required=True, help="file that Router.save wrote, as notebook 04 does")
     route.add_argument("--max-price", type=float, default=inf, help="of a model, in the router's unit")
     route.add_argument("--among", action="append", help="a model to choose from; once for each, default all")
+    route.add_argument("--thrifty", action="store_true", help="as cheaply as is certified to lose next to nothing")
     route.add_argument("questions", nargs="*", help="default: one for each line of standard input")
     told = parser.parse_args(arguments)
     questions = told.questions or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     try:
-        found = Router.load(told.router).route(questions, told.max_price, told.among)
+        found = Router.load(told.router).route(questions, told.max_price, told.among, told.thrifty)
     except (RouterError, EncoderError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -29,6 +29,7 @@ from embedllm.experiments.pricing import Priced
 from embedllm.files import ROOT
 from embedllm.outcomes import replace_unchecked
 from embedllm.routing.guard import Guard
+from embedllm.routing.price import price_list
 
 FACTORIZATION, TUNED = DEFAULT.name, TUNED_ENTRY.name
 
@@ -392,21 +393,49 @@ def test_where_the_guard_breaks_is_said_only_where_it_is_shown(p_holm, expected)
 
 
 @pytest.mark.parametrize(("share", "p", "expected"), [
-    (0.4, 0.01, "kNN reaches its score at 40% of its price."), (1.0, 0.01, "kNN does not reach its score for less."),
-    (np.nan, 0.2, "does not reach its score for less."), (0.4, 0.2, "a difference that is not shown.")])
+    (0.4, 0.01, "kNN, the router with the largest area, reaches that score at 40% of that price (point estimate, in "
+                "hindsight)."),
+    (1.0, 0.01, "area, does not reach that score for less."), (np.nan, 0.2, "does not reach that score for less."),
+    (0.4, 0.2, "is +20.0 thousandths, a difference that is not shown.")])
 def test_prices_are_compared_with_the_best_priced_model(share, p, expected):
     found = Priced(pd.DataFrame(), gained(("kNN", 0.02, p)), pd.DataFrame({"model": ["a", "b"], "price": [1.0, 2.0],
                                                                             "score": [0.5, 0.6]}),
                    pd.DataFrame({"policy": ["kNN"], "price": [share], "share": [share]}))
     said = terms.price(found)
-    assert said.startswith("The best priced model is b at 2; ") and expected in said
+    assert said.startswith("The best priced model in hindsight, on the judged questions, is b at 2; ")
+    assert expected in said
+    assert terms.price(Priced(*[found.models[:0]] * 4)) == ""
+
+
+def test_of_a_saving_the_loss_alone_is_certified():
+    path = pd.DataFrame({"price": [0.75, 0.5], "saved": [0.25, 0.5], "gain": [0.01, -0.02],
+                         "certified": [True, False], "chosen": [True, False]})
+    router = SimpleNamespace(savings=path, best_priced="<llm>", guard=Guard(1, 0.1))
+    named = "&lt;llm&gt;, the priced model that did best on the other questions"
+    assert terms.saving(router) == (
+        "Certified, with 95% confidence: asked with `thrifty=True`, the router loses no more than 5.0 thousandths "
+        f"against {named}. On the questions that certify this, means that are not certified themselves: it cost 0.75, "
+        "25% less than &lt;llm&gt;, and gained +10.0 thousandths.")
+    router.savings = path.assign(chosen=False)
+    assert terms.saving(router).endswith(f"is shown to lose next to nothing against {named}.")
+    router.best_priced = None
+    assert terms.saving(router) == "No saving is certified: no model has a price."
 
 
 def test_the_basis_of_prices_is_named():
-    prices = pd.DataFrame({"price": [1, 2, np.nan], "basis": ["listed", "size class", ""], "source": ["x", "y", ""]})
+    prices = pd.DataFrame({"price": [1, 2, np.nan], "basis": ["listed", "size class", ""], "source": ["x", "y", ""]},
+                          index=["a", "b", "<c>"])
     said = terms.basis(prices)
-    assert said.startswith("Prices: 1 of the model's own provider and 1 by size class. 1 models have none")
+    assert said.startswith("Prices: 1 of the model's own provider and 1 by size class. &lt;c&gt; has no price and is ")
     assert said.endswith("- x\n- y")
+    assert " <c> " not in said and "a and b have no price and are left out" in terms.basis(
+        pd.concat([prices[:2].assign(basis=""), prices[1:2]]))
+    many = pd.concat([prices[:1], *[prices[2:]] * 12])
+    assert "&lt;c&gt; and 2 more have no price" in terms.basis(many)
+    sources = price_list()["sources"]
+    of = [prices[:2].assign(source=[sources[one]["text"] for one in names])
+          for names in (("openai", "together"), ("openai", "openai"))]
+    assert [terms.basis(one).split(":")[0] for one in of] == ["Prices, of 2024 to 2025", "Prices, of 2024"]
     assert terms.basis(prices[2:]).startswith("No model of this table has a price or a known size")
 
 

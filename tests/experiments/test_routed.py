@@ -128,6 +128,10 @@ def test_scores_are_compared_at_equal_prices(pool, crossed):
     assert "m0" not in pricing.priced(judged, without, ["kNN"]).models["model"].tolist()
     none = pricing.by_parameters(judged, ["kNN"])
     assert none.empty and "parameters" in none
+    for few in (np.full(8, np.nan), np.where(np.arange(8) == 2, 1.0, np.nan)):
+        assert all(one.empty and list(one) == pricing.COLUMNS[name]
+                   for name, one in pricing.priced(judged, few, ["kNN"])._asdict().items())
+    assert set(pricing.COLUMNS["area"]) <= set(found.area)
 
 
 def test_worlds_are_counted_one_sided():

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
-from embedllm.figures import forecasts, plots, style
+from embedllm.figures import forecasts, plots, routing, style
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,16 @@ def test_the_interval_of_a_single_point_is_seen():
     [axes] = plots.plot_curves(table, "size", "gain", hue="forecaster", labels=("size", "gain"), log=True).axes
     [bar] = axes.collections
     np.testing.assert_array_equal(bar.get_segments(), [[[5, 0.6], [5, 1.8]]])
+
+
+def test_the_best_priced_model_is_ringed_and_named():
+    table = pd.DataFrame({"policy": ["mix", "mix", "kNN", "kNN", None, None, None], "price": [1.0, 3, 1, 3, 3, 2, 1],
+                          "score": [0.4, 0.6, 0.5, 0.7, 0.6, 0.6, 0.4],
+                          "model": [None] * 4 + ["maker/a$b", "maker/as good", "c"]})
+    left, _ = routing.plot_price(table, "per answer", "mix").axes
+    assert left.get_title(loc="left") == "best priced model: a$b" and texts(left) == ["as good"]
+    [ring] = [line for line in left.lines if line.get_markerfacecolor() == "none"]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (3, 0.6), "of equals the first, as in the words"
 
 
 def test_shares_fill_each_bar_and_color_the_models_asked_most():

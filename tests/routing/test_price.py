@@ -27,8 +27,27 @@ def test_a_model_has_its_own_price_or_that_of_its_size():
     assert given["basis"].tolist() == ["given", ""]
 
 
+@pytest.mark.parametrize("cost", [-0.5, np.inf, -np.inf])
+def test_a_price_that_no_model_can_have_is_refused(cost):
+    with pytest.raises(price.PriceError, match=f"the cost of model b must be a number from 0 on.* found {cost:g}"):
+        price.of_models(models(names=["a", "b", "c"], cost=[0, cost, np.nan]))
+
+
+def test_where_all_are_free_the_forecast_decides():
+    choices = price.weighed(np.array([[0.2, 0.9], [0.4, 0.1]]), np.full((2, 2), True), np.zeros(2))
+    assert (choices == [1, 0]).all()
+
+
+def test_listed_prices_are_of_the_years_of_their_sources():
+    found = price.of_models(models(names=["gemini-1.5-pro-002", "text_davinci_003", "some-7b"],
+                                   parameters_b=[np.nan, np.nan, 7]))
+    assert price.years(found["source"]) == [2024, 2025] and price.years(found["source"][:1]) == [2025]
+    assert price.years(["", "a reader's"]) == []
+
+
 def test_every_listed_price_names_its_source():
     listed = price.price_list()
+    assert all(str(one["year"]) in one["text"] for one in listed["sources"].values())
     assert all(one["source"] in listed["sources"] for one in listed["models"].values())
     for ends in listed["classes"].values():
         assert ends == sorted(ends)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from io import StringIO
 from math import inf
 
@@ -14,10 +15,14 @@ from safetensors.numpy import save as bytes_of
 
 from embedllm import __main__ as command
 from embedllm import catalog
+from embedllm.encoders.cache import encode
 from embedllm.encoders.weights import EncoderError
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.routing.guard import Guard
-from embedllm.routing.router import CONTENT, Router, RouterError
+from embedllm.routing.price import PriceError
+from embedllm.routing.router import Router, RouterError
+from embedllm.routing.saving import nothing_tried
+from embedllm.routing.stored import CONTENT, FORMAT
 
 WORDS = {"art": "painting canvas museum brush", "law": "court statute judge appeal"}
 
@@ -68,6 +73,43 @@ def test_prices_and_names_narrow_the_choice(router):
     assert alone["model"].tolist() == ["m2"] and alone["runner_up"].isna().all()
 
 
+def test_the_thrifty_ask_for_forecast_minus_price(router, table):
+    prompts = list(table.questions["prompt"][::40])
+    found, [row] = router.route(prompts, thrifty=True), router.savings[router.savings["chosen"]].itertuples()
+    forecasts = router.forecaster.predict_proba(encode("hashing", prompts, None))
+    by_hand = (forecasts - row.weight * np.array([[2.0], [1.0], [1.0], [0.1]]) / 2).argmax(axis=0)
+    assert found["model"].tolist() == [f"m{number}" for number in by_hand]
+    assert router.weight == row.weight and row.saved > 0.2 and row.certified
+    assert found["certified"].all() and not found["fell_back"].any()
+    assert found["price"].mean() == pytest.approx(row.price, abs=0.1)
+    asked = ["painting canvas museum brush", "court statute judge appeal"]
+    assert router.route(asked, thrifty=True)["model"].tolist() == ["m0", "m1"]
+    assert router.route(asked, max_price=2, thrifty=True)["certified"].all(), "which leaves no model out"
+    for options in ({"max_price": 1.5}, {"among": ["m0", "m1", "m2"]}):
+        narrowed = router.route(asked, thrifty=True, **options)
+        assert not narrowed["certified"].any() and narrowed["model"].iloc[1] == "m1"
+    assert router.route([], thrifty=True).empty
+    dear = replace(router, savings=router.savings.assign(weight=1e3))
+    assert dear.route(asked, thrifty=True)["model"].tolist() == ["m3", "m3"]
+    assert dear.route(asked, among=["m0", "m2"], thrifty=True)["model"].tolist() == ["m2", "m2"]
+
+
+def test_without_a_certified_saving_the_thrifty_ask_the_best_priced_model(router):
+    careful, asked = replace(router, savings=nothing_tried()), ["painting canvas museum brush", "court statute judge"]
+    found = careful.route(asked, thrifty=True)
+    assert careful.weight is None and careful.best_priced == "m0"
+    assert found["model"].tolist() == ["m0", "m0"] and found["fell_back"].tolist() == [False, True]
+    assert found["certified"].all()
+    unknown = replace(careful, models=careful.models.assign(price=[np.nan, 1, 1, 0.1]))
+    found = unknown.route(asked, max_price=1, thrifty=True)
+    assert found["model"].tolist() == ["m1", "m1"] and found["certified"].all(), "m0 is never asked anyway"
+    assert not careful.route(asked, among=["m1", "m2"], thrifty=True)["certified"].any()
+    without = replace(careful, models=careful.models.assign(price=np.nan))
+    assert without.best_priced is None
+    with pytest.raises(RouterError, match="a thrifty choice needs prices"):
+        without.route(asked, thrifty=True)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"max_price": 0.01}, "no model costs 0.01 or less; the cheapest is m3 at 0.1 a query"),
     ({"among": ["m7"]}, "among names 'm7', which this router does not know"),
@@ -89,6 +131,9 @@ def test_unusable_prompts_and_tables_are_refused(router, table):
         Router.fit(OutcomeMatrix(table.scores[:1], table.models[:1], table.questions), "hashing", catalog.CONVEX)
     with pytest.raises(RouterError, match="has to be told the benchmark"):
         Router.fit(table, "hashing", catalog.OURS)
+    wrong = table.models.assign(cost=[2.0, -1.0, 1.0, 0.1])
+    with pytest.raises(PriceError, match="the cost of model m1 must be a number from 0 on"):
+        Router.fit(OutcomeMatrix(table.scores, wrong, table.questions), "hashing", catalog.CONVEX)
     unpriced = Router(router.forecaster, router.guard, router.models.assign(price=np.nan), "", "hashing",
                       router.calibration)
     with pytest.raises(RouterError, match="max_price needs prices"):
@@ -108,7 +153,11 @@ def test_a_saved_router_chooses_the_same(table, tmp_path, name):
     back = Router.load(tmp_path / "router.safetensors")
     prompts = list(table.questions["prompt"][::50])
     pd.testing.assert_frame_equal(back.route(prompts), fitted.route(prompts))
+    pd.testing.assert_frame_equal(back.route(prompts, thrifty=True), fitted.route(prompts, thrifty=True))
     pd.testing.assert_frame_equal(back.calibration, fitted.calibration)
+    pd.testing.assert_frame_equal(back.savings, fitted.savings)
+    replace(fitted, savings=nothing_tried()).save(tmp_path / "without")
+    pd.testing.assert_frame_equal(Router.load(tmp_path / "without").savings, nothing_tried())
     assert (back.guard, back.unit, back.encoder) == (fitted.guard, "query", "hashing")
 
 
@@ -127,7 +176,7 @@ def test_files_that_are_no_router_are_refused(router, tmp_path):
     for bad, message in (
         (content[: len(content) // 2], "is no router, or only a part of one"), (b"", "is no router"),
         (b"not a router at all", "is no router"), (tampered, "damaged or was changed"),
-        (changed(format=7), "was written in format 7"), (changed(encoder="lost"), "encoder lost"),
+        (changed(format=FORMAT - 1), f"was written in format {FORMAT - 1}"), (changed(encoder="lost"), "encoder lost"),
         (changed(weights="abc"), "other weights or none"), (changed(models=["x"] * 4), "damaged or was changed"),
         (bytes_of(arrays, {CONTENT: "{}"}), "is no router"),
     ):
@@ -144,6 +193,8 @@ def test_the_command_line_routes_arguments_and_lines(router, tmp_path, monkeypat
     assert command.main([*told, "court statute judge appeal"]) == 0
     found = pd.read_csv(StringIO(capsys.readouterr().out))
     assert found["model"].tolist() == ["m1"]
+    assert command.main([*told, "--thrifty", "painting canvas museum brush"]) == 0
+    assert pd.read_csv(StringIO(capsys.readouterr().out))[["model", "certified"]].to_numpy().tolist() == [["m0", True]]
     monkeypatch.setattr("sys.stdin", StringIO("painting canvas museum brush\n\ncourt statute judge appeal\n"))
     assert command.main([*told, "--among", "m0", "--among", "m2"]) == 0
     assert pd.read_csv(StringIO(capsys.readouterr().out))["model"].tolist() == ["m0", "m0"]

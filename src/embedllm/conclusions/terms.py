@@ -8,8 +8,10 @@ import pandas as pd
 from embedllm.conclusions._words import LEVEL, interval
 from embedllm.experiments.pricing import Priced
 from embedllm.presentation import counted, listed, literal, thousandths, unsigned
+from embedllm.routing.price import years
 from embedllm.routing.router import Router
 
+NAMED = 10  # models without a price, at most
 PROMISED = ["violated", "violated_high", "leaves", "left", "kept"]  # of `guard_trials.promise`, what is shown
 
 
@@ -79,29 +81,43 @@ def basis(prices: pd.DataFrame) -> str:
     known = [f"{counts[one]} {words}" for one, words in names.items() if one in counts]
     if not known:
         return "No model of this table has a price or a known size: a column `cost` of `models.csv` brings it here."
-    without = f" {counts['']} models have none and are left out here." if "" in counts else ""
+    of = years(prices["source"])
+    when = f", of {of[0]}{f' to {of[-1]}' if len(of) > 1 else ''}" if of else ""
+    missing = list(prices.index[prices["basis"] == ""])
+    few = [literal(name) for name in missing[:NAMED]] + [f"{len(missing) - NAMED} more"] * (len(missing) > NAMED)
+    verbs = ("has", "is") if len(missing) == 1 else ("have", "are")
+    without = f" {listed(few)} {verbs[0]} no price and {verbs[1]} left out here." if missing else ""
     sources = [f"- {source}" for source in dict.fromkeys(prices["source"]) if source]
-    return f"Prices: {listed(known)}.{without}\n\n" + "\n".join(sources)
+    return f"Prices{when}: {listed(known)}.{without}\n\n" + "\n".join(sources)
 
 
 def price(found: Priced) -> str:
-    """What is reached at equal prices."""
+    """What is reached at equal prices; nothing where fewer than two models have one."""
+    if found.models.empty:
+        return ""
     best, reach = found.models.loc[found.models["score"].idxmax()], found.reach.set_index("policy")
     most = found.area.iloc[0]
     cost = reach["share"].get(most["method"], np.nan)
-    says = f"reaches its score at {cost:.0%} of its price" if cost < 1 else "does not reach its score for less"
+    says = (f"reaches that score at {cost:.0%} of that price (point estimate, in hindsight)" if cost < 1 else
+            "does not reach that score for less")
     shown = "" if most["p_holm"] < LEVEL else ", a difference that is not shown"
-    return (f"The best priced model is {best['model']} at {best['price']:.3g}; {most['method']} {says}. Its score "
-            f"minus that of the best fixed mix of models at the same price, over all prices, is "
+    return (f"The best priced model in hindsight, on the judged questions, is {best['model']} at {best['price']:.3g}; "
+            f"{most['method']}, the router with the largest area, {says}. The mean score of that router over all "
+            f"prices minus that of the best fixed mix of models at the same price is "
             f"{thousandths(most['difference'])} thousandths{shown}.")
 
 
-def saving(path: pd.DataFrame) -> str:
-    """How little a router may cost, from `experiments.pricing.certified_saving`."""
-    chosen, default = path[path["chosen"]], path.attrs["default"]
+def saving(router: Router) -> str:
+    """How little a router may cost, from its ``savings``."""
+    if router.best_priced is None:
+        return "No saving is certified: no model has a price."
+    path, default = router.savings, literal(router.best_priced)
+    named = f"{default}, the priced model that did best on the other questions"
+    chosen = path[path["chosen"]]
     if chosen.empty:
-        return f"No saving is certified: nothing cheaper is shown to lose next to nothing against {default}."
+        return f"No saving is certified: nothing cheaper is shown to lose next to nothing against {named}."
     row = chosen.iloc[0]
-    return (f"Certified: asked at {row['price']:.3g} on average, {row['saved']:.0%} less than {default} costs, the "
-            f"router loses next to nothing against it; on the questions that certify it gained "
-            f"{thousandths(row['gain'])} thousandths.")
+    return (f"Certified, with {1 - router.guard.delta:.0%} confidence: asked with `thrifty=True`, the router loses no "
+            f"more than {unsigned(router.guard.epsilon)} thousandths against {named}. On the questions that certify "
+            f"this, means that are not certified themselves: it cost {row['price']:.3g}, {row['saved']:.0%} less than "
+            f"{default}, and gained {thousandths(row['gain'])} thousandths.")

@@ -11,14 +11,15 @@ import pandas as pd
 from embedllm.evaluation.intervals import ALPHA
 from embedllm.evaluation.metrics import targets
 from embedllm.experiments.routing import CrossFitted, gains
-from embedllm.levels import adjusted_means
-from embedllm.outcomes import OutcomeMatrix
-from embedllm.routing import guard, price
+from embedllm.routing import price
 from embedllm.routing.policies import gained
-from embedllm.routing.router import Router, divided
-from embedllm.splits import Design, prompt_groups
+from embedllm.splits import Design
 
 MIX = "fixed mix of models"
+COLUMNS = {  # of `Priced`, those that are shown
+    "curve": ["policy", "price", "score"], "area": ["method", "score", "difference", "low", "high", "p_holm"],
+    "models": ["model", "price", "score"], "reach": ["policy", "price", "share"],
+}
 
 
 class Priced(NamedTuple):
@@ -54,9 +55,16 @@ def priced(pool: CrossFitted, prices: np.ndarray, names: Sequence[str], level: f
     ----------
     prices : ndarray, shape (n_models,)
         NaN where unknown: such a model is left out here.
+
+    Returns
+    -------
+    Priced
+        Without rows where fewer than two models have a price and answered all questions.
     """
     table, values = pool.table, targets(pool.table, "score").astype(np.float64)
     own = np.flatnonzero(~np.isnan(prices) & table.observed.all(axis=1))
+    if len(own) < 2:
+        return Priced(**{name: pd.DataFrame(columns=columns) for name, columns in COLUMNS.items()})
     even = np.linspace(prices[own].min(), prices[own].max(), price.GRID)
     grid = np.union1d(even, prices[own])  # a mix reaches what a model reaches at that model's price, not just above
     mix = price.at_prices(values[own], prices[own], grid)
@@ -73,15 +81,16 @@ def priced(pool: CrossFitted, prices: np.ndarray, names: Sequence[str], level: f
                  Design.of(table), level, MIX)
     single = values[own].mean(axis=1)
     best = int(single.argmax())
+    paid = prices[own][best] or np.nan  # no share of nothing
     reach = []
     for name, curve in means.items():
         at = grid[curve >= single[best] - 1e-12]
-        reach.append((name, at[0] if len(at) else np.nan, at[0] / prices[own][best] if len(at) else np.nan))
+        reach.append((name, at[0] if len(at) else np.nan, at[0] / paid if len(at) else np.nan))
     return Priced(
         pd.concat([pd.DataFrame({"policy": name, "price": grid, "score": curve}) for name, curve in means.items()],
                   ignore_index=True),
         area, pd.DataFrame({"model": table.models.index[own], "price": prices[own], "score": single}),
-        pd.DataFrame(reach, columns=["policy", "price", "share"]))
+        pd.DataFrame(reach, columns=COLUMNS["reach"]))
 
 
 def by_parameters(pool: CrossFitted, names: Sequence[str]) -> pd.DataFrame:
@@ -99,57 +108,5 @@ def by_parameters(pool: CrossFitted, names: Sequence[str]) -> pd.DataFrame:
     if len(known) == 2 and np.array_equal(known["all"], known["active"], equal_nan=True):
         del known["active"]
     tables = [priced(pool, size, names).area.assign(parameters=name) for name, size in known.items()]
-    empty = pd.DataFrame(columns=["parameters", "method", "score", "difference", "low", "high", "p_holm"])
-    return pd.concat(tables, ignore_index=True) if tables else empty
-
-
-def certified_saving(
-    router: Router, table: OutcomeMatrix, vectors: np.ndarray, prices: np.ndarray, seed: int,
-    epsilon: float = guard.EPSILON,
-) -> pd.DataFrame:
-    """How little a router can cost and still, with confidence, lose next to nothing against the best priced model.
-
-    Weights of the price make a path from dear to cheap; which of them are worth trying, and in which order, the
-    validation questions say: those that no other one beats in both score and price, the safest first (Pareto testing,
-    Laufer-Goldshtein et al. 2023, ICLR). Then they are tested in that order on the questions that calibrate the guard,
-    up to the first that fails, and of the certified ones the cheapest is chosen.
-
-    Parameters
-    ----------
-    router : Router
-        Fitted on this table with this seed; only its forecaster is used.
-    prices : ndarray, shape (n_models,)
-        NaN where unknown: such a model is neither asked nor compared with.
-
-    Returns
-    -------
-    DataFrame
-        A row for each weight that is tried, in order: ``weight``, ``price`` (mean, on the questions that calibrate),
-        ``saved`` (share of the best priced model's price), ``gain`` over that model, ``p``, ``certified``, ``chosen``.
-        The best priced model is in ``attrs["default"]``; it is the one with the best mean on the other questions.
-    """
-    part = divided(table, seed)
-    levels = np.where(np.isnan(prices), -np.inf, np.nan_to_num(adjusted_means(table.at(part != "test")), nan=-np.inf))
-    default = int(levels.argmax())
-    tried = {}
-    for name in ("val", "test"):
-        rows = np.flatnonzero((part == name) & table.observed[default])
-        scores, forecast = table.scores[:, rows].astype(np.float64), router.forecaster.predict_proba(vectors[rows])
-        choices = price.weighed(forecast, ~np.isnan(scores), prices)
-        gain = np.stack([gained(choice, scores) for choice in choices]) - scores[default]
-        tried[name] = gain.T, prices[choices].mean(axis=1), rows
-    gain, cost, _ = tried["val"]
-    order = np.argsort(guard.betting_p(gain, epsilon), kind="stable")  # the safest first
-    mean = gain.mean(axis=0)
-    first = np.unique(np.column_stack([mean, cost]), axis=0, return_index=True)[1]  # of weights that choose alike
-    order = [at for at in order if at in first and cost[at] < prices[default]
-             and not ((mean > mean[at]) & (cost <= cost[at])).any()]
-    gain, cost, rows = tried["test"]
-    found = guard.in_sequence(gain[:, order], prompt_groups(table).to_numpy()[rows], epsilon, seed=seed)
-    found.insert(0, "weight", np.array(price.WEIGHTS)[order])
-    found.insert(1, "price", cost[order])
-    found.insert(2, "saved", 1 - cost[order] / prices[default])
-    cheapest = found["price"].where(found["certified"]).idxmin() if found["certified"].any() else -1
-    found["chosen"] = found.index == cheapest
-    found.attrs["default"] = table.models.index[default]
-    return found
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["parameters", *COLUMNS["area"]])

@@ -30,6 +30,8 @@ def plot_gains(table: pd.DataFrame, label: str) -> Figure:
 def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     """Score against price, and the same minus a fixed mix of models: points are models, lines what policies reach.
 
+    The best model, which is what a router's price is compared with, is ringed and named in the title.
+
     Parameters
     ----------
     table : DataFrame
@@ -42,21 +44,24 @@ def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     models = table[table["policy"].isna()].sort_values(["price", "score"], ascending=[True, False])
     left.plot(models["price"], models["score"], "o", ms=3.5, color=GRAY, alpha=0.7, zorder=1)
+    first, short = models.sort_index()["score"].idxmax(), models["model"].str.split("/").str[-1]  # without who made it
+    left.plot(models.loc[[first], "price"], models.loc[[first], "score"], "o", ms=9, mfc="none", mec=BLACK, zorder=3)
+    left.set_title(f"best priced model: {short[first]}", fontsize=8, fontweight="normal")
     curves = table[table["policy"].notna()].pivot_table(index="price", columns="policy", values="score", sort=False)
     for name in curves:
         style = {"color": BLACK, "ls": "--"} if name == mix else {"color": color_of(name), "ls": "-"}
         left.plot(curves.index, curves[name], lw=1.3, label=name, **style)
         right.plot(curves.index, 1000 * (curves[name] - curves[mix]), lw=1.3, **style)
     left.set(ylabel="mean score", ylim=(models["score"].median(), None))
-    right.set(ylabel="thousandths above the fixed mix")
+    right.set(ylabel="thousandths above the mix")
     for axes in (left, right):
         axes.set(xscale="log", xlabel=f"mean price {unit}")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
     best = models[(models["score"] >= models["score"].cummax()) & (models["score"] >= models["score"].median())]
-    named = best.tail(NAMED)
-    name_points(left, named["price"], named["score"], named["model"].str.split("/").str[-1])  # without who made it
+    named = best.tail(NAMED).drop(first, errors="ignore")  # which the title names
+    name_points(left, named["price"], named["score"], short[named.index])
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

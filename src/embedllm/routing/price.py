@@ -8,18 +8,23 @@ at equal prices (RouterBench, Hu et al. 2024, arXiv 2403.12031).
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from embedllm.presentation import OneSentenceError
 from embedllm.routing.policies import choose
 
 UNIT = "million tokens in dollars"  # of listed prices
 WEIGHTS = (0.0, *np.geomspace(1e-3, 1e3, 49))  # of a price against a forecast, in shares of the dearest model's price
 GRID = 201  # prices at which policies are compared
+
+
+class PriceError(OneSentenceError, ValueError):
+    """A price that no model can have."""
 
 
 @cache
@@ -41,9 +46,17 @@ def of_models(models: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, indexed like `models`
         ``price`` (NaN where nothing is known), ``basis`` ("given", "listed", "size class", "") and ``source``.
+
+    Raises
+    ------
+    PriceError
+        If a price that the data has is negative or infinite.
     """
     if "cost" in models:
         cost = models["cost"].astype(float)
+        for name, found in cost[(cost < 0) | np.isinf(cost)].head(1).items():
+            raise PriceError(f"the cost of model {name} must be a number from 0 on, or missing where it is unknown; "
+                             f"found {found:g}")
         return pd.DataFrame({"price": cost, "basis": np.where(cost.notna(), "given", ""), "source": ""})
     listed, rows = price_list(), []
     facts = models.reindex(columns=["parameters_b", "active_parameters_b"]).astype(float)
@@ -52,14 +65,20 @@ def of_models(models: pd.DataFrame) -> pd.DataFrame:
             name = name.removesuffix(suffix)
         if own := listed["models"].get(name):
             price = (listed["blend"] * own["read"] + own["write"]) / (listed["blend"] + 1)
-            rows.append((price, "listed", listed["sources"][own["source"]]))
+            rows.append((price, "listed", listed["sources"][own["source"]]["text"]))
             continue
         kind = "mixture" if active < size else "dense"
         price = next((price for most, price in listed["classes"][kind] if size <= most), np.nan)
         known = not np.isnan(price)
         source = listed["sources"]["mixtures" if kind == "mixture" else "together"]
-        rows.append((price, "size class" if known else "", source if known else ""))
+        rows.append((price, "size class" if known else "", source["text"] if known else ""))
     return pd.DataFrame(rows, models.index, ["price", "basis", "source"])
+
+
+def years(sources: Iterable[str]) -> list[int]:
+    """The years that listed prices are of, in order, for ``source`` of `of_models`."""
+    told = {one["text"]: one["year"] for one in price_list()["sources"].values()}
+    return sorted({told[source] for source in sources if source in told})
 
 
 def unit(models: pd.DataFrame) -> str:
@@ -105,7 +124,7 @@ def weighed(
     -------
     ndarray of int, shape (n_weights, n_questions)
     """
-    shares = prices / np.nanmax(prices)
+    shares = prices / (np.nanmax(prices) or 1)  # where all are free
     priced = observed & ~np.isnan(prices)[:, None]
     return np.stack([choose(np.where(priced, utilities - weight * np.nan_to_num(shares)[:, None], 0), priced)
                      for weight in weights])
