@@ -57,7 +57,7 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
     }.items():
         monkeypatch.setattr(scale, name, value)
     monkeypatch.setattr(latency, "LENGTHS", (32,))
-    monkeypatch.setattr(latency, "ENCODED_AT_ONCE", 4)
+    monkeypatch.setattr(latency, "BATCHES", (1, 4, 40))
     monkeypatch.setattr(latency, "FOLLOWED", latency.FOLLOWED[:2])
     monkeypatch.setattr(latency, "paper_parts", lambda: small(384))  # as long as what the encoder gives
     monkeypatch.setattr(measure.catalog, "to_compare", lambda: [MODEL_MEAN])
@@ -74,7 +74,41 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
     assert speed.loc["peak memory of that process, table included", "value"] == pytest.approx(
         measured["leaderboard"]["megabytes"] / 1000, rel=1e-5)
     assert 1 < speed.loc["matrix-product ceiling over encoding", "value"] < 100
+    check_stages(pd.read_csv(tmp_path / "timing_latency.csv"))
     costs = pd.read_csv(tmp_path / "timing_cost.csv", index_col="what")
     assert costs.loc[cost.BY_QUESTION, "seconds"] == pytest.approx(measured["cost"]["seconds"], rel=1e-5)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"timing_growth", "timing_solvers", "timing_roofline"}
     assert called.count("growth") == 6
+
+
+def check_stages(table):
+    """What was timed how often, and against which target."""
+    assert table.groupby("stage")["batch"].agg(lambda batch: set(batch)).to_dict() == {
+        "load": {1}, "encode": {1, 4, 40}, "score": {1, 4, 40}, "choose": {1, 4, 40}, "after encoding": {1, 4, 40},
+        "together": {1}}
+    assert (table["median"] > 0).all() and (table["p99"].isna() == (table["calls"] == 1)).all()
+    once = table[table["calls"] < 3].set_index("stage")
+    assert once["batch"].to_dict() == {"load": 1, "encode": 40} and (once["calls"] == 1).all()
+    aimed = table[table["target"].notna()].set_index("stage")
+    assert aimed.loc["encode", "target"].tolist() == 4 * [2] and (aimed.loc["encode", "ratio"] > 0).all()
+    assert aimed.loc["after encoding", ["batch", "target"]].to_numpy().tolist() == 2 * [[1, 0.1]]
+    assert set(table.loc[table["stage"].isin(["encode", "together"]), "prompts"]) == {"32 tokens", "of mmlu-pro"}
+
+
+def test_a_slow_call_is_made_once_and_a_quick_one_three_times_after_one_that_warms_up():
+    asked = []
+    assert len(latency.durations(asked.append, [5, 6], 0)) == 3
+    assert asked == [5, 5, 6, 5]
+    assert len(latency.durations(asked.append, [7], 10, once=True)) == 1 and asked[4:] == [7]
+
+
+def test_prompts_have_the_length_asked_for_and_differ():
+    prompts = latency._of_length(OneTokenAWord(), 8, 3_000)
+    assert len(set(prompts)) == 3_000 and prompts[1] == "word word word a a b"
+
+
+class OneTokenAWord:
+    """An encoder as far as its tokens go: a word each, one to begin and one to end."""
+
+    def tokenizer(self, prompts):
+        return {"input_ids": [["begin", *prompt.split(), "end"] for prompt in prompts]}

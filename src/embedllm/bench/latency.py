@@ -1,10 +1,13 @@
-"""How long a router takes, from the text of a question to the name of a model, stage by stage."""
+"""How long a router takes, from the text of a question to the name of a model, stage by stage and together."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice, product
+from math import nan
+from string import ascii_lowercase, digits
 
 import numpy as np
 import pandas as pd
@@ -17,17 +20,26 @@ from embedllm.encoders.cache import encode
 from embedllm.forecasters import registry
 from embedllm.routing.guard import Guard
 from embedllm.routing.router import Router
+from embedllm.sources import mmlu_pro
+from embedllm.splits import Parts
 
 ENCODER = "minilm"
-FOLLOWED = (catalog.CONVEX, catalog.FACTORIZATION, catalog.CLUSTERS, catalog.KNN, catalog.TEXT_ONLY)
 LENGTHS, BATCHES = (32, 64, 128, 256), (1, 32, 3_000)
-ENCODED_AT_ONCE = 32  # where the lengths of prompts are compared with the ceiling
-OWN, N_OWN = "of the data set", 200  # prompts
-WORD = "word"  # one token of every encoder here
+REAL, N_REAL = "of mmlu-pro", 200  # prompts
+WORD = "word"  # one token of every encoder here, as is a letter or a digit
+QUICK, SLOW = 0.1, 3.0  # targets in milliseconds; slow where a prompt is compared with all training questions
+TIMES = 2.0  # target: what encoding may take, in times of its matrix products
+FOLLOWED = ((catalog.CONVEX, QUICK), (catalog.FACTORIZATION, QUICK), (catalog.CLUSTERS, QUICK), (catalog.KNN, SLOW),
+            (catalog.TEXT_ONLY, SLOW))
 
 
-def durations(function: Callable, inputs: Sequence, seconds: float) -> np.ndarray:
-    """Seconds of each call, going round the inputs until the time is up; at least three, after one that warms up."""
+def durations(function: Callable, inputs: Sequence, seconds: float, once: bool = False) -> np.ndarray:
+    """Seconds of each call, going round the inputs until the time is up; at least three, after one that warms up.
+
+    Or `once`, for what takes long and needs no warming up.
+    """
+    if once:
+        return np.array([timed(function, inputs[0])[0]])
     function(inputs[0])
     taken: list[float] = []
     end = time.perf_counter() + seconds
@@ -42,33 +54,23 @@ def latency() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``stage``: "load" (a fresh process reads the encoder and encodes its first prompt), "encode", "choose" (scores
-        of all models and the choice, vectors given) and "together" (`Router.route`, text to model); ``router``;
-        ``prompts``: "32 tokens" or "of the data set"; ``batch``; ``median`` and ``p99`` of a call, in
-        milliseconds; ``ratio``: seconds to encode over those that the matrix products alone would take at the rate of
-        products measured just before and after.
+        ``stage``: "load" (a fresh process reads the encoder and encodes its first prompt), "encode" (text to vector),
+        "score" (`Forecaster.predict_proba`), "choose" (`Guard.choose`, scores given), "after encoding"
+        (`Router.route_vectors`: both, and all else that `Router.route` does with a vector) and "together"
+        (`Router.route`: text to answer); ``router``; ``prompts``: "32 tokens" or "of mmlu-pro", blank where vectors of
+        the simulated pool's test questions are given; ``batch``, at most all of these; ``calls`` that were timed;
+        ``median`` and ``p99`` of a call, in milliseconds, ``p99`` missing where there was one; ``ratio``: seconds to
+        encode over those that the matrix products alone would take at the rate of products measured just before and
+        after; ``target``, missing where there is none: the highest ``ratio`` for "encode", the highest ``median`` else.
+
+    The largest batch is encoded at the shortest length alone, and once: that takes ten to twenty seconds.
     """
-    rows, parts, held = [], paper_parts(), Guard(0, 0.01)
-    seconds, model = timed(_loaded)
-    rows.append(("load", "", "", 1, 1e3 * seconds, np.nan, np.nan))
-    own = list(parts["test"][0].questions["prompt"])
-    for length in LENGTHS:
-        for batch in (1, ENCODED_AT_ONCE):
-            prompts = _of_length(model, length, batch)
-            rows.append(_encoded(model, [prompts], f"{length} tokens"))
-    rows.append(_encoded(model, [[prompt] for prompt in own[:N_OWN]], OWN))
-    for entry in FOLLOWED:
-        fitted = registry.build(entry, scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
-        for batch in (min(batch, len(own)) for batch in BATCHES):
-            vectors = [parts["test"][1][at : at + batch] for at in range(0, len(own) - batch + 1, batch)]
-            taken = durations(lambda e, fitted=fitted: held.choose(fitted.predict_proba(e)), vectors, scale.SECONDS)
-            rows.append(("choose", entry.name, "", batch, *_summary(taken), np.nan))
-        table = parts["train"][0]
-        models = pd.DataFrame({"price": np.nan, "mean": table.model_means}, index=table.models.index)
-        router = Router(fitted, held, models, "", ENCODER, pd.DataFrame())
-        taken = durations(router.route, [[prompt] for prompt in own], scale.SECONDS)
-        rows.append(("together", entry.name, OWN, 1, *_summary(taken), np.nan))
-    return pd.DataFrame(rows, columns=["stage", "router", "prompts", "batch", "median", "p99", "ratio"])
+    seconds, model = timed(_loaded)  # first: nothing else has loaded the encoder
+    real, parts = _real(), paper_parts()
+    rows = [_row("load", np.array([seconds])), *_encoding(model, real)]
+    for entry, target in FOLLOWED:
+        rows += _routing(entry, target, parts, real)
+    return pd.DataFrame(rows)
 
 
 def _loaded():
@@ -78,23 +80,71 @@ def _loaded():
     return model
 
 
+def _real() -> list[str]:
+    """Prompts of a benchmark, drawn evenly: longer ones than the simulated pool has, and of unequal length."""
+    prompts = mmlu_pro.load().questions["prompt"]
+    return prompts.sample(N_REAL, random_state=np.random.default_rng(0)).tolist()
+
+
+def _encoding(model, real: list[str]) -> list[dict]:
+    """Rows of the stage "encode"."""
+    rows = []
+    for length in LENGTHS:
+        for batch in BATCHES if length == min(LENGTHS) else BATCHES[:-1]:
+            prompts = _of_length(model, length, batch)
+            rows.append(_encoded(model, [prompts], f"{length} tokens", once=batch == BATCHES[-1]))
+    return [*rows, _encoded(model, [[prompt] for prompt in real], REAL)]
+
+
 def _of_length(model, tokens: int, batch: int) -> list[str]:
     """Distinct prompts of so many tokens, those that mark begin and end included."""
-    prompts = [" ".join([WORD] * (tokens - 3) + [letter]) for letter in "abcdefghijklmnopqrstuvwxyz0123456789"[:batch]]
+    endings = islice(product(ascii_lowercase + digits, repeat=3), batch)
+    prompts = [" ".join([WORD] * (tokens - 5) + list(ending)) for ending in endings]
     assert {len(ids) for ids in model.tokenizer(prompts)["input_ids"]} == {tokens}
     return prompts
 
 
-def _encoded(model, batches: list[list[str]], name: str) -> tuple:
+def _encoded(model, batches: list[list[str]], name: str, once: bool = False) -> dict:
     """A row: how long such prompts take, beside their matrix products at the rate measured around them."""
     before = np.median(product_rates())
-    taken = durations(partial(encode, ENCODER, cache=None, model=model), batches, scale.SECONDS)
+    taken = durations(partial(encode, ENCODER, cache=None, model=model), batches, scale.SECONDS, once)
     rate = 1e9 * (before + np.median(product_rates())) / 2
-    tokens = model.tokenizer([prompt for batch in batches for prompt in batch], truncation=True)["input_ids"]
-    least = encoder_flop(model, np.array(list(map(len, tokens)), dtype=float)).sum() / len(batches) / rate
-    return "encode", "", name, len(batches[0]), *_summary(taken), np.median(taken) / least
+    least = np.array([_flop(model, batch) for batch in batches]) / rate
+    ratio = np.median(taken / np.resize(least, len(taken)))  # call by call: prompts differ in length
+    return _row("encode", taken, len(batches[0]), prompts=name, ratio=ratio, target=TIMES)
 
 
-def _summary(taken: np.ndarray) -> tuple[float, float]:
-    """Median and 99th percentile, in milliseconds."""
-    return 1e3 * float(np.median(taken)), 1e3 * float(np.quantile(taken, 0.99))
+def _flop(model, prompts: list[str]) -> float:
+    """Operations to encode prompts, without padding."""
+    tokens = model.tokenizer(prompts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    return encoder_flop(model, np.array(list(map(len, tokens)), dtype=float)).sum()
+
+
+def _routing(entry: catalog.Forecaster, target: float, parts: Parts, real: list[str]) -> list[dict]:
+    """Rows of a router: after encoding, in its two steps and as users call it, and from text to answer."""
+    fitted = registry.build(entry, scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
+    held, table, vectors = Guard(0, 0.01), parts["train"][0], parts["test"][1]
+    models = pd.DataFrame({"price": nan, "mean": table.model_means}, index=table.models.index)
+    router = Router(fitted, held, models, "", ENCODER, pd.DataFrame())
+    scores, rows = fitted.predict_proba(vectors), []
+    for batch in (min(batch, len(vectors)) for batch in BATCHES):
+        starts = range(0, len(vectors) - batch + 1, batch)
+        given = [vectors[at : at + batch] for at in starts]
+        scored = [np.ascontiguousarray(scores[:, at : at + batch]) for at in starts]
+        steps = {"score": (fitted.predict_proba, given), "choose": (held.choose, scored),
+                 "after encoding": (router.route_vectors, given)}
+        for stage, (function, inputs) in steps.items():
+            wanted = target if (stage, batch) == ("after encoding", 1) else nan
+            rows.append(_row(stage, durations(function, inputs, scale.SECONDS), batch, entry.name, target=wanted))
+    taken = durations(router.route, [[prompt] for prompt in real], scale.SECONDS)
+    return [*rows, _row("together", taken, 1, entry.name, REAL)]
+
+
+def _row(
+    stage: str, taken: np.ndarray, batch: int = 1, router: str = "", prompts: str = "", ratio: float = nan,
+    target: float = nan,
+) -> dict:
+    """A row of the table, from the seconds of each call."""
+    p99 = np.quantile(taken, 0.99) if len(taken) > 1 else nan
+    return {"stage": stage, "router": router, "prompts": prompts, "batch": batch, "calls": len(taken),
+            "median": 1e3 * np.median(taken), "p99": 1e3 * p99, "ratio": ratio, "target": target}

@@ -190,31 +190,45 @@ def speed(measured: pd.DataFrame, published: float) -> str:
 
 
 def stages(measured: pd.DataFrame) -> str:
-    """What each stage takes, from the table ``timing_latency`` of `make bench`."""
-    rows, encoded = measured.set_index("stage"), measured[measured["stage"] == "encode"]
-    alone, many = encoded[encoded["batch"] == 1], encoded[encoded["batch"] > 1]
-    by_length = listed(f"{row.median:.1f} ms ({row.prompts})" for row in alone.itertuples())
-    together = rows.loc[["together"]].sort_values("median")
-    quick, slow = together.iloc[0], together.iloc[-1]
-    ratio, at_once = many["ratio"], many["batch"].iloc[0]
-    return (f"A fresh process takes {rows.loc['load', 'median'] / 1000:.1f} s until its first prompt is a vector. "
-            f"After that one prompt takes {by_length}; {at_once} at a time takes {ratio.min():.1f} to "
-            f"{ratio.max():.1f} times what the matrix products alone would take. To choose among all models then takes "
-            f"{_choosing(measured)}. From text to model together, {quick['router']} takes {quick['median']:.1f} ms "
-            f"(99 % of the calls within {quick['p99']:.1f}), {slow['router']} {slow['median']:.1f} "
-            f"({slow['p99']:.1f}).")
+    """What each stage takes, and which targets are missed, from the table ``timing_latency`` of `make bench`."""
+    one = dict(list(measured[measured["batch"] == 1].groupby("stage")))
+    after = measured[measured["stage"] == "after encoding"]
+    most = after["batch"].max()
+    return (f"Medians: a fresh process takes {about(one['load']['median'].iloc[0] / 1000)} s until its first prompt is "
+            f"a vector. After that one prompt takes {_medians(one['encode'], 'prompts')}; all encoding takes "
+            f"{_span(measured['ratio'])} times what its matrix products alone would. Once a prompt is a vector, the "
+            f"answer takes {_medians(one['after encoding'], 'router')}, of which scoring all models takes "
+            f"{_span(one['score']['median'])} ms and choosing one {_span(one['choose']['median'])}. "
+            f"{counted(most, 'answer')} at once: {_medians(after[after['batch'] == most], 'router')}. Together, from "
+            f"text to answer, one prompt takes {_medians(one['together'], 'router')}. {_targets(measured)}")
 
 
-def _choosing(measured: pd.DataFrame) -> str:
-    rows = measured[(measured["stage"] == "choose") & (measured["batch"] == 1)].sort_values("median")
-    return listed(f"{row.median:.2g} ms ({row.router})" for row in rows.itertuples())
+def _medians(rows: pd.DataFrame, by: str) -> str:
+    return listed(f"{about(median)} ms ({name})" for median, name in zip(rows["median"], rows[by], strict=True))
+
+
+def _span(values: pd.Series) -> str:
+    low, high = about(values.min()), about(values.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def _targets(measured: pd.DataFrame) -> str:
+    rows, missed = measured[measured["target"].notna()], []
+    for row in rows.itertuples():
+        encoded = row.stage == "encode"
+        value, name, unit = (row.ratio, row.prompts, "times") if encoded else (row.median, row.router, "ms")
+        if not value <= row.target:
+            missed.append(f"{row.stage} ({name}, batch {row.batch:,}) {about(value, 3)} {unit}, not {row.target:g}")
+    if missed:
+        return f"Targets met: {len(rows) - len(missed)} of {len(rows)}; missed: {listed(missed)}."
+    return "All targets are met." if len(rows) else "No target is set."
 
 
 def latency(measured: pd.DataFrame) -> str:
     """The claim about speed, against kNN, in a clause; from the table ``timing_latency`` of `make bench`."""
-    rows = measured[(measured["stage"] == "choose") & (measured["batch"] == 1)].set_index("router")["median"]
-    return (f"the prompt being a vector, its choice takes {rows[catalog.FACTORIZATION.name]:.2g} ms, that of {KNN} "
-            f"{rows[KNN]:.2g} (medians of make bench)")
+    rows = measured[(measured["stage"] == "after encoding") & (measured["batch"] == 1)].set_index("router")["median"]
+    return (f"the prompt being a vector, its answer takes {about(rows[catalog.FACTORIZATION.name])} ms, that of {KNN} "
+            f"{about(rows[KNN])} (medians of make bench)")
 
 
 def conclusion(
