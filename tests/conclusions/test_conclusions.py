@@ -17,6 +17,7 @@ from embedllm.conclusions import (
     data_preparation,
     encoders,
     forecasting,
+    latency,
     pricing,
     probing,
     routing,
@@ -451,7 +452,7 @@ def test_left_out_and_seen_stand_beside_each_other():
 
 def test_speed_is_read_from_the_benchmark():
     measured = pd.read_csv(ROOT / "figures" / "bench" / "timing_speed.csv")
-    said = routing.speed(measured, 750)
+    said = latency.speed(measured, 750)
     assert "a secondary source says 750" in said and "microseconds" in said
     assert routing.chance(gained(("random model", -0.3, 0.01))) == "A random choice lies at -300.0."
 
@@ -472,7 +473,7 @@ def of_stages(**more) -> pd.DataFrame:
 
 
 def test_stages_say_medians_and_which_targets_are_missed():
-    assert routing.stages(of_stages()) == (
+    assert latency.stages(of_stages()) == (
         "Medians: a fresh process takes 4.0 s until its first prompt is a vector. After that one prompt takes 5.0 ms "
         "(32 tokens) and 35 ms (of mmlu-pro); all encoding takes 1.1 to 2.5 times what its matrix products alone "
         "would. Once a prompt is a vector, the answer takes 2.0 ms (kNN) and 0.34 ms (default factorization), of which "
@@ -481,14 +482,14 @@ def test_stages_say_medians_and_which_targets_are_missed():
         "factorization). Targets met: 3 of 5; missed: encode (32 tokens, batch 1) 2.50 times, not 2 and after encoding "
         "(default factorization, batch 1) 0.340 ms, not 0.1.")
     table = of_stages()
-    assert routing.stages(table.assign(target=table["target"] * 4)).endswith(". All targets are met.")
-    assert "Targets met: 0 of 5; missed: " in routing.stages(table.assign(target=table["target"] / 100))
-    assert routing.stages(of_stages(target=np.nan)).endswith(". No target is set.")
+    assert latency.stages(table.assign(target=table["target"] * 4)).endswith(". All targets are met.")
+    assert "Targets met: 0 of 5; missed: " in latency.stages(table.assign(target=table["target"] / 100))
+    assert latency.stages(of_stages(target=np.nan)).endswith(". No target is set.")
 
 
 def test_the_claim_about_speed_takes_all_that_follows_encoding():
-    assert routing.latency(of_stages()) == (
-        "the prompt being a vector, its answer takes 0.34 ms, that of kNN 2.0 (medians of make bench)")
+    assert latency.against_neighbors(of_stages()) == (
+        "the prompt being a vector, its answer takes 0.34 ms, that of kNN 2.0 (medians, by make bench)")
 
 
 def test_probing_says_whether_distances_outlast_the_initialization():

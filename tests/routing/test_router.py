@@ -19,6 +19,7 @@ from embedllm.encoders.cache import encode
 from embedllm.encoders.weights import EncoderError
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.routing.guard import Guard
+from embedllm.routing.policies import candidates
 from embedllm.routing.price import PriceError
 from embedllm.routing.router import Router, RouterError
 from embedllm.routing.saving import nothing_tried
@@ -54,6 +55,27 @@ def test_it_asks_the_model_that_is_good_at_the_question(router):
     assert router.models.index[router.guard.default] == "m0"
     assert router.route("court statute judge appeal").equals(router.route(["court statute judge appeal"]))
     assert router.route([]).empty and list(router.route([]).columns) == list(found.columns)
+
+
+def test_only_models_that_answered_nearly_all_are_candidates(table):
+    scores = table.scores.copy()
+    scores[2, :40] = np.nan  # more than one in a hundred
+    scores[3, :2] = np.nan
+    kept, judged = candidates(replace(table, scores=scores))
+    assert kept.tolist() == [True, True, False, True] and (~judged).nonzero()[0].tolist() == [0, 1]
+    found = Router.fit(replace(table, scores=scores), "hashing", catalog.CONVEX)
+    assert found.models.index.tolist() == ["m0", "m1", "m3"] and found.complete
+    assert found.route(["court statute judge"])["certified"].all()
+
+
+def test_nothing_is_certified_where_most_models_lack_answers(table, tmp_path):
+    scores = table.scores.copy()
+    scores[1:, ::3] = np.nan
+    found = Router.fit(replace(table, scores=scores), "hashing", catalog.CONVEX)
+    assert len(found.models) == 4 and not found.complete
+    found.save(tmp_path / "router")
+    for one in (found, Router.load(tmp_path / "router")):
+        assert not one.route(["court statute judge", "painting canvas"])["certified"].any()
 
 
 def test_a_guard_that_never_leaves_says_that_it_fell_back(router):

@@ -21,10 +21,9 @@ from embedllm.experiments.worlds import METHODS, OBSERVED, PRIMARY, REFERENCE, m
 from embedllm.forecasters.registry import Round
 from embedllm.outcomes import OutcomeMatrix, grouped, without
 from embedllm.routing import diversity
-from embedllm.routing.policies import choose, gained, route
+from embedllm.routing.policies import candidates, choose, gained, route
 from embedllm.splits import Design, folds
 
-LACKING = 0.01  # share of the questions from which a model is no candidate
 HINDSIGHT = "best per benchmark, in hindsight"
 QUANTITIES = ("gain", "entropy", "told_benchmark", "told_difficulty")  # of choices, in worlds
 
@@ -53,15 +52,10 @@ class CrossFitted(NamedTuple):
     def of(cls, table: OutcomeMatrix, crossed: Sequence[dict], rounds: Sequence[Round], n_folds: int) -> CrossFitted:
         """What can be judged of cross-fittings (`registry.cross_fit`, with what it was given).
 
-        A model that lacks more than one in a hundred answers is no candidate, and a question that a candidate was not
-        asked is not judged: "always ask this model" would else be a policy that falls back on others. Where less than
-        half of the models would be left, all stay and a policy takes the best of those that were asked.
+        Models and questions are those of `policies.candidates`. Where not all of them answered all, a policy takes the
+        best of those that were asked.
         """
-        kept = table.observed.mean(axis=1) >= 1 - LACKING
-        complete = kept.mean() >= 0.5
-        if not complete:
-            kept = np.full(len(kept), True)
-        judged = table.observed[kept].all(axis=0) if complete else table.observed.any(axis=0)
+        kept, judged = candidates(table)
         fewer = without(table, list(table.models.index[~kept])).at(judged)
         return cls(
             fewer, [{name: values[np.ix_(kept, judged)] for name, values in one["raw"].items()} for one in crossed],

@@ -16,6 +16,26 @@ from embedllm.evaluation.metrics import targets
 from embedllm.levels import additive_means, adjusted_means
 from embedllm.outcomes import OutcomeMatrix, by_suite, replace_unchecked, suites
 
+LACKING = 0.01  # share of the questions from which a model is no candidate
+
+
+def candidates(table: OutcomeMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """Models to choose among, and the questions on which a choice can be judged.
+
+    A model that lacks more than one in a hundred answers is no candidate, and a question that a candidate was not asked
+    is not judged: "always ask this model" would else be a policy that falls back on others. Where less than half of
+    the models would be left all of them stay, with all questions.
+
+    Returns
+    -------
+    models : ndarray of bool, shape (n_models,)
+    questions : ndarray of bool, shape (n_questions,)
+    """
+    kept = table.observed.mean(axis=1) >= 1 - LACKING
+    if kept.mean() < 0.5:
+        return np.full(len(kept), True), table.observed.any(axis=0)
+    return kept, table.observed[kept].all(axis=0)
+
 
 def choose(utilities: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """The observed model of highest utility for each question; of equals the first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -18,8 +17,10 @@ from embedllm.encoders.cache import encode
 from embedllm.forecasters.contract import Forecaster, packed, unpacked
 from embedllm.forecasters.registry import build
 from embedllm.levels import adjusted_means
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.routing.answers import Routes, allowed_models
 from embedllm.routing.guard import EPSILON, Guard, fit_guard
+from embedllm.routing.policies import candidates
 from embedllm.routing.price import of_models, unit, weighed
 from embedllm.routing.saving import Answered, best_priced, certified_savings, nothing_tried
 from embedllm.routing.stored import RouterError, read_router, write_router
@@ -48,6 +49,9 @@ class Router:
         What calibrated the guard, from `guard.fit_guard`.
     savings : DataFrame
         How cheap it may get, from `saving.certified_savings`.
+    complete : bool
+        Whether every model answered every question that it was fitted and calibrated on; else nothing is certified of
+        what it may choose.
     """
 
     forecaster: Forecaster
@@ -57,6 +61,7 @@ class Router:
     encoder: str
     calibration: pd.DataFrame
     savings: pd.DataFrame = field(default_factory=nothing_tried)
+    complete: bool = True
 
     @classmethod
     def fit(
@@ -65,7 +70,7 @@ class Router:
     ) -> Router:
         """Fit a router, and calibrate its guard and its saving on a third of the questions that nothing else used.
 
-        Each of the two holds with 95 % confidence, both together with 90 %.
+        Each of the two holds with 95 % confidence, both together with 90 %. Models are those of `policies.candidates`.
 
         Parameters
         ----------
@@ -86,11 +91,12 @@ class Router:
         Raises
         ------
         RouterError
-            If there is one model only, or the forecaster has to be told a benchmark.
+            If there is one candidate only, or the forecaster has to be told a benchmark.
         PriceError
             If a price is negative or infinite.
         """
-        if table.shape[0] < 2:
+        kept, judged = candidates(table)
+        if kept.sum() < 2:
             raise RouterError("a router needs two models or more to choose from, found one")
         if "benchmark" in entry.reads:
             raise RouterError(f"{entry.name} has to be told the benchmark of a question, which a prompt does not say: "
@@ -98,6 +104,8 @@ class Router:
         prices = of_models(table.models)["price"]
         if vectors is None:
             vectors = encode(encoder, table.questions["prompt"], None)
+        table, vectors = without(table, list(table.models.index[~kept])).at(judged), vectors[judged]
+        prices = prices[kept]
         part = divided(table, seed)
         parts = cut(table, vectors, part)
         forecaster = build(entry, {"seed": seed}).fit(*parts["train"], *parts["val"])
@@ -110,7 +118,8 @@ class Router:
         savings = certified_savings(best_priced(means, prices.to_numpy()), prices.to_numpy(), val, test, groups,
                                     epsilon, seed)
         models = pd.DataFrame({"price": prices, "mean": means}, index=table.models.index)
-        return cls(forecaster, guard, models, unit(table.models), encoder, calibration, savings)
+        return cls(forecaster, guard, models, unit(table.models), encoder, calibration, savings,
+                   bool(table.observed.all()))
 
     @property
     def weight(self) -> float | None:
@@ -153,10 +162,7 @@ class Router:
         Returns
         -------
         DataFrame
-            A row a prompt: ``model``, ``probability`` (that it answers correctly), ``runner_up`` (of the others the
-            one with the highest probability), ``price``, ``fell_back`` (True: the default model, since no other leads
-            it by enough, or no saving is certified) and ``certified`` (whether the guarantee, the guard's or the
-            saving's, holds for the models that could be chosen).
+            A row a prompt, with the columns of `Routes`.
 
         Raises
         ------
@@ -167,72 +173,51 @@ class Router:
         for number, prompt in enumerate(prompts):
             if isinstance(prompt, str) and not prompt.strip():
                 raise RouterError(f"prompt {number} is empty: there is nothing to route by")
-        return self.route_vectors(encode(self.encoder, prompts, None, self._model), max_price, among, thrifty)
+        vectors = encode(self.encoder, prompts, None, self._model)
+        return pd.DataFrame(self.route_vectors(vectors, max_price, among, thrifty)._asdict())
 
     def route_vectors(
         self, vectors: np.ndarray, max_price: float = inf, among: Iterable[str] | None = None, thrifty: bool = False
-    ) -> pd.DataFrame:
+    ) -> Routes:
         """`route` of prompts whose vectors are there, (n_prompts, dim) float32 and finite."""
         unusable = ~np.isfinite(vectors).all(axis=1)
         if unusable.any():
             raise RouterError(f"{unusable.sum()} prompt vectors are not finite, the first in row {unusable.argmax()}")
-        candidates = self._candidates(max_price, among, thrifty)
-        forecasts, prices = self.forecaster.predict_proba(vectors), self.models["price"].to_numpy()
-        probability, names = forecasts[candidates], self.models.index[candidates]
-        wanted = best_priced(self.models["mean"].to_numpy(), prices) if thrifty else self.guard.default
-        default = wanted if wanted in candidates else candidates[self.models["mean"].to_numpy()[candidates].argmax()]
-        held = Guard(int(np.flatnonzero(candidates == default)[0]), inf if thrifty else self.guard.threshold)
+        names, prices, means = self._facts
+        asked = self._all if max_price == inf and among is None and not thrifty else allowed_models(
+            self.models, self.unit, max_price, among, thrifty)
+        forecasts = self.forecaster.predict_proba(vectors)
+        probability = forecasts[asked]
+        wanted = best_priced(means, prices) if thrifty else self.guard.default
+        default = wanted if wanted in asked else asked[means[asked].argmax()]
+        held = Guard(int(np.searchsorted(asked, default)), inf if thrifty else self.guard.threshold)
         choice, at = held.choose(probability), np.arange(probability.shape[1])
         fell_back = (choice == held.default) & (probability.argmax(axis=0) != held.default)
         if thrifty and self.weight is not None:
-            allowed = np.isin(np.arange(len(forecasts)), candidates)[:, None]
+            allowed = np.isin(np.arange(len(forecasts)), asked)[:, None]
             [chosen] = weighed(forecasts, np.broadcast_to(allowed, forecasts.shape), prices, [self.weight])
-            choice, fell_back = np.searchsorted(candidates, chosen), np.full(len(at), False)
+            choice, fell_back = np.searchsorted(asked, chosen), np.full(len(at), False)
         others = probability.copy()
         others[choice, at] = -inf
-        return pd.DataFrame({
-            "model": names[choice], "probability": probability[choice, at],
-            "runner_up": names[others.argmax(axis=0)] if len(names) > 1 else None,
-            "price": prices[candidates][choice], "fell_back": fell_back,
-            "certified": len(candidates) == (~np.isnan(prices)).sum() if thrifty else len(candidates) == len(prices),
-        })
+        runner_up = names[asked[others.argmax(axis=0)]] if len(asked) > 1 else np.full(len(at), None)
+        whole = len(asked) == (len(prices) - np.isnan(prices).sum() if thrifty else len(prices))
+        return Routes(names[asked[choice]], probability[choice, at], runner_up, prices[asked[choice]], fell_back,
+                      np.full(len(at), self.complete and bool(whole)))
 
-    def _candidates(self, max_price: float, among: Iterable[str] | None, thrifty: bool) -> np.ndarray:
-        """Positions of the models that may be chosen."""
-        allowed = np.full(len(self.models), True)
-        if among is not None:
-            names = [among] if isinstance(among, str) else list(among)
-            for name in names:
-                if name not in self.models.index:
-                    close = difflib.get_close_matches(name, self.models.index, 1)
-                    raise RouterError(f"among names {name!r}, which this router does not know"
-                                      + (f"; did you mean {close[0]}?" if close else ""))
-            allowed = self.models.index.isin(names)
-        if max_price != inf:
-            price = self.models["price"]
-            if not price[allowed].notna().any():
-                raise RouterError("max_price needs prices, and none of these models has one: give the table's models a "
-                                  "column cost and fit the router again")
-            affordable = allowed & (price <= max_price).to_numpy()
-            if not affordable.any():
-                cheapest = price[allowed].idxmin()
-                raise RouterError(f"no model costs {max_price:g} or less; the cheapest is {cheapest} at "
-                                  f"{price[cheapest]:g} a {self.unit}")
-            allowed = affordable
-        if not allowed.any():
-            raise RouterError("among names no model")
-        if thrifty:
-            allowed = allowed & self.models["price"].notna().to_numpy()
-            if not allowed.any():
-                raise RouterError("a thrifty choice needs prices, and none of these models has one: give the table's "
-                                  "models a column cost and fit the router again")
-        return np.flatnonzero(allowed)
+    @cached_property
+    def _facts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Names, prices and means as arrays: pandas would take longer to hand them out than a choice takes."""
+        return self.models.index.to_numpy(object), self.models["price"].to_numpy(), self.models["mean"].to_numpy()
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return np.arange(len(self.models))
 
     def save(self, path: Path) -> None:
         """Write the router to one file, see `stored`."""
         content, arrays = packed(self.forecaster)
         told = {"forecaster": content, "models": list(self.models.index), "unit": self.unit, "encoder": self.encoder,
-                "guard": asdict(self.guard) | {"threshold": str(self.guard.threshold)}}
+                "complete": self.complete, "guard": asdict(self.guard) | {"threshold": str(self.guard.threshold)}}
         tables = {"models": self.models, "calibration": self.calibration, "savings": self.savings}
         write_router(path, told, arrays, tables)
 
@@ -249,7 +234,7 @@ class Router:
         guard = Guard(**told["guard"] | {"threshold": float(told["guard"]["threshold"])})
         models = tables["models"].set_axis(pd.Index(told["models"], name="model"))
         return cls(unpacked(told["forecaster"], arrays), guard, models, told["unit"], told["encoder"],
-                   tables["calibration"], tables["savings"])
+                   tables["calibration"], tables["savings"], told["complete"])
 
 
 def divided(table: OutcomeMatrix, seed: int) -> np.ndarray:
