@@ -62,6 +62,8 @@ def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     best = models[(models["score"] >= models["score"].cummax()) & (models["score"] >= models["score"].median())]
     named = best.tail(NAMED).drop(first, errors="ignore")  # which the title names
     name_points(left, named["price"], named["score"], short[named.index])
+    for name in left.texts:
+        name.set_bbox({"fc": "white", "ec": "none", "pad": 0.3, "alpha": 0.8})  # lines end before it
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

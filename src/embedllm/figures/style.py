@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -116,8 +115,7 @@ def name_points(axes, x, y, names) -> None:
     left_end, _, right_end, _ = axes.get_window_extent(renderer).extents
     for at_x, at_y, name in zip(x, y, names, strict=True):
         for inside, (right, up, side) in product((True, False), sides):
-            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5,
-                                  path_effects=[withStroke(linewidth=1.5, foreground="white")])
+            label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5)
             box = label.get_window_extent(renderer)
             beyond = box.x0 < left_end or box.x1 > right_end
             if not (inside and beyond) and not any(box.overlaps(other) for other in taken):
