@@ -440,6 +440,15 @@ def test_the_basis_of_prices_is_named():
     assert terms.basis(prices[2:]).startswith("No model of this table has a price or a known size")
 
 
+def test_an_incomplete_table_names_a_best_model_by_each_rule():
+    rows = pd.DataFrame([compared(0.1, 0.01, "router", "mean", rule="mean", model="a_b", asked=0.63, behind=0.2),
+                         compared(0.0, 1.0, "router", "mean", rule="mean", model="a_b", asked=0.63, behind=0.2)])
+    assert routing.incomplete(rows) == (
+        "Which model is the best single one? By mean: a_b, asked 63% of the questions and 200.0 thousandths below the "
+        "best in adjusted mean; over it, with stand-ins, the router seems to gain +100.0 (95 % interval +90.0 to "
+        "+110.0), where it was asked 0.0 (95 % interval -10.0 to +10.0).")
+
+
 def test_left_out_and_seen_stand_beside_each_other():
     rows = pd.DataFrame([compared(0.01, 0.1, "kNN", "best single model", benchmark="all", kind="left out"),
                          compared(0.03, 0.1, "kNN", "best single model", benchmark="all", kind="seen"),

@@ -170,10 +170,10 @@ def incomplete(rows: pd.DataFrame) -> str:
     said = []
     for rule, own in rows.groupby("rule", sort=False):
         everywhere, asked = own.iloc[0], own.iloc[1]
-        said.append(f"by {rule} it is {literal(everywhere['model'])}, asked {everywhere['asked']:.0%} of the questions "
+        said.append(f"{rule}: {literal(everywhere['model'])}, asked {everywhere['asked']:.0%} of the questions "
                     f"and {unsigned(everywhere['behind'])} thousandths below the best in adjusted mean; over it, with "
                     f"stand-ins, the router seems to gain {interval(everywhere)}, where it was asked {interval(asked)}")
-    return "The best single model " + "; ".join(said) + "."
+    return "Which model is the best single one? By " + "; by ".join(said) + "."
 
 
 def conclusion(
