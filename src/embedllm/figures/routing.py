@@ -108,9 +108,10 @@ def plot_worlds(table: pd.DataFrame) -> Figure:
     """
     here = table[["forecaster", "quantity"]].assign(pool="observed", value=table["observed"], low=np.nan, high=np.nan)
     both = pd.concat([here, table[["forecaster", "quantity", "value", "low", "high"]].assign(pool="2PL")])
-    labels = {"gain": "gain over the best model", "entropy": "entropy of choices, bits",
-              "told_benchmark": "told of the benchmark, bits"}
-    panels = {quantity: both[both["quantity"] == quantity] for quantity in labels}
+    labels = {"gain": "gain over the best model", "diversity": "entropy of choices, bits",
+              "domain": "told of the benchmark, bits"}
+    panels = {title: both[both["quantity"] == quantity]
+              for title, quantity in zip(labels, ("gain", "entropy", "told_benchmark"), strict=True)}
     return plot_intervals(panels, "forecaster", "value", labels, hue="pool")
 
 
