@@ -250,6 +250,7 @@ def luck(p: float, null: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("p", "null", "expected"), [
     (0.01, 0.8, "p = .010: luck alone does not explain the oracle"), (0.4, 0.8, "luck alone could explain the oracle"),
+    (0.01, 0.95, "p = .010: luck alone would bring it higher, so models fail the same questions together"),
     (0.01, 0.995, "so high that the comparison says nothing"),
 ])
 def test_routing_compares_the_oracle_with_luck(p, null, expected):

@@ -128,6 +128,8 @@ def luck(oracle: pd.DataFrame) -> str:
     verdict = f"{p_is(seen.p)}: luck alone does not explain the oracle"
     if seen.p >= LEVEL:
         verdict = f"{p_is(seen.p)}: luck alone could explain the oracle, which is no sign that anything is left to gain"
+    elif seen.value < null.value:
+        verdict = f"{p_is(seen.p)}: luck alone would bring it higher, so models fail the same questions together"
     if null.value > CERTAIN:
         verdict = "so high that the comparison says nothing"
     return (f"The oracle reaches {seen.value:.3f}; in a pool without any specialization it would reach "
