@@ -252,7 +252,7 @@ def luck(p: float, null: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("p", "null", "expected"), [
     (0.01, 0.8, "p = .010: luck alone does not explain the oracle"), (0.4, 0.8, "luck alone could explain the oracle"),
-    (0.01, 0.95, "p = .010: luck alone would bring it higher, so models fail the same questions together"),
+    (0.01, 0.95, "p = .010: luck alone would bring it higher"),
     (0.01, 0.995, "so high that the comparison says nothing"),
 ])
 def test_routing_compares_the_oracle_with_luck(p, null, expected):
@@ -279,10 +279,12 @@ def test_routing_concludes_with_rivals_labels_and_luck():
     rivals = pd.DataFrame([compared(0.1, 0.01, TUNED, "random model"), compared(-0.1, 0.01, TUNED, "best single model"),
                            compared(0.01, 0.4, TUNED, "kNN")])
     gains = gained(("best per benchmark", 0.2, 0.01), ("kNN", 0.1, 0.01), (OURS.name, 0.15, 0.01))
+    bits = pd.DataFrame([compared(0.1, 0.01) | {"p": 0.01, "benchmark": 0.5, "difficulty": 0.4, "entropy": 1.0}])
     said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"],
-                              {"safe": "It is certified.", "cost": "", "diverse": "Of the domain."}, None)
+                              {"safe": "It is certified.", "cost": ""}, bits, None)
     assert "**Can it be made safe?** It is certified." in said and "No prices and no sizes" in said
-    assert "**Domain or difficulty?** Of the domain." in said and "kind?** `make deep` computes it." in said
+    assert "**Domain or difficulty?** Of the benchmark the choice tells 0.500 bits" in said
+    assert "kind?** `make deep` computes it." in said
     assert "is &lt;llm&gt;." in said
     assert "higher score than the random model" in said and "lower score than the best single model" in said
     assert "No difference in score is shown" in said
@@ -333,11 +335,12 @@ def test_distance_is_told_with_its_slope(low, high, expected):
 
 
 def test_information_is_told_with_its_order():
-    told = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.01}
-    assert "(99 % interval" in routing.told(told | {"confidence": 0.99}, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
-    said = routing.told(told, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
+    told = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.01, "benchmark": 0.1, "difficulty": 0.3,
+            "entropy": 1.5}
+    assert "(99 % interval" in routing.told(told | {"confidence": 0.99})
+    said = routing.told(told)
     assert "0.200 bits less (95 % interval -0.300 to -0.100" in said and "not shown" not in said
-    assert "which is not shown to differ" in routing.told(told | {"p": 0.2}, {"benchmark": 0.1, "difficulty": 0.3}, 1.5)
+    assert "which is not shown to differ" in routing.told(told | {"p": 0.2})
 
 
 def test_a_guard_says_what_is_certified_and_when_nothing_is():

@@ -86,15 +86,15 @@ def spread(shares: pd.DataFrame) -> str:
     return "; ".join(said) + "."
 
 
-def told(test: Mapping, information: Mapping[str, float], entropy: float) -> str:
-    """What choices tell of domain and difficulty, from a row of `fits.compare` and the means, in bits."""
-    order = "more" if test["difference"] > 0 else "less"
-    shown = "" if test["p"] < LEVEL else ", which is not shown to differ from zero"
-    confidence = f"{100 * test.get('confidence', 1 - LEVEL):g}"
-    return (f"Of the benchmark the choice tells {information['benchmark']:.3f} bits, of the difficulty "
-            f"{information['difficulty']:.3f}: {abs(test['difference']):.3f} bits {order} ({confidence} % interval "
-            f"{test['low']:+.3f} to {test['high']:+.3f}, {p_is(test['p'])}{shown}). The choices themselves have an "
-            f"entropy of {entropy:.2f} bits.")
+def told(row: Mapping) -> str:
+    """What choices tell of domain and difficulty, in bits: a row of `fits.compare` with the means and the entropy."""
+    order = "more" if row["difference"] > 0 else "less"
+    shown = "" if row["p"] < LEVEL else ", which is not shown to differ from zero"
+    confidence = f"{100 * row.get('confidence', 1 - LEVEL):g}"
+    return (f"Of the benchmark the choice tells {row['benchmark']:.3f} bits, of the difficulty "
+            f"{row['difficulty']:.3f}: {abs(row['difference']):.3f} bits {order} ({confidence} % interval "
+            f"{row['low']:+.3f} to {row['high']:+.3f}, {p_is(row['p'])}{shown}). The choices themselves have an "
+            f"entropy of {row['entropy']:.2f} bits.")
 
 
 def special(rows: pd.DataFrame) -> str:
@@ -129,7 +129,7 @@ def luck(oracle: pd.DataFrame) -> str:
     if seen.p >= LEVEL:
         verdict = f"{p_is(seen.p)}: luck alone could explain the oracle, which is no sign that anything is left to gain"
     elif seen.value < null.value:
-        verdict = f"{p_is(seen.p)}: luck alone would bring it higher, so models fail the same questions together"
+        verdict = f"{p_is(seen.p)}: luck alone would bring it higher"
     if null.value > CERTAIN:
         verdict = "so high that the comparison says nothing"
     return (f"The oracle reaches {seen.value:.3f}; in a pool without any specialization it would reach "
@@ -180,7 +180,7 @@ def incomplete(rows: pd.DataFrame) -> str:
 
 def conclusion(
     tests: pd.DataFrame, gains: pd.DataFrame, routers: Sequence[str], oracle: pd.DataFrame, best_names: Sequence[str],
-    terms: Mapping[str, str], far: pd.DataFrame | None,
+    terms: Mapping[str, str], bits: pd.DataFrame, far: pd.DataFrame | None,
 ) -> str:
     """Answers to the questions of the notebook: does it beat the best model, what does it cost, can it be made safe?
 
@@ -193,7 +193,9 @@ def conclusion(
     best_names : sequence of str
         The models that did best in training, in some fold.
     terms : mapping
-        Sentences on ``cost`` (blank where there is none), ``safe`` (the guard) and ``diverse`` (C10).
+        Sentences on ``cost`` (blank where there is none) and ``safe`` (the guard).
+    bits : DataFrame
+        A row as for `told`.
     far : DataFrame or None
         From `experiments.unseen.gains`, by benchmark.
     """
@@ -219,7 +221,7 @@ single model in training is {listed(literal(name) for name in best_names)}. {gai
 
 **Can it be made safe?** {terms["safe"]}
 
-**Domain or difficulty?** {terms["diverse"]}
+**Domain or difficulty?** {told(bits.iloc[0])}
 
 **And on questions of another kind?** {"`make deep` computes it." if far is None else unseen(far)}
 """
