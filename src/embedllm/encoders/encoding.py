@@ -70,7 +70,7 @@ def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str]
 
 
 def load(name: str):
-    """The SentenceTransformer of an encoder, from a local folder of the right hash, without network."""
+    """The SentenceTransformer of an encoder, from a local folder of published files, without network."""
     folder = weights.find(name)
 
     from sentence_transformers import SentenceTransformer

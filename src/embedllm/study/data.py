@@ -1,4 +1,4 @@
-"""The table that a run is about, and what `make bench` measured."""
+"""The table that a run is about, the vectors of its prompts, and what `make bench` measured."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from embedllm.catalog import SOURCES
+from embedllm.catalog import ENCODERS, SOURCES
+from embedllm.encoders import cache
 from embedllm.files import ROOT, shown
 from embedllm.lineages import lineages
 from embedllm.outcomes import OutcomeMatrix, without
+from embedllm.sources import directory
 from embedllm.sources.embedllm import SIMULATED
 from embedllm.splits import divide, sample
+from embedllm.study import paths
 from embedllm.study.parameters import TABLE, DataPreparation, ParameterError, Parameters, read
 from embedllm.study.paths import FIGURES, data_dir
 from embedllm.study.products import StudyError
@@ -77,6 +81,21 @@ def further_tables(p: Parameters) -> dict[str, OutcomeMatrix]:
     """Other tables of the same source, by pool, as notebook 01 would prepare them; see `entries.Source.further`."""
     told = p.model_dump(include=set(Parameters.model_fields), exclude={"PRESET"})
     return {pool: load_outcomes(read(TABLE, told | {"POOL": pool})) for pool in SOURCES[p.DATASET].further}
+
+
+def prompt_vectors(p: DataPreparation, table: OutcomeMatrix) -> np.ndarray:
+    """Vectors of the table's prompts, (n_questions, d_prompt) float32: those that lie beside the data, else encoded.
+
+    Raises
+    ------
+    EncoderError
+        If a sample of those beside the data, encoded here, comes out differently.
+    """
+    name, prompts, folder = p.ENCODER, table.questions["prompt"], paths.ARTIFACTS / "vectors"
+    ready = directory.vectors_of(source_folder(p), name, table)
+    taken = ready is not None and ENCODERS[name].weights
+    known = cache.by_text(prompts, cache.checked(name, prompts, ready, folder)) if taken else {}
+    return cache.encode(name, prompts, folder, known=known)
 
 
 def judged_as(p: Parameters, table: OutcomeMatrix) -> str:

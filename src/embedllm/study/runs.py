@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from embedllm import claims, presentation
-from embedllm.catalog import ENCODERS, SOURCES
+from embedllm.catalog import SOURCES
 from embedllm.encoders import cache
 from embedllm.files import ROOT, digest, shown, write
 from embedllm.outcomes import OutcomeMatrix
-from embedllm.sources import directory
 from embedllm.study import data, paths, products, shelf
 from embedllm.study.given import from_namespace
 from embedllm.study.memo import Memory
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOUBTS = "doubts.md"  # what it doubts about the table
+VECTORS = "prompt_vectors.npz"  # of the table
 
 
 @dataclass
@@ -117,21 +117,16 @@ class Run:
         return OutcomeMatrix.load(folder / "table.zip")
 
     def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
-        """Prompt vectors, (n_prompts, d_prompt) float32, from the cache or freshly encoded."""
-        return cache.encode(encoder or self.parameters.ENCODER, list(prompts), paths.ARTIFACTS / "vectors")
+        """Prompt vectors, (n_prompts, d_prompt) float32: notebook 01's where it kept them, else cached or encoded."""
+        name, own = encoder or self.parameters.ENCODER, self.parameters.ENCODER
+        known = cache.kept(self.find(TABLE) / VECTORS) if name == own else {}
+        return cache.encode(name, prompts, paths.ARTIFACTS / "vectors", known=known)
 
-    def adopt_vectors(self, table: OutcomeMatrix) -> None:
-        """Take ready-made prompt vectors that lie beside the data into the cache, after a check.
-
-        Raises
-        ------
-        EncoderError
-            If a sample of them, encoded here, comes out differently.
-        """
-        p = self.parameters
-        ready = directory.vectors_of(data.source_folder(p), p.ENCODER, table)
-        if ready is not None and ENCODERS[p.ENCODER].weights:
-            cache.adopt(p.ENCODER, list(table.questions["prompt"]), ready, paths.ARTIFACTS / "vectors")
+    def keep_vectors(self, table: OutcomeMatrix) -> np.ndarray:
+        """`data.prompt_vectors` of the table, kept for later notebooks."""
+        found = data.prompt_vectors(self.parameters, table)
+        cache.keep(self.path(VECTORS), cache.by_text(table.questions["prompt"], found))
+        return found
 
     def remember(self, function, *args, **settings):
         """``function(*args, **settings)``, read back if nothing it depends on changed."""
