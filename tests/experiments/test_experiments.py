@@ -34,11 +34,14 @@ def test_scores_survive_parquet_and_stand_by_method_and_question(tmp_path):
 
 def test_averages_are_over_seeds_and_questions():
     values = pd.concat([losses({1: 0.0}), losses({1: 0.2}, seed=1)])
-    row = comparisons.averaged(values, Design(np.zeros(400)), 200).iloc[0]
-    assert row["dim"] == 1 and row["metric"] == "log_loss"
+    found = comparisons.averaged(pd.concat([values, losses({2: 0.0})]), Design(np.zeros(400)))
+    assert list(found) == ["dim", "metric", "value", "low", "high", "sd_fits"]
+    assert list(found["dim"]) == [1, 2] and set(found["metric"]) == {"log_loss"}
+    row, alone = found.iloc[0], found.iloc[1]
     np.testing.assert_allclose(row["value"], values.mean(axis=None))
-    np.testing.assert_allclose(row["seed_sd"], values.mean(axis=1).std(), rtol=1e-9)
-    assert row["low"] < row["value"] < row["high"]
+    np.testing.assert_allclose(row["sd_fits"], values.mean(axis=1).std(), rtol=0.01)
+    reach = row["high"] - row["value"]
+    assert reach > 2 * row["sd_fits"] / 2**0.5 > alone["high"] - alone["value"], "two seeds that differ tell little"
 
 
 def test_a_smaller_training_set_keeps_every_benchmark():

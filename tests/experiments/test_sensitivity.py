@@ -256,10 +256,10 @@ def test_own_answers_beat_the_text_the_more_of_them_are_kept(shifted):
 def test_averages_of_both_tasks_come_back(shifted):
     values = sensitivity.observed_curve(shifted, [0.3], 2, [catalog.MODEL_MEAN], catalog.ONE_ABILITY, **SETTINGS)
     for part, task in (("test", sensitivity.UNSEEN), ("train", sensitivity.SEEN)):
-        table = averaged(values[task], Design.of(shifted[part][0]), 100).set_index(["forecaster", "metric"])
+        table = averaged(values[task], Design.of(shifted[part][0])).set_index(["forecaster", "metric"])
         for name, group in losses(values[task]).groupby(level="forecaster"):
             found = table.loc[(name, "log_loss")]
-            np.testing.assert_allclose(found["value"], group.mean().mean())
+            np.testing.assert_allclose(found["value"], group.dropna(axis=1).mean().mean())
             assert found["low"] < found["value"] < found["high"]
 
 

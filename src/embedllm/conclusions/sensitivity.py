@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from scipy.stats import t
 
 from embedllm import catalog
 from embedllm.conclusions._words import LEVEL, interval
@@ -87,7 +86,7 @@ def conclusion(tables: Mapping[str, pd.DataFrame]) -> str:
         "small_pools" from `sensitivity.compared`, "fewer_models" from `sensitivity.gains` (empty where the pool is too
         small to draw from), "network_size" from `network_size.differences`, "cells_unseen" and "cells_seen" from
         `comparisons.averaged` (the latter empty where nothing was hidden), "official_defects" from
-        `official_defects.defects` with ``trainings`` (of each defect).
+        `official_defects.defects`.
     """
     pools, networks = tables["small_pools"], tables["network_size"]
     method = pools["method"].iloc[0]
@@ -103,7 +102,7 @@ All differences in thousandths, with 95 % intervals, uncorrected; from `make dee
 - **What other models' answers add.** {_others(tables["fewer_models"])}
 - **Network size.** {sizes(networks)} {_grown(networks)} {_tuned(networks)}
 - **Fewer cells.** {_order(tables["cells_unseen"])} {_completed(tables["cells_seen"])}
-- **Defects of the official code** whose effect is shown at 5 % after Holm and is beyond what trainings differ by:
+- **Defects of the official code** whose effect is shown at 5 % after Holm, over questions and trainings:
   {_defects(tables["official_defects"])}.
 """
 
@@ -197,10 +196,8 @@ def _completed(cells: pd.DataFrame) -> str:
 
 
 def _defects(flaws: pd.DataFrame) -> str:
-    quantile = t.isf(LEVEL / 2, flaws["trainings"] - 1)  # few trainings tell little of what a seed does
-    beyond_seeds = flaws["difference"].abs() > quantile * flaws["seed_sd"] / flaws["trainings"] ** 0.5
     changed: dict[str, list[str]] = {}
-    for row in flaws[(flaws["p_holm"] < LEVEL) & beyond_seeds].itertuples():
+    for row in flaws[flaws["p_holm"] < LEVEL].itertuples():
         changed.setdefault(row.defect, []).append(f"{row.measure} {thousandths(row.difference)}")
     return "; ".join(f"{defect} ({', '.join(measures)})" for defect, measures in changed.items()) or "none"
 

@@ -14,7 +14,6 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.calibration import over_cells
 from embedllm.evaluation.fits import averages, compare
-from embedllm.evaluation.intervals import bootstrap_weights, interval
 from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.factorization import Factorization
@@ -164,29 +163,27 @@ def encoder_comparison(
                      for name, probabilities in found.items())
 
 
-def averaged(values: pd.DataFrame, design: Design, n_resamples: int) -> pd.DataFrame:
-    """Means over seeds and questions, with intervals over questions and the spread over seeds.
+def averaged(values: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Means over seeds and questions, with intervals over both (`fits.averages`).
 
     Parameters
     ----------
     values : DataFrame
-        As from `scored`; one level of its index is ``seed``, the others name a method.
+        As from `scored`; one level of its index is ``seed``, the others name a method. Questions that lack a value
+        with any seed are left out.
     design : Design
         Of the questions.
 
     Returns
     -------
     DataFrame
-        Columns: the levels that name a method, ``metric``, ``value``, ``low``, ``high`` (95 %), ``seed_sd`` (of
-        the mean over questions).
+        Columns: the levels that name a method, ``metric``, ``value``, ``low``, ``high`` (95 %), ``sd_fits`` (of the
+        mean over questions, between seeds).
     """
-    weights = bootstrap_weights(design, n_resamples, np.random.default_rng(0))
-    levels, rows = [name for name in values.index.names if name != "seed"], []
-    for key, group in values.groupby(level=levels, sort=False):
-        by_seed = group.groupby(level="seed").mean()  # (n_seeds, n_questions); one row per seed but for equal sizes
-        mean = by_seed.mean().to_numpy()
-        rows.append((*key, np.nanmean(mean), *interval(mean, weights), by_seed.mean(axis=1).std(ddof=1)))
-    return pd.DataFrame(rows, columns=[*levels, "value", "low", "high", "seed_sd"])
+    levels = [name for name in values.index.names if name != "seed"]
+    groups = {key: group.to_numpy() for key, group in values.groupby(level=levels, sort=False)}
+    names = pd.DataFrame(groups.keys(), columns=levels)
+    return names.join(averages(groups, design).drop(columns="forecaster"))
 
 
 def over_seeds(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:

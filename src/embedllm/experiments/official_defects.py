@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from embedllm.evaluation.inference import holm, paired_test
+from embedllm.evaluation import fits
+from embedllm.evaluation.inference import holm
 from embedllm.evaluation.metrics import per_question, targets
 from embedllm.experiments.comparisons import train
 from embedllm.forecasters.contract import Forecaster
@@ -57,9 +58,9 @@ class Case(NamedTuple):
 def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
     """Measure every defect on one table.
 
-    Per-question values are averaged over trainings from `n_seeds` seeds. A seed also draws the noise in forecasts
-    and what is put into the training data where the table cannot show a defect; ``note`` says so. Test questions
-    are the same throughout. ``patience`` 0 is read as: train all epochs, then go back to the best on validation.
+    Trainings come from `n_seeds` seeds. A seed also draws the noise in forecasts and what is put into the training
+    data where the table cannot show a defect; ``note`` says so. Test questions are the same throughout. ``patience`` 0
+    is read as: train all epochs, then go back to the best on validation.
 
     Returns
     -------
@@ -67,15 +68,9 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
         One row per defect and measure: ``defect``; ``measure``, one of "log-loss" (nats), "accuracy", "routing
         score" (each question sent to the model with the highest forecast), "score of the best single model", on
         test against `metrics.targets`; ``without``, ``with_defect`` and their paired ``difference`` (with minus
-        without) with ``low``, ``high`` (95 %) and ``p`` over questions, for these trainings
-        (`inference.paired_test`); ``seed_sd`` of the difference between trainings; ``p_holm`` over the tested rows;
-        ``note``. What is chosen on the test labels is scored on them and not tested. Where nothing can be
-        measured ``measure`` is blank and the numbers are NaN.
-
-    Notes
-    -----
-    ``p`` takes the averaged trainings as given. Where nothing differs but the draw of the training, `seed_sd` over
-    the root of `n_seeds` is what to expect, and with few seeds p is below 0.05 somewhat too often.
+        without) with ``low``, ``high`` (95 %) and ``p`` over questions and trainings (`fits.compare`); ``seed_sd`` of
+        the difference between trainings; ``p_holm`` over the tested rows; ``note``. What is chosen on the test labels
+        is scored on them and not tested. Where nothing can be measured ``measure`` is blank and the numbers are NaN.
     """
     design = Design.of(parts["test"][0])
     default = Factorization(**settings)
@@ -93,13 +88,12 @@ def defects(parts: Parts, n_seeds: int = 5, **settings) -> pd.DataFrame:
         for measure in case.without:
             before = np.array([each.without[measure] for each in cases])  # (n_seeds, n_test)
             after = np.array([each.with_defect[measure] for each in cases])
-            tested = paired_test(after.mean(axis=0), before.mean(axis=0), design)
-            rows.append({
+            both = {"with": after, "without": before}
+            rows.append(fits.compare(both, [("with", "without")], design).iloc[0].to_dict() | {
                 "defect": case.defect, "measure": measure, "note": case.note,
                 "without": np.nanmean(before), "with_defect": np.nanmean(after),
-                **tested, "p": tested["p"] if case.tested else np.nan,
                 "seed_sd": pd.Series(np.nanmean(after - before, axis=1)).std(),
-            })
+            } | ({} if case.tested else {"p": np.nan}))
     result = pd.DataFrame(rows)
     return result.assign(p_holm=holm(result["p"]))[COLUMNS]
 

@@ -208,7 +208,6 @@ class Sensitivity(Fitting):
     N_FITS: Count = Field(1, description="partitions and seeds that pools and networks are fitted with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
     FOLD_SEED: Seed = Field(0, description="draws the folds")
-    N_RESAMPLES: int = Field(1000, description="bootstrap resamples of questions", ge=100)
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
