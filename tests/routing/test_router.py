@@ -99,10 +99,12 @@ def test_the_thrifty_ask_for_forecast_minus_price(router, table):
     prompts = list(table.questions["prompt"][::40])
     found, [row] = router.route(prompts, thrifty=True), router.savings[router.savings["chosen"]].itertuples()
     forecasts = router.forecaster.predict_proba(encode("hashing", prompts, None))
-    by_hand = (forecasts - row.weight * np.array([[2.0], [1.0], [1.0], [0.1]]) / 2).argmax(axis=0)
-    assert found["model"].tolist() == [f"m{number}" for number in by_hand]
-    assert router.weight == row.weight and row.saved > 0.2 and row.certified
-    assert found["certified"].all() and not found["fell_back"].any()
+    utilities = forecasts - row.weight * np.array([[2.0], [1.0], [1.0], [0.1]]) / 2
+    leads = utilities.max(axis=0) - utilities[0] >= row.threshold
+    assert found["model"].tolist() == [f"m{number}" for number in np.where(leads, utilities.argmax(axis=0), 0)]
+    assert router.thrift == (row.weight, row.threshold) and row.saved > 0.2 and row.certified
+    assert found["certified"].all()
+    assert found["fell_back"].tolist() == list(~leads & (utilities.argmax(axis=0) != 0))
     assert found["price"].mean() == pytest.approx(row.price, abs=0.1)
     asked = ["painting canvas museum brush", "court statute judge appeal"]
     assert router.route(asked, thrifty=True)["model"].tolist() == ["m0", "m1"]
@@ -111,7 +113,7 @@ def test_the_thrifty_ask_for_forecast_minus_price(router, table):
         narrowed = router.route(asked, thrifty=True, **options)
         assert not narrowed["certified"].any() and narrowed["model"].iloc[1] == "m1"
     assert router.route([], thrifty=True).empty
-    dear = replace(router, savings=router.savings.assign(weight=1e3))
+    dear = replace(router, savings=router.savings.assign(weight=1e3, threshold=0.0))
     assert dear.route(asked, thrifty=True)["model"].tolist() == ["m3", "m3"]
     assert dear.route(asked, among=["m0", "m2"], thrifty=True)["model"].tolist() == ["m2", "m2"]
 
@@ -119,7 +121,7 @@ def test_the_thrifty_ask_for_forecast_minus_price(router, table):
 def test_without_a_certified_saving_the_thrifty_ask_the_best_priced_model(router):
     careful, asked = replace(router, savings=nothing_tried()), ["painting canvas museum brush", "court statute judge"]
     found = careful.route(asked, thrifty=True)
-    assert careful.weight is None and careful.best_priced == "m0"
+    assert careful.thrift is None and careful.best_priced == "m0"
     assert found["model"].tolist() == ["m0", "m0"] and found["fell_back"].tolist() == [False, True]
     assert found["certified"].all()
     unknown = replace(careful, models=careful.models.assign(price=[np.nan, 1, 1, 0.1]))

@@ -108,6 +108,18 @@ def beside_scores(prices: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
     return prices.assign(score=scores, undominated=undominated(prices["price"].to_numpy(), scores))
 
 
+def weigh(utilities: np.ndarray, prices: np.ndarray, weight: float) -> np.ndarray:
+    """Utilities minus weighted prices, in shares of the dearest model's; minus infinity where a price is unknown.
+
+    Parameters
+    ----------
+    utilities : ndarray, shape (n_models, n_questions)
+    prices : ndarray, shape (n_models,)
+    """
+    shares = prices / (np.nanmax(prices) or 1)  # where all are free
+    return np.where(np.isnan(prices)[:, None], -np.inf, utilities - weight * np.nan_to_num(shares)[:, None])
+
+
 def weighed(
     utilities: np.ndarray, observed: np.ndarray, prices: np.ndarray, weights: Sequence[float] = WEIGHTS
 ) -> np.ndarray:
@@ -124,10 +136,8 @@ def weighed(
     -------
     ndarray of int, shape (n_weights, n_questions)
     """
-    shares = prices / (np.nanmax(prices) or 1)  # where all are free
     priced = observed & ~np.isnan(prices)[:, None]
-    return np.stack([choose(np.where(priced, utilities - weight * np.nan_to_num(shares)[:, None], 0), priced)
-                     for weight in weights])
+    return np.stack([choose(weigh(utilities, prices, weight), priced) for weight in weights])
 
 
 def at_prices(scores: np.ndarray, prices: np.ndarray, grid: np.ndarray) -> np.ndarray:

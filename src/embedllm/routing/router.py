@@ -21,7 +21,7 @@ from embedllm.outcomes import OutcomeMatrix, without
 from embedllm.routing.answers import Routes, allowed_models
 from embedllm.routing.guard import EPSILON, Guard, fit_guard
 from embedllm.routing.policies import candidates
-from embedllm.routing.price import of_models, unit, weighed
+from embedllm.routing.price import of_models, unit, weigh
 from embedllm.routing.saving import Answered, best_priced, certified_savings, nothing_tried
 from embedllm.routing.stored import RouterError, read_router, write_router
 from embedllm.splits import cut, folds, prompt_groups
@@ -122,13 +122,14 @@ class Router:
                    bool(table.observed.all()))
 
     @property
-    def weight(self) -> float | None:
-        """Of a price, as a share of the dearest model's, against a forecast: the cheapest certified; None if none is.
+    def thrift(self) -> tuple[float, float] | None:
+        """The cheapest certified rule, None if none is certified.
 
-        Zero may be that: forecasts alone, of models that have a price.
+        The weight of a price, as a share of the dearest model's, against a forecast; and the lead over the best priced
+        model from which on another one is asked.
         """
-        chosen = self.savings["weight"][self.savings["chosen"]]
-        return float(chosen.iloc[0]) if len(chosen) else None
+        chosen = self.savings[self.savings["chosen"]]
+        return (float(chosen["weight"].iloc[0]), float(chosen["threshold"].iloc[0])) if len(chosen) else None
 
     @property
     def best_priced(self) -> str | None:
@@ -145,9 +146,9 @@ class Router:
     ) -> pd.DataFrame:
         """Choose a model for each prompt.
 
-        The guard asks the default model unless another one leads it by enough. Whoever is `thrifty` asks for forecast
-        minus `weight` times price instead, and always the best priced model where no weight is certified: an expected
-        score at most epsilon below that model's. Guard and saving are each certified at 95 %, both together at 90 %.
+        The guard asks the default model unless another one leads it by enough. Whoever is `thrifty` asks by the rule
+        `thrift` instead, and always the best priced model where none is certified: an expected score at most epsilon
+        below that model's. Guard and saving are each certified at 95 %, both together at 90 %.
 
         Parameters
         ----------
@@ -188,15 +189,14 @@ class Router:
             self.models, self.unit, max_price, among, thrifty)
         forecasts = self.forecaster.predict_proba(vectors)
         probability = forecasts[asked]
-        wanted = best_priced(means, prices) if thrifty else self.guard.default
+        wanted, (weight, threshold) = self.guard.default, (0.0, self.guard.threshold)
+        if thrifty:
+            wanted, (weight, threshold) = best_priced(means, prices), self.thrift or (0.0, inf)
+        utilities = weigh(forecasts, prices, weight)[asked] if thrifty else probability
         default = wanted if wanted in asked else asked[means[asked].argmax()]
-        held = Guard(int(np.searchsorted(asked, default)), inf if thrifty else self.guard.threshold)
-        choice, at = held.choose(probability), np.arange(probability.shape[1])
-        fell_back = (choice == held.default) & (probability.argmax(axis=0) != held.default)
-        if thrifty and self.weight is not None:
-            allowed = np.isin(np.arange(len(forecasts)), asked)[:, None]
-            [chosen] = weighed(forecasts, np.broadcast_to(allowed, forecasts.shape), prices, [self.weight])
-            choice, fell_back = np.searchsorted(asked, chosen), np.full(len(at), False)
+        held = Guard(int(np.searchsorted(asked, default)), threshold)
+        choice, at = held.choose(utilities), np.arange(probability.shape[1])
+        fell_back = (choice == held.default) & (utilities.argmax(axis=0) != held.default)
         others = probability.copy()
         others[choice, at] = -inf
         runner_up = names[asked[others.argmax(axis=0)]] if len(asked) > 1 else np.full(len(at), None)
