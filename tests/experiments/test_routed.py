@@ -11,7 +11,7 @@ from embedllm.experiments import coverage, guard_trials, guarding, pricing, rout
 from embedllm.experiments.worlds import OBSERVED, PRIMARY
 from embedllm.forecasters import registry
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.outcomes import MANY, OutcomeMatrix, replace_unchecked
 from embedllm.routing import guard, policies
 from embedllm.sources.simulated import simulate
 from embedllm.splits import Design
@@ -280,6 +280,10 @@ def test_groups_are_what_the_data_tells():
     assert found["origin"].tolist() == ["from a", "from a", "from b", "from b"]
     assert found["kind"].tolist() == ["reasoning, from knowledge", "knowledge, from reasoning"] * 2
     assert set(unseen.groupings(make_table(np.zeros((2, 2)), ["koala", "oasst"]))) == {"benchmark"}
+    many = make_table(np.zeros((2, MANY + 1)), [f"{'ab'[n % 2]}/{n}" for n in range(MANY + 1)])
+    many.questions["suite"] = many.questions["benchmark"].str[0]
+    found = unseen.groupings(many)
+    assert {name: len(set(groups)) for name, groups in found.items()} == {"benchmark": 2, "task": MANY + 1}
 
 
 def test_distance_is_taken_within_benchmarks(pool, crossed):

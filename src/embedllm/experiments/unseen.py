@@ -1,6 +1,6 @@
 """Questions unlike those of training (Q5): groups left out, beside fits on as many questions that saw them.
 
-Groups are benchmarks (suites, where there are many), origins and kinds, where the data tells them.
+Groups are benchmarks (suites and their tasks, where there are many), origins and kinds, where the data tells them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ EXCERPT = 70  # letters of a prompt that a reader sees
 def groupings(table: OutcomeMatrix) -> dict[str, np.ndarray]:
     """Ways to divide a table's questions into groups: name to the group of each question, (n_questions,)."""
     benchmarks = grouped(table).questions["benchmark"].astype(str)
-    found = {"benchmark": benchmarks.to_numpy()}
+    tasks = table.questions["benchmark"].astype(str)
+    found = {"benchmark": benchmarks.to_numpy()} | ({} if tasks.equals(benchmarks) else {"task": tasks.to_numpy()})
     if "src" in table.questions:
         origins = table.questions["src"].astype(str).str.split("-").str[0]
         found["origin"] = ("from " + origins).to_numpy()
