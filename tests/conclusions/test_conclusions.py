@@ -42,10 +42,13 @@ def compared(difference: float, p: float, method: str = "kNN", reference: str = 
 
 
 @pytest.mark.parametrize(("difference", "p", "expected"), [
-    (0.0051, 0.0002, "The kNN has a higher score than the factorization: +5.1 (95 % interval -4.9 to +15.1), p < .001"),
-    (-0.0051, 0.04, "The kNN has a lower score than the factorization: -5.1 (95 % interval -15.1 to +4.9), p = .040"),
+    (0.0051, 0.0002, "The kNN has a higher score than the factorization: +5.1 (95 % interval -4.9 to +15.1) "
+                     "thousandths, p < .001"),
+    (-0.0051, 0.04, "The kNN has a lower score than the factorization: -5.1 (95 % interval -15.1 to +4.9) "
+                    "thousandths, p = .040"),
     (-0.0051, 0.4, "No difference in score is shown between the kNN and the factorization: -5.1 (95 % interval "
-                   "-15.1 to +4.9), p = .400 after Holm; one of 20.0 would be found in 80 % of tries."),
+                   "-15.1 to +4.9) thousandths, p = .400 after Holm; one of 20.0 thousandths would be found in 80 % of "
+                   "tries."),
 ])
 def test_a_comparison_in_words_says_what_the_test_says(difference, p, expected):
     assert _words.compared(pd.DataFrame([compared(difference, p)]), "kNN", "score").startswith(expected)
@@ -72,7 +75,8 @@ def test_where_the_factorization_stands_at_how_many_sizes():
     other = rows.assign(method="kNN", low=1, high_all=2)
     said = forecasting.growth(pd.concat([other, rows[::-1], rows.assign(metric="log_loss", low=1, high_all=2)]), TUNED)
     assert said == ("Of 3 sizes the tuned factorization is shown ahead at 1 and behind at 1, against the majority "
-                    "vote: -20.0 thousandths of accuracy after 1,000 labels, +10.0 after 300,000.")
+                    "vote (ahead: each size by itself, behind: corrected for their number): -20.0 thousandths of "
+                    "accuracy after 1,000 labels, +10.0 after 300,000.")
     level = forecasting.growth(rows.assign(low=-1, high_all=1), TUNED)
     assert "is shown neither ahead nor behind at any, against" in level
 
@@ -86,6 +90,8 @@ def test_no_worse_than_the_best_needs_every_forecaster_and_says_what_the_margin_
     assert "2.0 thousandths of a nat, 50% of what the tuned factorization earns over the benchmark means" in said
     assert "reads the text alone aside, is boosted trees: 0.0 (90 % interval -20.0 to +4.0)." in said
     assert "is no worse than any other forecaster" in forecasting._best(against[:1], 0.002, TUNED)
+    ahead = forecasting._best(against.assign(high90=[-0.001, -0.002, -0.003, -0.004]), 0.002, TUNED)
+    assert "has a lower log-loss than every other forecaster" in ahead and "margin" not in ahead
     worse = against.assign(difference=[0, 0, -0.01, -0.006])
     assert "earns nothing over the benchmark means" in forecasting._best(worse, 0.002, TUNED)
 
@@ -172,7 +178,10 @@ def test_training_names_the_lowest_epoch_and_length():
     assert "ahead of the another at 1 of 2 lengths; at all of them it is at most 2.0 thous" in " ".join(said.split())
     everywhere = training.bounded(between.assign(high=[-0.001, -0.003]))
     assert everywhere == "The one is shown ahead of the another at every length, by 1.0 thousandths of a nat and more."
-    assert "there is no margin, and nothing is tested" in training.conclusion(history, shorter, between, 0.0, 12)
+    descriptive = shorter.assign(difference=0.002, low=0.001, high=0.003)
+    bare = training.conclusion(history, descriptive, between, 0.0, 12)
+    assert "there is no margin, and nothing is tested. With fewer numbers than the best length, 32, its" in bare
+    assert "in thousandths: 8 +2.0 (95 % interval +1.0 to +3.0); 2 +2.0 (" in bare
     places = pd.DataFrame({"level": [1.0, 2, 3], "first": [2.0, 4, 6], "second": [1.0, 0, 1]})
     told = training.directions((0.2, 0.3), places)
     assert told.startswith("Two directions carry 50%") and "they correlate +1.00 and +0.00" in told
@@ -551,7 +560,8 @@ def test_the_best_encoder_stands_beside_none():
 def pools(**ends: tuple[float, float]) -> pd.DataFrame:
     """Accuracy of a factorization minus vote and log-loss minus kNN; sizes like `m5` to the ends of both intervals."""
     return pd.DataFrame([{"metric": metric, "n_models": int(size[1:]), "method": "tuned factorization",
-                          "reference": reference, "difference": sum(bounds) / 2, "low": bounds[0], "high": bounds[1]}
+                          "reference": reference, "difference": sum(bounds) / 2, "low": bounds[0], "high": bounds[1],
+                          "p_holm": 0.01 if bounds[0] * bounds[1] > 0 else 0.2}
                          for metric, reference in (("accuracy", "majority vote"), ("log_loss", "kNN"))
                          for size, bounds in ends.items()])
 
@@ -567,11 +577,11 @@ NETWORKS = pd.DataFrame([
 ).assign(reference_per_question=10_000.0, fits=5)
 
 
-def test_small_pools_are_counted_by_what_their_intervals_show():
+def test_small_pools_are_counted_by_what_is_shown():
     rows = pools(m9=(0.01, 0.03), m5=(-0.01, 0.03), m20=(-0.03, -0.01))
     assert sensitivity.small_pools(rows) == (
-        "The tuned factorization is ahead of the majority vote at 1 of 3 sizes and behind at 1; trained on 5 models "
-        "its accuracy differs by +10.0 (95 % interval -10.0 to +30.0) thousandths.")
+        "The tuned factorization is ahead of the majority vote at 1 of 3 sizes and behind at 1, after Holm; trained "
+        "on 5 models its accuracy differs by +10.0 (95 % interval -10.0 to +30.0) thousandths.")
     gains = pd.DataFrame([{"forecaster": name, "n_models": size, "difference": 0.01 * size, "low": 0.0, "high": 0.2,
                            "p_holm": 0.03} for name in ("kNN", "factorization") for size in (4, 8)])
     assert sensitivity.added(gains).endswith("log-loss of kNN by 40.0 and factorization by 40.0 thousandths of a nat.")
@@ -621,6 +631,10 @@ def test_sensitivity_concludes_from_all_its_tables():
     assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0), p = .400 after "
             "Holm: more units are not shown to help. The best network is the largest tried") in said
     assert "factorization: -3.0 (95 % interval -4.0 to -2.0), p = .010 after Holm, at 3.0 times the multiply" in said
+    assert "candidates end" not in said
+    larger = NETWORKS.assign(hidden=NETWORKS["hidden"].replace(64, 256))
+    assert "Its candidates end at 64 hidden units; networks of 256 were tried" in sensitivity.conclusion(
+        told(network_size=larger))
     assert "1PL with text has the lowest log-loss with 10% of the cells, 0.670, and instead kNN with 50%, 0.700" in said
     assert "with 50% of the cells its log-loss is 1.000 where the text alone gives 0.750" in said
     assert "large (accuracy -100.0)." in said and "small" not in said.split("Defects")[1]
@@ -705,13 +719,13 @@ def test_no_conclusion_gives_a_verdict():
 
 def test_the_confirmation_says_its_verdict_or_where_it_is_judged():
     claim = claims.all_claims()["S1"]
-    assert "runs on open-llm-leaderboard and metabench, not by this run" in forecasting.confirmation({}, claim)
+    assert "runs on open-llm-leaderboard and metabench, not by this run" in verdicts.confirmed({}, claim)
     found = {"S1": {"ours": -0.0012, "low": -0.002, "high": -0.0004, "verdict": "holds here", "reason": "against kNN"}}
-    said = forecasting.confirmation(found, claim)
+    said = verdicts.confirmed(found, claim)
     rows = pd.DataFrame({"suite": ["all", "x", "x", "y", "z"], "reference": ["a", "a", "b", "b", "c"],
                          "difference": [-0.1, 0.01, -0.2, 0.001, -0.3], "low": [-0.2, 0.005, -0.3, -0.01, -0.4],
                          "high": [-0.05, 0.02, -0.1, 0.02, -0.2]})
-    assert forecasting.confirmation(found, claim, rows).endswith(
+    assert verdicts.confirmed(found, claim, rows).endswith(
         " Within suites, which is exploratory, the ensemble is behind a in x by 10.0 thousandths and not shown to "
         "differ from b in y.")
     assert said.startswith("**Verdict: holds here.** Against kNN: -1.2 (97.5 % interval -2.0 to -0.4) thousandths")

@@ -125,7 +125,7 @@ def test_lengths_have_a_panel_for_each_forecaster_and_names_that_do_not_meet():
             for dim, value in ((28, 0.0), (29, 0.0), (1, 0.01), (0, 0.02), (232, 0.0))]
     table = pd.DataFrame(rows, columns=["forecaster", "dim", "best", "difference", "low", "high"])
     figure = forecasts.plot_lengths(table, 0.001)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == names
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"{name}\nbest: 28" for name in names]
     for axes in figure.axes:
         line = max(axes.lines, key=lambda one: len(one.get_xdata()))
         assert list(line.get_xdata()) == [1, 28, 29, 232], "from short to long, no benchmark means"

@@ -28,12 +28,12 @@ def compared(tests: pd.DataFrame, method: str, measure: str, article: str = "the
     begin = one[0].upper() + one[1:] if article else one
     if row["difference"] == 0 and row["se"] == 0:
         return f"{begin} and {other} have the same {measure}: their difference is zero, without spread."
-    numbers = f"{interval(row)}, {p_is(row['p_holm'])} after Holm"
+    numbers = f"{interval(row)} thousandths{' of a nat' * ('log-loss' in measure)}, {p_is(row['p_holm'])} after Holm"
     if row["p_holm"] < LEVEL:
         order = "higher" if row["difference"] > 0 else "lower"
         return f"{begin} has a {order} {measure} than {other}: {numbers}."
     return (f"No difference in {measure} is shown between {one} and {other}: {numbers}; one of "
-            f"{unsigned(row['mde'])} would be found in 80 % of tries.")
+            f"{unsigned(row['mde'])} thousandths would be found in 80 % of tries.")
 
 
 def sorted_by_test(tests: pd.DataFrame, measure: str, article: str = "the ") -> str:

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, compared, interval, sorted_by_test
 from embedllm.experiments.worlds import SPREADS
 from embedllm.presentation import counted, in_markdown, listed, p_is, p_value, thousandths, unsigned
 
 VOTE, TUNED, BASE = catalog.VOTE.name, catalog.TUNED.name, catalog.BENCHMARK_MEAN.name
-PUBLISHED = catalog.AS_PUBLISHED.name
+PUBLISHED, MEAN = catalog.AS_PUBLISHED.name, catalog.MODEL_MEAN.name
 RIVALS = {"accuracy": VOTE, "log_loss": catalog.KNN.name}  # in the learning curve: a vote is no probability
 
 
@@ -59,8 +58,8 @@ def best(scores: pd.DataFrame, headline: str = "accuracy") -> str:
 
 
 def differences(tests: pd.DataFrame) -> str:
-    """Which forecasters differ from the factorization in log-loss, from `fits.compare`."""
-    return sorted_by_test(tests, "log-loss")
+    """Which forecasters differ from the factorization in log-loss, from `fits.compare`; a vote is no probability."""
+    return sorted_by_test(tests[tests["method"] != VOTE], "log-loss")
 
 
 def parts(steps: pd.DataFrame) -> str:
@@ -140,14 +139,22 @@ def growth(differences: pd.DataFrame, own: str) -> str:
     before, behind = (rows["low"] > 0).sum(), (rows["high_all"] < 0).sum()  # each for itself; all sizes together
     stands = " and ".join(f"{where} at {number}" for where, number in (("ahead", before), ("behind", behind)) if number)
     stands = stands or "neither ahead nor behind at any"
-    return (f"Of {counted(len(rows), 'size')} the {own} is shown {stands}, against the {VOTE}: "
+    return (f"Of {counted(len(rows), 'size')} the {own} is shown {stands}, against the {VOTE} (ahead: each size by "
+            f"itself, behind: corrected for their number): "
             f"{thousandths(few['difference'])} thousandths of accuracy after {few['labels']:,} labels, "
             f"{thousandths(many['difference'])} after {many['labels']:,}.")
 
 
 def graded(tests: pd.DataFrame, excess: pd.DataFrame | None, own: str) -> str:
-    """What graded scores let the factorization forecast, from `fits.compare`; of planted scores with their ceiling."""
-    said = compared(tests, own, "log-loss on graded scores")
+    """What graded scores let the factorization forecast, from `fits.compare`; of planted scores with their ceiling.
+
+    Beside it the model means, which read nothing: the control learns noise and can be worse than they are.
+    """
+    said, gains = compared(tests, own, "log-loss on graded scores"), tests.set_index("method")["difference"]
+    if MEAN in gains:
+        side = "more" if gains[own] < gains[MEAN] else "no more"
+        said += (f" The {MEAN}, which reads nothing, differs from the same control by {thousandths(gains[MEAN])}: the "
+                 f"factorization gains {side} than that.")
     if excess is None:
         return said
     rest = excess[excess["quantity"] == "estimation"].set_index("forecaster")["value"]
@@ -178,6 +185,7 @@ def conclusion(
     accuracy = scores[scores["metric"] == "accuracy"].set_index("forecaster")
     one = {row.Index: f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in accuracy.itertuples()}
     share = components.set_index("component")["share"]
+    below = " (Shares estimated below zero count as none, so that these add up to more.)" if (share < 0).any() else ""
     curve, published, settings, as_published = tables["learning_curve"], "", "", ""
     if PUBLISHED in one:
         published, settings = f"{PUBLISHED} {one[PUBLISHED]}, ", f" In log-loss: {_pair(differences, PUBLISHED)}"
@@ -189,8 +197,8 @@ From the several fits of `make deep` where its tables are there.
 
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {published}{VOTE}
 {one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
-be compared with that on another table, and a large part of each is the base rate: the benchmark mean, which does not
-read the question, has {one[BASE]}.{settings}
+be compared with that on another table. The base rate is that of the benchmark mean, which does not read the question:
+{one[BASE]}.{settings}
 
 **C2, ahead of a majority vote at every size.** {growth(curve, own)}{as_published} A vote is no probability; kNN makes
 one of the same neighbors, those nearer weighing more, shrunk towards each model's mean. In log-loss over all questions:
@@ -200,33 +208,10 @@ one of the same neighbors, those nearer weighing more, shrunk towards each model
 {max(share.get("benchmark", 0), 0):.0%} between benchmarks, {share["question within benchmark"]:.0%} between the
 questions of a benchmark, {max(share.get("model x benchmark", 0), 0):.0%} in models that are better on some benchmarks
 than on others, and {share["rest"]:.0%} in the rest: the luck of a single answer, and models that are better at some
-questions within a benchmark.
+questions within a benchmark.{below}
 
 **The best forecaster.** {_best(tables["non_inferiority"], margin, own)} {"" if excess.empty else lost(excess)}
 """
-
-
-def confirmation(found: Mapping[str, Mapping], claim: Claim, rows: pd.DataFrame | None = None) -> str:
-    """The verdict on the frozen ensemble, or where it is given; `rows` are those of its record."""
-    if claim.id not in found:
-        return f"*The frozen ensemble is judged by the default runs on {listed(claim.datasets)}, not by this run.*"
-    row = found[claim.id]
-    return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
-            f"({claim.confidence} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
-            f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.{_in_suites(rows)}")
-
-
-def _in_suites(rows: pd.DataFrame | None) -> str:
-    """Where, within a suite, the frozen ensemble is not ahead of the comparator that comes nearest."""
-    if rows is None or rows["suite"].nunique() < 3:  # "all" and one
-        return ""
-    nearest = rows.loc[rows.groupby("suite", sort=False)["difference"].idxmax()]
-    nearest = nearest[nearest["suite"] != "all"]
-    behind, level = nearest[nearest["low"] > 0], nearest[(nearest["low"] <= 0) & (nearest["high"] >= 0)]
-    told = [f"behind {row.reference} in {row.suite} by {unsigned(row.difference)} thousandths" for row in
-            behind.itertuples()] + [f"not shown to differ from {row.reference} in {row.suite}" for row in
-                                    level.itertuples()]
-    return f" Within suites, which is exploratory, the ensemble is {listed(told)}." if told else ""
 
 
 def _compared() -> list[str]:
@@ -244,6 +229,10 @@ def _best(against: pd.DataFrame, margin: float, own: str) -> str:
     rows, others = against.set_index("forecaster"), against[against["forecaster"] != catalog.TEXT_ONLY.name]
     hardest = others.loc[others["high90"].idxmax()]  # its own part that reads the text alone is no rival
     open_cases = against["forecaster"][against["p_worse"] >= LEVEL]
+    if (others["high90"] < 0).all():
+        return (f"The {catalog.OURS.name} has a lower log-loss than every other forecaster, its own part that reads "
+                f"the text alone aside. The closest is {hardest['forecaster']}: {interval(hardest, 'low90', 'high90')} "
+                "thousandths of a nat.")
     verdict = (f"is not shown to be within the margin of {listed(open_cases)}" if len(open_cases)
                else "is no worse than any other forecaster by the margin")
     meaning = ""

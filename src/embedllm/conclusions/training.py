@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from embedllm.catalog import FACTORIZATION
 from embedllm.claims import all_claims
+from embedllm.conclusions._words import interval
 from embedllm.presentation import about, counted, listed, thousandths, unsigned
 
 MEASURED = ("speed", "machine", "reached", "exponents", "warm_starts", "encoders", "cost")  # timing_* of figures/bench
@@ -16,7 +18,7 @@ ARCHITECTURE = (  # Q12: inputs, training, output
     "lower the log-loss of those answers: the model vectors, a projection of prompt vectors to their length, and the "
     "weights and the constant of the classifier. Output: the probability that a model answers a question correctly."
 )
-MOST = 16  # leading directions of the convex embedding that are kept beside the figures
+SHOWN = 0.999  # of the spread of the convex embedding, which the directions kept beside the figures carry
 SPEED_AND_COST = """
 ## How fast, and what it costs
 
@@ -34,8 +36,12 @@ def lowest(history: pd.DataFrame) -> str:
 def shortest(shorter: pd.DataFrame, margin: float) -> str:
     """Down to which length each forecaster's vectors are as good as at the best one, from `learning.shorter`."""
     if not margin:
+        rows = shorter[shorter["forecaster"] == FACTORIZATION.name]
+        short = rows[(rows["dim"] > 0) & (rows["dim"] < rows["best"])]
+        told = "; ".join(f"{row['dim']:.0f} {interval(row)}" for _, row in short.iterrows())
         return ("The factorization earns nothing over the benchmark means here, so that there is no margin, and "
-                "nothing is tested: the curves are shown as they are.")
+                "nothing is tested." + f" With fewer numbers than the best length, {rows['best'].iloc[0]:.0f}, its "
+                f"log-loss changes by, in thousandths: {told}." * bool(told))
     said = []
     for name, rows in shorter[shorter["dim"] > 0].groupby("forecaster", sort=False):
         best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]
@@ -61,6 +67,11 @@ def vectors_table(vectors: np.ndarray, models: pd.Index) -> pd.DataFrame:
     """The convex embedding with names: ``level`` and directions ``d1``, ``d2``, ..., in logits, to four digits."""
     names = ["level", *(f"d{number}" for number in range(1, vectors.shape[1]))]
     return pd.DataFrame(vectors, index=models, columns=names).round(4).reset_index()
+
+
+def leading(vectors: np.ndarray) -> int:
+    """How many directions carry `SHOWN` of the spread."""
+    return int((np.cumsum(spread(vectors)) < SHOWN).sum()) + 1
 
 
 def spread(vectors: np.ndarray) -> np.ndarray:

@@ -6,10 +6,11 @@ Every function takes the claim and the tables that the rule names, and returns t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 
 import pandas as pd
 
-from embedllm.catalog import BENCHMARK_MEAN, FACTORIZATION, MODEL_MEAN, TUNED, VOTE
+from embedllm.catalog import AS_PUBLISHED, BENCHMARK_MEAN, FACTORIZATION, MODEL_MEAN, TUNED, VOTE
 from embedllm.claims import ANSWERED, ELSEWHERE, NO_VERDICT, ON_THE_PAPERS_DATA, Claim
 from embedllm.presentation import about, listed, thousandths, unsigned
 
@@ -36,12 +37,16 @@ def of_forecasting(
     Parameters
     ----------
     deep : mapping
-        "over_base", "learning_curve" and "graded_labels": tables of `make deep`, or None.
+        "over_base", "cross_fitted", "learning_curve" and "graded_labels": tables of `make deep`, or None.
     """
-    base, curve, graded = (deep[name] for name in ("over_base", "learning_curve", "graded_labels"))
+    base, scores, curve, graded = (deep[name] for name in ("over_base", "cross_fitted", "learning_curve",
+                                                           "graded_labels"))
     rows = {name: waits() for name in ("C1", "C2", "C13")}
     if base is not None:
         rows["C1"] = accuracy(base.iloc[0], known["C1"], on_the_papers_data)
+        if scores is not None:
+            found = scores[(scores["metric"] == "accuracy") & (scores["forecaster"] == AS_PUBLISHED.name)]["value"]
+            rows["C1"]["reason"] += "".join(f"; with the published settings {one:.3f}" for one in found)
     if curve is not None:
         rows["C2"] = every_size(curve, known["C2"], on_the_papers_data)
     if graded is not None:
@@ -80,7 +85,7 @@ def accuracy(difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dic
                else FAILS if difference["high"] < claim.values["margin"] else OPEN)
     return {"ours": difference["difference"], "low": difference["low"], "high": difference["high"],
             "p": difference["p"], "verdict": verdict,
-            "reason": f"accuracy {row['value']:.3f}, {base}; the difference is what is judged",
+            "reason": f"accuracy {row['value']:.3f} on vectors of MiniLM, {base}; the difference is what is judged",
             "figure": "03_deep_cross_fitted"}
 
 
@@ -106,12 +111,12 @@ def every_size(differences: pd.DataFrame, claim: Claim, on_the_papers_data: bool
     else:  # at one size at least: the level is divided by their number
         row = rows.loc[rows["high_all"].idxmin()]
         row = row.drop(["low", "high"]).rename({"low_all": "low", "high_all": "high"})
-        row["p"] = min(1.0, n * row["p"])
-        where = "where the evidence against the claim is strongest (p and interval for all sizes)"
+        row["p"] = min(1.0, n * row["p"]) if verdict == OPPOSITE else nan  # it is that of a difference of zero
+        where = "where the evidence against the claim is strongest (for all sizes together)"
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"],
             "verdict": REPLICATED.get(verdict, verdict) if on_the_papers_data else verdict,
             "reason": f"at {row['labels']:,} labels, {where}; the {TUNED.name} is shown ahead of the {VOTE.name} at "
-                      f"{ahead} of {n} sizes, behind at {against.sum()}",
+                      f"{ahead} of {n} sizes, behind at {against.sum()}{_as_published(differences)}",
             "figure": "03_deep_learning_curve"}
 
 
@@ -154,6 +159,13 @@ def compact(shorter: pd.DataFrame, n_models: int, margin: float) -> dict:
     return numbers | {"verdict": FAILS if row["low"] > margin else OPEN, "reason": told, "figure": figure}
 
 
+def _as_published(differences: pd.DataFrame) -> str:
+    """The same with the paper's settings, where they learned from every size too."""
+    rows = differences[(differences["metric"] == "accuracy") & (differences["method"] == AS_PUBLISHED.name)]
+    return "" if rows.empty else (f"; with the published settings ahead at {(rows['low'] > 0).sum()}, behind at "
+                                  f"{(rows['high_all'] < 0).sum()}")
+
+
 def training_cost(found: Mapping, claim: Claim, on_the_papers_data: bool) -> dict:
     """C5, from `cost.of_the_claim`."""
     holds = found["flop"] <= claim.values["flop"] and found["gigabytes"] < claim.values["gigabytes"]
@@ -185,74 +197,24 @@ def superior(difference: Mapping, figure: str) -> dict:
             "reason": f"log-loss on graded scores, {difference['method']} minus {difference['reference']}"}
 
 
-def of_routing(
-    deep: Mapping[str, pd.DataFrame | None], known: Mapping[str, Claim], on_the_papers_data: bool, latency: str
-) -> dict[str, dict]:
-    """Rows of notebook 04, from tables of several fits; a claim without its table waits.
-
-    Parameters
-    ----------
-    deep : mapping
-        "against_rivals", "told", "worlds" and "unseen_gains_benchmark": tables of `make deep`, or None.
-    latency : str
-        What `make bench` says of C4, which decides nothing.
-    """
-    rivals, told, worlds = (deep[name] for name in ("against_rivals", "told", "worlds"))
-    rows = {name: waits() for name in ("C4", "C10", "Q5")}
-    if rivals is not None:
-        rows["C4"] = beats_all(rivals, known["C4"])
-        rows["C4"]["reason"] += f"; {latency}"
-    if told is not None and worlds is not None:
-        rows["C10"] = of_the_domain(told.iloc[0], worlds, known["C10"])
-    if on_the_papers_data:
-        rows = {name: row | {"verdict": REPLICATED.get(row["verdict"], row["verdict"])} for name, row in rows.items()}
-    if deep["unseen_gains_benchmark"] is not None:
-        rows["Q5"] = answered("notebook 04, Questions unlike those of training", "04_deep_unseen_gains_benchmark")
-    return rows
+def confirmed(found: Mapping[str, Mapping], claim: Claim, rows: pd.DataFrame | None = None) -> str:
+    """The verdict on the frozen ensemble, or where it is given; `rows` are those of its record."""
+    if claim.id not in found:
+        return f"*The frozen ensemble is judged by the default runs on {listed(claim.datasets)}, not by this run.*"
+    row = found[claim.id]
+    return (f"**Verdict: {row['verdict']}.** {row['reason'][0].upper()}{row['reason'][1:]}: {thousandths(row['ours'])} "
+            f"({claim.confidence} interval {thousandths(row['low'])} to {thousandths(row['high'])}) thousandths of "
+            f"a nat. Definition of the frozen ensemble: `{claim.values['definition'][:12]}`.{_in_suites(rows)}")
 
 
-def beats_all(tests: pd.DataFrame, claim: Claim) -> dict:
-    """C4.
-
-    Parameters
-    ----------
-    tests : DataFrame
-        From `routing.against`: a row for each rival, at the claim's level.
-    """
-    n = len(tests)
-    if (tests["high_all"] < 0).any():
-        verdict = OPPOSITE
-    elif (tests["low"] > 0).all():
-        verdict = HOLDS
-    else:
-        verdict = FAILS if (tests["high_all"] < claim.values["margin"]).any() else OPEN
-    row = tests.loc[tests["low"].idxmin()]
-    if verdict in (OPPOSITE, FAILS):  # the level is divided by the number of rivals
-        row = tests.loc[tests["high_all"].idxmin()]
-        row = row.drop(["low", "high"]).rename({"low_all": "low", "high_all": "high"})
-        row["p"] = min(1.0, n * (row["p"] if verdict == OPPOSITE else 2 * row["p_margin"]))
-    of_margin = "; p is that of a gain of the margin" if verdict == FAILS else ""
-    return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"], "verdict": verdict,
-            "reason": f"score of routing by the {row['method']} minus that of the {row['reference']}, the rival that "
-                      f"decides; shown ahead of {listed(tests['reference'][tests['low'] > 0])}{of_margin}",
-            "figure": "04_deep_routing"}
-
-
-def of_the_domain(told: Mapping, worlds: pd.DataFrame, claim: Claim) -> dict:
-    """C10.
-
-    Parameters
-    ----------
-    told : mapping
-        What the choice tells of the benchmark minus what it tells of the difficulty: from `fits.compare` at the
-        claim's level.
-    worlds : DataFrame
-        From `routing.beyond_worlds`.
-    """
-    diverse = worlds[(worlds["quantity"] == "entropy") & (worlds["forecaster"] == FACTORIZATION.name)].iloc[0]
-    more = told["low"] > 0
-    verdict = OPPOSITE if told["high"] < 0 else HOLDS if more and diverse["p"] <= claim.level else OPEN
-    return {"ours": told["difference"], "low": told["low"], "high": told["high"], "p": told["p"], "verdict": verdict,
-            "reason": f"bits told of the benchmark minus of the difficulty; choices of {diverse['observed']:.2f} bits, "
-                      f"{diverse['value']:.2f} in worlds without specialization (p {diverse['p']:.3f})",
-            "figure": "04_deep_choices"}
+def _in_suites(rows: pd.DataFrame | None) -> str:
+    """Where, within a suite, the frozen ensemble is not ahead of the comparator that comes nearest."""
+    if rows is None or rows["suite"].nunique() < 3:  # "all" and one
+        return ""
+    nearest = rows.loc[rows.groupby("suite", sort=False)["difference"].idxmax()]
+    nearest = nearest[nearest["suite"] != "all"]
+    behind, level = nearest[nearest["low"] > 0], nearest[(nearest["low"] <= 0) & (nearest["high"] >= 0)]
+    told = [f"behind {row.reference} in {row.suite} by {unsigned(row.difference)} thousandths" for row in
+            behind.itertuples()] + [f"not shown to differ from {row.reference} in {row.suite}" for row in
+                                    level.itertuples()]
+    return f" Within suites, which is exploratory, the ensemble is {listed(told)}." if told else ""

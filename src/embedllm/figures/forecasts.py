@@ -84,10 +84,11 @@ def plot_lengths(table: pd.DataFrame, margin: float) -> Figure:
         axes.axhline(0, lw=0.8, color=BLACK)
         axes.fill_between(line["dim"].astype(float), line["low"], line["high"], color=color, alpha=0.2, lw=0)
         axes.plot(line["dim"], line["difference"], marker="o", ms=3.5, lw=1.5, color=color)
-        log_ticks(axes, table.loc[table["dim"] > 0, "dim"], 6.5)
-        axes.set(xlabel=f"numbers per model (best: {line['best'].iloc[0]})", title=name.replace(", ", ",\n"))
+        axes.set(xlabel="numbers per model", title=name.replace(", ", ",\n") + f"\nbest: {line['best'].iloc[0]}")
         axes.title.set_size(8)
     grid[0, 0].set_ylabel("log-loss minus that of the\nbest length, nats per cell")
+    for axes in grid[0]:
+        log_ticks(axes, table.loc[table["dim"] > 0, "dim"], 6.5)
     return figure
 
 

@@ -79,7 +79,9 @@ def plot_points(
     for column, title in colors.items():
         axes = grid[column]
         axes.set(title=title if len(colors) > 1 else "", xlabel=labels[0], ylabel=labels[1])
-        if not ticks:
+        if ticks:
+            axes.set_aspect("equal", adjustable="datalim")  # distances are read off
+        else:
             axes.set(xticks=[], yticks=[])
         numeric, blank = pd.api.types.is_numeric_dtype(table[column]), table[table[column].isna()]
         if numeric:

@@ -84,12 +84,12 @@ def plot_curves(
         axes.axhspan(-margin, margin, color=GRAY, alpha=0.18, lw=0, zorder=0, label="margin")
     if margin or zero:
         axes.axhline(0, lw=0.8, color=BLACK)
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     if log:
         log_ticks(axes, table.loc[~level, x])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel=labels[0], ylabel=labels[1])
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -98,6 +98,7 @@ def log_ticks(
 ) -> None:
     """A logarithmic axis that is marked at the values; where names would touch, the first and the last are written."""
     axes.set_xscale("log")
+    axes.figure.draw_without_rendering()  # what stands beside the axes leaves them less room
     ticks = sorted(set(values))
     names, size = list(map(name, ticks)), size or FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size()
     inches = axes.get_window_extent().width / axes.figure.dpi / max(np.log(ticks[-1] / ticks[0]), 1e-9)

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from embedllm.catalog import FACTORIZATION, TWO_LAYER
+from embedllm.catalog import FACTORIZATION, TWO_LAYER, VOTE
 from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, GRAY, KINDS, WIDTH, color_of
 
@@ -18,6 +18,8 @@ MARKS = "osD^v"
 def plot_pools(table: pd.DataFrame) -> Figure:
     """One forecaster minus others that learned from the same models, against their number, a panel for each metric.
 
+    Log-loss without the vote, which is no probability and would stretch the axis.
+
     Parameters
     ----------
     table : DataFrame
@@ -25,7 +27,7 @@ def plot_pools(table: pd.DataFrame) -> Figure:
     """
     figure, panels = _panels(table)
     for metric, axes in panels.items():
-        part = table[table["metric"] == metric]
+        part = table[(table["metric"] == metric) & ((metric == "accuracy") | (table["reference"] != VOTE.name))]
         for number, (name, line) in enumerate(part.groupby("reference", sort=False)):
             _draw(axes, line, line["n_models"] * (1 + 0.03 * number), color_of(name), f"minus {name}", MARKS[number])
         log_ticks(axes, part["n_models"], 7)
