@@ -197,8 +197,9 @@ def test_many_rows_become_strips_that_name_the_extremes(rng):
 
 
 def test_bars_of_excess_loss_are_the_estimation_and_ordered_by_it(pool_with_ceilings):
-    table, forecasts, weights = pool_with_ceilings
-    found = excess_loss(forecasts | {"true probability": table.references["true probability"]}, table, weights)
+    table, forecasts, _ = pool_with_ceilings
+    known = forecasts | {"true probability": table.references["true probability"]}
+    found = excess_loss([known], known, table)
     found.loc[(found["forecaster"] == "far") & (found["quantity"] == "estimation"), ["value", "low", "high"]] /= 50
     figure = plot_excess(found)
     assert_legible(figure)

@@ -228,7 +228,7 @@ def recovered(n_questions: int) -> float:
     """Share of what specialization is worth to a reader that the stacked ensemble gets."""
     parts = readable(30, n_questions, blur=1e-6)
     told, test = registry.forecast(parts, [catalog.TEXT_ONLY], seed=0), parts["test"][0]
-    rows = excess_loss(told, test, np.ones((2, test.shape[1]), int)).set_index(["forecaster", "quantity"])
+    rows = excess_loss([told], told, test).set_index(["forecaster", "quantity"])
     return rows.loc[(catalog.TEXT_ONLY.name, "recovered"), "value"]
 
 

@@ -1,8 +1,8 @@
 """Where forecasts are right and where they are off: calibration, benchmarks, models, and what a loss is made of.
 
-Intervals of one fit are 95 % percentile bootstraps over questions; the resamples come in as ``weights``, from
-`intervals.bootstrap_weights`, so that all tables of a comparison rest on the same ones. Those of `breakdown` are over
-questions and fits.
+Intervals of `reliability` are 95 % percentile bootstraps over questions; the resamples come in as ``weights``, from
+`intervals.bootstrap_weights`, so that all tables of a comparison rest on the same ones. All others are over questions
+and fits.
 """
 
 from __future__ import annotations
@@ -177,27 +177,29 @@ def _mean(values: np.ndarray, design: Design) -> tuple[float, float, float, int]
     return own["value"], own["low"], own["high"], int(known.sum())
 
 
-def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weights: np.ndarray) -> pd.DataFrame:
+def excess_loss(rounds: Sequence[Mapping[str, np.ndarray]], names: Iterable[str], table: OutcomeMatrix) -> pd.DataFrame:
     """What a forecaster loses against the truth, where that is known: text nobody could read, and estimation.
 
     Parameters
     ----------
-    forecasts : mapping of forecaster name to ndarray, shape (n_models, n_questions), in [0, 1]
+    rounds : sequence of mapping
+        Of each cross-fitting: forecaster to probabilities, (n_models, n_questions).
+    names : iterable of str
+        Forecasters. The two text ceilings are added; the additive one is what the other says without specialization,
+        and nothing else of itself.
     table : OutcomeMatrix
-        With the ``references`` of simulated data. The two text ceilings are added to the forecasters; the additive
-        one is what the other says without specialization, and nothing else of itself.
-    weights : ndarray of int, shape (n_resamples, n_questions)
-        From `intervals.bootstrap_weights`.
+        With the ``references`` of simulated data.
 
     Returns
     -------
     DataFrame
-        Columns ``forecaster``, ``quantity``, ``value``, ``low``, ``high``. Quantities: "log-loss" (against the true
-        probability, nats per cell) is that of the truth itself plus "unread text" (text ceiling minus truth)
-        plus "estimation" (forecaster minus text ceiling); "recovered" is what the forecaster gains by telling models
-        apart beyond their level, as a share of what that is worth to the best reader of the text: (its own additive
-        version - forecaster) / (additive ceiling - text ceiling), a ratio of means, NaN where it is worth nothing.
-        The same for the additive ceiling would not be quite zero, since guessing is not additive in logits.
+        Columns ``forecaster``, ``quantity``, ``value``, ``low``, ``high``, over questions and fits. Quantities:
+        "log-loss" (against the true probability, nats per cell) is that of the truth itself plus "unread text" (text
+        ceiling minus truth) plus "estimation" (forecaster minus text ceiling); "recovered" is what the forecaster
+        gains by telling models apart beyond their level, as a share of what that is worth to the best reader of the
+        text: (its own additive version - forecaster) / (additive ceiling - text ceiling), a ratio of means whose
+        interval is linearized (delta method), NaN where it is worth nothing. The same for the additive ceiling would
+        not be quite zero, since guessing is not additive in logits.
 
     Raises
     ------
@@ -206,22 +208,30 @@ def excess_loss(forecasts: Mapping[str, np.ndarray], table: OutcomeMatrix, weigh
     """
     if missing := {TRUTH, TEXT, ADDITIVE} - table.references.keys():
         raise ValueError(f"only a table with known probabilities has an excess loss; this one lacks {sorted(missing)}")
-    truth = np.where(table.observed, table.references[TRUTH], np.nan)
-    compared = {**forecasts, **{name: table.references[name] for name in (TEXT, ADDITIVE)}}
-    losses = {name: question_scores(p, truth, "log_loss") for name, p in compared.items()}
-    additive = {name: question_scores(additive_version(p).astype(np.float32), truth, "log_loss")
-                for name, p in forecasts.items()} | dict.fromkeys((TEXT, ADDITIVE), losses[ADDITIVE])
+    truth, design = np.where(table.observed, table.references[TRUTH], np.nan), Design.of(table)
+
+    def loss(probabilities: np.ndarray) -> np.ndarray:
+        return question_scores(probabilities.astype(np.float32), truth, "log_loss")
+
+    text, ceiling = (np.tile(loss(table.references[name]), (len(rounds), 1)) for name in (TEXT, ADDITIVE))
     floor = question_scores(truth, truth, "log_loss")
-    one, tables = np.ones(len(floor)), []
-    for name, loss in losses.items():
-        parts = {"log-loss": (loss, one), "unread text": (losses[TEXT] - floor, one),
-                 "estimation": (loss - losses[TEXT], one),
-                 "recovered": (additive[name] - loss, losses[ADDITIVE] - losses[TEXT])}
-        numerators, denominators = (np.stack(sides, axis=1) for sides in zip(*parts.values(), strict=True))
-        value, low, high = ratios(numerators, denominators, weights)
-        tables.append(pd.DataFrame({"forecaster": name, "quantity": list(parts), "value": value, "low": low,
-                                    "high": high}))
-    return pd.concat(tables, ignore_index=True)
+    losses = {name: np.stack([loss(one[name]) for one in rounds]) for name in names}
+    additive = {name: np.stack([loss(additive_version(one[name])) for one in rounds]) for name in losses}
+    worth, rows = (ceiling - text).mean(where=~np.isnan(text)), []
+    for name, own in (losses | {TEXT: text, ADDITIVE: ceiling}).items():
+        gained = additive.get(name, ceiling) - own
+        share = np.nanmean(gained) / worth if worth > 0 else np.nan
+        parts = {"log-loss": own, "unread text": text - floor, "estimation": own - text,
+                 "recovered": share + (gained - share * (ceiling - text)) / worth}
+        rows += [(name, quantity, *_spread(values, design)) for quantity, values in parts.items()]
+    return pd.DataFrame(rows, columns=["forecaster", "quantity", "value", "low", "high"])
+
+
+def _spread(values: np.ndarray, design: Design) -> tuple[float, float, float]:
+    """Mean and interval over questions and fits; of what does not vary the value itself."""
+    known = values[:, ~np.isnan(values).any(axis=0)]
+    same = known.size and np.ptp(known) < 1e-12
+    return (float(known[0, 0]),) * 3 if same else _mean(values, design)[:3]
 
 
 def over_cells(

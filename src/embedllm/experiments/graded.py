@@ -42,7 +42,7 @@ def compared(chosen: Sequence[catalog.Forecaster]) -> list[catalog.Forecaster]:
 
 def judged(
     table: OutcomeMatrix, vectors: np.ndarray, chosen: Sequence[catalog.Forecaster], n_folds: int,
-    rounds: Sequence[Round], level: float, weights: np.ndarray, compute: Callable = side_by_side,
+    rounds: Sequence[Round], level: float, compute: Callable = side_by_side,
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """What the text tells of graded scores: log-loss against the control on random vectors.
 
@@ -54,18 +54,16 @@ def judged(
         As `registry.cross_fit` takes them.
     level : float
         Of the intervals.
-    weights : ndarray
-        From `intervals.bootstrap_weights`.
 
     Returns
     -------
     tests : DataFrame
         From `fits.compare`.
     excess : DataFrame or None
-        From `calibration.excess_loss` of the first round, where the truth is known.
+        From `calibration.excess_loss`, where the truth is known.
     """
     found = cross_fit(table, vectors, compared(chosen), n_folds, rounds, compute)
     values = across_fits(table, found, "log_loss")
     *others, control = values
     tests = compare(values, [(name, control) for name in others], Design.of(table), level)
-    return tests, excess_loss(found[0]["raw"], table, weights) if TRUTH in table.references else None
+    return tests, excess_loss([one["raw"] for one in found], values, table) if TRUTH in table.references else None
