@@ -631,7 +631,9 @@ def test_sensitivity_concludes_from_all_its_tables():
     assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0), p = .400 after "
             "Holm: more units are not shown to help. The best network is the largest tried") in said
     assert "factorization: -3.0 (95 % interval -4.0 to -2.0), p = .010 after Holm, at 3.0 times the multiply" in said
-    assert "candidates end" not in said
+    assert "candidates end" not in said and "what a network can do by 3.0 thousandths of a nat or more." in said
+    none = sensitivity.conclusion(told(network_size=NETWORKS.assign(p_holm=0.2)))
+    assert "the size of the network changes nothing." in none
     larger = NETWORKS.assign(hidden=NETWORKS["hidden"].replace(64, 256))
     assert "Its candidates end at 64 hidden units; networks of 256 were tried" in sensitivity.conclusion(
         told(network_size=larger))
