@@ -221,6 +221,13 @@ ENCODERS = {entry.name: entry for entry in (
     Encoder("random", "embedllm.encoders.encoding.noise", "#D0D0D0", dim=384),
 )}
 
+TFIDF, FEATURES = Entry("TF-IDF", color="#FF7F0E"), Entry("features", color="#BCBD22")
+LABEL = Entry("benchmark label", color="#CC79A7")
+SHUFFLED_PROMPTS = Entry("control: shuffled prompts", color="#6D6D6D")
+RANDOM_VECTORS = Entry("control: random vectors", color="#A9A9A9")
+REPRESENTATIONS = {entry.name: entry for entry in (  # what encoders are compared with, see `encoder_ablation.makers`
+    TFIDF, FEATURES, LABEL, SHUFFLED_PROMPTS, RANDOM_VECTORS)}
+
 _OUTCOMES = ("outcomes.csv", "outcomes.parquet", "outcomes.*")
 SOURCES = {entry.name: entry for entry in (
     Source("mmlu-pro", "embedllm.sources.mmlu_pro", origin="embedded", published=True,
