@@ -286,7 +286,7 @@ DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, 
 
 def colors() -> dict[str, str]:
     """Name of a method, encoder, policy or bound to its color."""
-    groups = (FORECASTERS, ENCODERS, POLICIES, DRAWN)
+    groups = (FORECASTERS, ENCODERS, REPRESENTATIONS, POLICIES, DRAWN)
     return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
 
 

@@ -1,54 +1,121 @@
-"""What notebook 06 says: how much the prompt encoder matters."""
+"""What notebook 06 says: which prompt encoder earns how much beyond the benchmark's label, and what vectors carry."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from embedllm.conclusions._words import LEVEL, sorted_by_test
-from embedllm.presentation import listed, unsigned
+from embedllm import catalog
+from embedllm.claims import Claim
+from embedllm.conclusions._words import LEVEL, bullets, interval, sorted_by_test
+from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED
+from embedllm.presentation import listed, thousandths, unsigned
+
+CONTROLS = (catalog.LABEL.name, catalog.RANDOM_VECTORS.name, catalog.SHUFFLED_PROMPTS.name)
 
 
-def best(scores: pd.DataFrame, metric: str = "accuracy") -> str:
-    """The encoder and forecaster with the highest score, from `comparisons.averaged`."""
-    row = scores.loc[scores[scores["metric"] == metric]["value"].idxmax()]
-    blind = scores[(scores["encoder"] == "no encoder") & (scores["metric"] == metric)]["value"].iloc[0]
-    return (f"The {row['forecaster']} with {row['encoder']} has the highest {metric}, {row['value']:.3f}; without any "
-            f"encoder it is {blind:.3f}.")
+def beyond_label(rows: pd.DataFrame, forecaster: str) -> str:
+    """Which encoders forecast better than the benchmark's label alone, from `encoder_ablation.differences`."""
+    own = rows[(rows["forecaster"] == forecaster) & (rows["measure"] == "log_loss")]
+    return sorted_by_test(own, f"log-loss of the {forecaster}")
 
 
-def differences(tests: pd.DataFrame) -> str:
-    """Which encoders differ from the reference, from `inference.compare`."""
-    return sorted_by_test(tests, "accuracy", article="")
+def against(rows: pd.DataFrame) -> str:
+    """Which encoders differ from the reference in log-loss, from `encoder_ablation.differences`."""
+    return sorted_by_test(rows[rows["measure"] == "log_loss"], "log-loss", article="")
 
 
-def conclusion(tests: pd.DataFrame, reference: str, margin: float) -> str:
-    """What the ablation shows.
+def alike(rows: pd.DataFrame, reference: str, margin: float, level: float) -> str:
+    """Which encoders are as good as the reference up to a margin, from `encoder_ablation.equivalence`."""
+    if not margin:
+        return f"With {reference} nothing is earned over the benchmark means that a margin could be a share of."
+    passed = rows["p_equivalent"] < level
+    void = [name for name in rows["method"][passed] if name in CONTROLS]
+    if void:
+        return f"No encoder can be called equivalent to {reference}: {listed(void)} would be as well."
+    beyond = rows["method"][rows["p_beyond_holm"] < level]
+    return (f"Shown to lie within {unsigned(margin)} thousandths of {reference}: {listed(rows['method'][passed])}; "
+            f"shown to lie beyond: {listed(beyond)}.")
 
-    Parameters
-    ----------
-    tests : DataFrame
-        From `inference.compare`, with ``equivalent``.
-    reference : str
-        The encoder that others are compared with.
-    margin : float
-        Of equivalence, in accuracy.
-    """
-    control = tests.set_index("method").reindex(["random"]).iloc[0]
-    alike = listed(tests["method"][tests["equivalent"] & (tests["method"] != "random")])
-    if control["equivalent"] == 1:  # not so where there is no control
-        alike = "no verdict, since random vectors pass the same test"
-    earns, meaning = f"That reading the prompt with {reference} earns anything is not shown here.", ""
-    if control["p_holm"] < LEVEL and control["difference"] < 0:
-        earned = -control["difference"]
-        earns = (f"Compared with random vectors, reading the prompt with {reference} earns "
-                 f"{unsigned(earned)} thousandths of accuracy.")
-        meaning = f", {margin / earned:.0%} of what reading the prompt earns"
-    return f"""
-## What the ablation shows
 
-{differences(tests)}
+def where(rows: pd.DataFrame) -> str:
+    """On how many benchmarks each encoder is shown to help beyond the label, from `encoder_ablation.within`."""
+    total, said = rows["benchmark"].nunique(), []
+    for name, own in rows.groupby("method", sort=False):
+        shown = own["p_holm"] < LEVEL
+        better, worse = (int((shown & (sign * own["difference"] < 0)).sum()) for sign in (1, -1))
+        said.append(f"{name} {better} better" + f", {worse} worse" * (worse > 0))
+    return f"Of {total} benchmarks, after Holm: {'; '.join(said)}."
 
-Shown to be within {unsigned(margin)} thousandths of {reference} (the margin{meaning}): {alike}.
-{earns}
-Equivalence says that two encoders are alike, not that nothing better exists.
-"""
+
+def carry(rows: pd.DataFrame) -> str:
+    """Which of the two that vectors carry goes with forecasting, from `encoder_ablation.carried` with ``gain``."""
+    ranks = rows[["gain", "benchmark", "difficulty"]].rank().corr()["gain"]
+    best = {name: rows.loc[rows[name].idxmax()] for name in ("benchmark", "difficulty")}
+    return (f"Over {len(rows)} encoders and controls, what is gained in forecasting has a rank correlation of "
+            f"{ranks['difficulty']:+.2f} with the difficulty that a linear reader finds within benchmarks and of "
+            f"{ranks['benchmark']:+.2f} with the benchmark that it finds. Most difficulty: "
+            f"{best['difficulty']['encoder']} (R2 {best['difficulty']['difficulty']:.2f}); most of the benchmark: "
+            f"{best['benchmark']['encoder']} ({best['benchmark']['benchmark']:.0%} of the questions).")
+
+
+def conclusion(
+    over_label: pd.DataFrame, over_reference: pd.DataFrame, equivalent: pd.DataFrame, inside: pd.DataFrame,
+    carried: pd.DataFrame, reference: str, margin: float, level: float, forecaster: str,
+) -> str:
+    """What the ablation shows; differences in thousandths."""
+    routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")]
+    best = routing.loc[routing["difference"].idxmax()]
+    return "## What the ablation shows\n\n" + bullets([
+        f"**Beyond the label.** {beyond_label(over_label, forecaster)}",
+        f"**Routing.** The highest score beyond that of the label is reached with {best['method']}: {interval(best)} "
+        "thousandths.",
+        f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference, margin, level)}",
+        f"**Where.** {where(inside)}",
+        f"**What vectors carry (Q8).** {carry(carried)}",
+    ])
+
+
+def verdict(equivalent: pd.DataFrame, margin: float, claim: Claim) -> dict:
+    """C3, by the rule in `claims.toml`; `equivalent` from `encoder_ablation.equivalence` at the claim's level."""
+    rows = equivalent.set_index("method")
+    reference, compared = claim.values["reference"], list(claim.values["compared"])
+    if missing := [name for name in compared if name not in rows.index]:
+        return {"verdict": UNTESTED, "reason": f"not compared: {listed(missing)}"}
+    if not margin:
+        return {"verdict": UNTESTED, "reason": f"with {reference} nothing is earned over the benchmark means that a "
+                                               "margin could be a share of"}
+    if void := [name for name in CONTROLS if rows["p_equivalent"].get(name, 1.0) < claim.level]:
+        return {"verdict": UNTESTED, "reason": f"{listed(void)} would be called equivalent as well"}
+    own = rows.loc[compared]
+    beyond = own[own["p_beyond_holm"] < claim.level]
+    worst = own.loc[own["difference"].abs().idxmax()]
+    numbers = {"ours": worst["difference"], "low": worst["low"], "high": worst["high"], "p": worst["p_equivalent"],
+               "figure": "06_deep_equivalence"}
+    told = f"{worst.name} minus {reference}, the largest difference; margin {unsigned(margin)} thousandths"
+    if len(beyond):
+        return numbers | {"verdict": FAILS, "reason": f"{told}; shown to lie beyond it: {listed(beyond.index)}"}
+    if (own["p_equivalent"] < claim.level).all():
+        return numbers | {"verdict": HOLDS, "reason": told}
+    if (margin < 2.5 * own["se"]).any():
+        return numbers | {"verdict": UNTESTED, "reason": f"{told}, which is below 2.5 standard errors"}
+    return numbers | {"verdict": OPEN, "reason": told}
+
+
+def cost(table: pd.DataFrame, gains: Mapping[str, float]) -> str:
+    """What to take, from `make bench`: seconds beside what is gained over the label (nats, more is better)."""
+    rows = table[table["encoder"].isin(list(gains))].assign(gain=lambda t: t["encoder"].map(gains))
+    if rows.empty:
+        return "No encoder here was measured by `make bench`."
+    best = rows.loc[rows["gain"].idxmax()]
+    said = [f"**For the best forecasts**: {best['encoder']}, {thousandths(best['gain'])} thousandths of a nat over the "
+            f"label at {best['prompts_per_second']:,.0f} prompts a second."]
+    for use, fast in (("on a laptop", 50), ("in the request path of a router", 1000)):
+        quick = rows[rows["prompts_per_second"] >= fast]
+        if len(quick):
+            row = quick.loc[quick["gain"].idxmax()]
+            said.append(f"**{use[0].upper()}{use[1:]}**, {fast:,} prompts a second and more: {row['encoder']}, "
+                        f"{thousandths(row['gain'])} thousandths at {row['prompts_per_second']:,.0f} a second.")
+    return bullets(said)
+

@@ -7,6 +7,7 @@ to the training prompts, or the label of the benchmark alone. All see the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ from embedllm.splits import Design, cut, folds
 Maker = Callable[[np.ndarray], np.ndarray]  # which questions train, (n_questions,) bool, to vectors (n_questions, dim)
 
 MEASURES = ("log_loss", "accuracy", "score")
+PUBLISHED_NOISE = replace(catalog.FACTORIZATION, name="default factorization, published noise",
+                          settings={"noise": catalog.PUBLISHED["noise"]})
 PUBLISHED_DIM = 768  # of the encoder that the published noise was set for, on vectors of norm 1
 TENTHS = 10
 
@@ -196,6 +199,17 @@ def within(
         rows.append(fits.compare(own, pairs, design.at(inside)).assign(benchmark=benchmark, questions=inside.sum()))
     found = pd.concat(rows, ignore_index=True)
     return found.assign(p_holm=holm(found["p"]))
+
+
+def earned(crossed: Mapping, name: str, reference: str) -> float:
+    """What one forecaster earns over another in log-loss on the validation parts of a `registry.cross_fit`, in nats."""
+    means = crossed["folds"].groupby("name")["val"].mean()
+    return float(means[reference] - means[name])
+
+
+def carried_by(table: OutcomeMatrix, vectors: Mapping[str, np.ndarray], seed: int = 0) -> pd.DataFrame:
+    """`carried` of everything that `makers` makes."""
+    return carried(table, makers(table, vectors, seed), seed)
 
 
 def carried(table: OutcomeMatrix, made: Mapping[str, Maker], seed: int = 0) -> pd.DataFrame:

@@ -83,15 +83,17 @@ def further_tables(p: Parameters) -> dict[str, OutcomeMatrix]:
     return {pool: load_outcomes(read(TABLE, told | {"POOL": pool})) for pool in SOURCES[p.DATASET].further}
 
 
-def prompt_vectors(p: DataPreparation, table: OutcomeMatrix) -> np.ndarray:
+def prompt_vectors(p: Parameters, table: OutcomeMatrix, encoder: str = "") -> np.ndarray:
     """Vectors of the table's prompts, (n_questions, d_prompt) float32: those that lie beside the data, else encoded.
+
+    By the run's encoder, where none is named.
 
     Raises
     ------
     EncoderError
         If a sample of those beside the data, encoded here, comes out differently.
     """
-    name, prompts, folder = p.ENCODER, table.questions["prompt"], paths.ARTIFACTS / "vectors"
+    name, prompts, folder = encoder or p.ENCODER, table.questions["prompt"], paths.ARTIFACTS / "vectors"
     ready = directory.vectors_of(source_folder(p), name, table)
     taken = ready is not None and ENCODERS[name].weights
     known = cache.by_text(prompts, cache.checked(name, prompts, ready, folder)) if taken else {}

@@ -192,9 +192,13 @@ class Probing(Fitting):
 
 
 class EmbedderAblation(Fitting):
-    ENCODERS: Distinct[Encoder] = Field(["minilm", "hashing", "random"], description="compared", min_length=2)
-    N_SEEDS: int = Field(5, description="trainings with each encoder", ge=2)
-    MARGIN: float = Field(0.01, description="accuracy difference that would not matter", gt=0)
+    ENCODERS: Distinct[Encoder] = Field(
+        ["minilm"], description="compared, the first with all others, beside what needs no weights", min_length=1)
+    N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
+    N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
+    FOLD_SEED: Seed = Field(0, description="draws the folds")
+    COMMON_DIM: Count = Field(64, description="principal components that all encoders are reduced to")
+    MARGIN_SHARE: Share = Field(0.1, description="of what the first encoder earns over benchmark means, as the margin")
 
 
 class Sensitivity(Fitting):

@@ -116,11 +116,15 @@ class Run:
             presentation.show_text(doubts.read_text())
         return OutcomeMatrix.load(folder / "table.zip")
 
-    def vectors(self, prompts, encoder: str | None = None) -> np.ndarray:
+    def vectors(self, prompts) -> np.ndarray:
         """Prompt vectors, (n_prompts, d_prompt) float32: notebook 01's where it kept them, else cached or encoded."""
-        name, own = encoder or self.parameters.ENCODER, self.parameters.ENCODER
-        known = cache.kept(self.find(TABLE) / VECTORS) if name == own else {}
-        return cache.encode(name, prompts, paths.ARTIFACTS / "vectors", known=known)
+        known = cache.kept(self.find(TABLE) / VECTORS)
+        return cache.encode(self.parameters.ENCODER, prompts, paths.ARTIFACTS / "vectors", known=known)
+
+    def vectors_of(self, table: OutcomeMatrix, encoder: str) -> np.ndarray:
+        """Vectors of the table's prompts by any encoder, see `data.prompt_vectors`."""
+        own = encoder == self.parameters.ENCODER
+        return self.vectors(table.questions["prompt"]) if own else data.prompt_vectors(self.parameters, table, encoder)
 
     def keep_vectors(self, table: OutcomeMatrix) -> np.ndarray:
         """`data.prompt_vectors` of the table, kept for later notebooks."""
