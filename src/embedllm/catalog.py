@@ -121,6 +121,8 @@ CLUSTERS = Forecaster(
           "mean",
     tuned_on="clusters, shrinkage",
 )
+PUBLISHED_NOISE = replace(FACTORIZATION, name="default factorization, published noise", role="step",
+                          settings={"noise": PUBLISHED["noise"]})
 RANDOM_TUNED = replace(TUNED, name="control: random vectors, tuned", color="#3E2723", role="step", knows="",
                        tuned_on="-", prompts=RANDOM.prompts)
 
@@ -176,7 +178,6 @@ _FORECASTERS = (
     CLUSTERS,
 )
 FORECASTERS = {entry.name: entry for entry in _FORECASTERS}
-ON_ENCODERS = (MODEL_MEAN, KNN, FACTORIZATION)  # the blind one first
 CURVE = (VOTE, KNN, CONVEX, AS_PUBLISHED, FACTORIZATION, TUNED)  # trained at every size of the training set
 FROZEN = {  # what row S1 of claims.toml compares the stacked ensemble with, as it stood then
     "benchmark mean": MEMBER_BENCHMARKS, "kNN": MEMBER_KNN, "low-rank logistic": SHAPED, "factorization": FACTORIZATION,
@@ -221,9 +222,9 @@ ENCODERS = {entry.name: entry for entry in (
     Encoder("random", "embedllm.encoders.encoding.noise", "#D0D0D0", dim=384),
 )}
 
-TFIDF, FEATURES = Entry("TF-IDF", color="#FF7F0E"), Entry("features", color="#BCBD22")
-LABEL = Entry("benchmark label", color="#CC79A7")
-SHUFFLED_PROMPTS = Entry("control: shuffled prompts", color="#6D6D6D")
+TFIDF, FEATURES = Entry("TF-IDF", color="#B45309"), Entry("features", color="#BCBD22")
+LABEL = Entry("benchmark label", color="#D81B60")
+SHUFFLED_PROMPTS = Entry("control: shuffled prompts", color="#4E4E4E")
 RANDOM_VECTORS = Entry("control: random vectors", color="#A9A9A9")
 REPRESENTATIONS = {entry.name: entry for entry in (  # what encoders are compared with, see `encoder_ablation.makers`
     TFIDF, FEATURES, LABEL, SHUFFLED_PROMPTS, RANDOM_VECTORS)}

@@ -7,7 +7,7 @@ import pytest
 from embedllm import claims
 from embedllm.catalog import AS_PUBLISHED, BENCHMARK_MEAN, FACTORIZATION, TUNED, VOTE
 from embedllm.claims import all_claims
-from embedllm.conclusions import routing_claims, verdicts
+from embedllm.conclusions import encoders, routing_claims, verdicts
 
 KNOWN = all_claims()
 
@@ -166,3 +166,22 @@ def test_routing_waits_for_several_fits_and_knows_the_papers_data():
     assert (found["C4"]["verdict"], found["Q5"]["verdict"]) == ("reproduced", claims.ANSWERED)
     assert routing_claims.rows(some, KNOWN, False, "fast")["C4"]["verdict"] == "holds here"
     assert found["C4"]["reason"].endswith("; fast")
+
+
+@pytest.mark.parametrize(("change", "margin", "expected"), [
+    ({}, 0.002, "holds here"), ({}, 0.0, "not testable here"),
+    ({"TF-IDF": {"p_beyond_holm": 0.001, "p_equivalent": 0.9}}, 0.002, "does not hold here"),
+    ({"minilm": {"p_equivalent": 0.2}}, 0.002, "inconclusive"),
+    ({"minilm": {"p_equivalent": 0.2, "se": 0.001}}, 0.002, "not testable here"),
+    ({"benchmark label": {"p_equivalent": 0.001}}, 0.002, "not testable here")])
+def test_c3_needs_every_encoder_within_the_margin_and_no_control(change, margin, expected):
+    names = [*KNOWN["C3"].values["compared"], "benchmark label", "control: random vectors"]
+    rows = pd.DataFrame({"difference": 0.0005, "low": 0.0, "high": 0.001, "se": 0.0003, "p_equivalent": 0.001,
+                         "p_beyond_holm": 1.0}, index=pd.Index(names, name="method"))
+    rows.loc[names[3:], "p_equivalent"] = 1.0
+    for name, values in change.items():
+        for column, value in values.items():
+            rows.loc[name, column] = value
+    assert encoders.verdict(rows.reset_index(), margin, KNOWN["C3"])["verdict"] == expected
+    few = encoders.verdict(rows.drop(index="static mpnet").reset_index(), margin, KNOWN["C3"])
+    assert few["verdict"] == "not testable here" and "static mpnet" in few["reason"]

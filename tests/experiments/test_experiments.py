@@ -29,7 +29,6 @@ def test_scores_survive_parquet_and_stand_by_method_and_question(tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "values.parquet"), values)
     assert values.index.names == ["share", "seed", "metric"] and list(values) == ["q0", "q1", "q2"]
     np.testing.assert_allclose(values.loc[(0.5, 1, "log_loss")], per_question(table, forecasts[1], "log_loss"))
-    np.testing.assert_allclose(comparisons.over_seeds(values, "accuracy", "share")[0.5], [1, 0.5, 1])
 
 
 def test_averages_are_over_seeds_and_questions():

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from embedllm.catalog import ADDITIVE, TEXT, TRUTH
-from embedllm.figures import forecasts, plots, routing, style
+from embedllm.figures import encoders, forecasts, plots, routing, style
 
 
 @pytest.fixture(autouse=True)
@@ -130,4 +130,15 @@ def test_lengths_have_a_panel_for_each_forecaster_and_names_that_do_not_meet():
         line = max(axes.lines, key=lambda one: len(one.get_xdata()))
         assert list(line.get_xdata()) == [1, 28, 29, 232], "from short to long, no benchmark means"
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "28", "", "232"]
+    plt.close(figure)
+
+
+def test_what_vectors_carry_is_drawn_beside_the_gain():
+    table = pd.DataFrame({"encoder": ["minilm", "benchmark label"], "benchmark": [0.6, 1.0], "difficulty": [0.2, 0.0],
+                          "gain": [0.01, 0.0], "largest": 0.2})
+    figure = encoders.plot_carried(table)
+    left, right = figure.axes
+    assert [line.get_xdata()[0] for line in left.lines[:2]] == [0.6, 1.0]
+    assert [line.get_ydata()[0] for line in right.lines[:2]] == [10.0, 0.0]
+    assert left.lines[0].get_color() == style.color_of("minilm")
     plt.close(figure)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, bullets, interval, sorted_by_test
 from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED
-from embedllm.presentation import listed, thousandths, unsigned
+from embedllm.presentation import listed, unsigned
 
 CONTROLS = (catalog.LABEL.name, catalog.RANDOM_VECTORS.name, catalog.SHUFFLED_PROMPTS.name)
 
@@ -101,21 +99,3 @@ def verdict(equivalent: pd.DataFrame, margin: float, claim: Claim) -> dict:
     if (margin < 2.5 * own["se"]).any():
         return numbers | {"verdict": UNTESTED, "reason": f"{told}, which is below 2.5 standard errors"}
     return numbers | {"verdict": OPEN, "reason": told}
-
-
-def cost(table: pd.DataFrame, gains: Mapping[str, float]) -> str:
-    """What to take, from `make bench`: seconds beside what is gained over the label (nats, more is better)."""
-    rows = table[table["encoder"].isin(list(gains))].assign(gain=lambda t: t["encoder"].map(gains))
-    if rows.empty:
-        return "No encoder here was measured by `make bench`."
-    best = rows.loc[rows["gain"].idxmax()]
-    said = [f"**For the best forecasts**: {best['encoder']}, {thousandths(best['gain'])} thousandths of a nat over the "
-            f"label at {best['prompts_per_second']:,.0f} prompts a second."]
-    for use, fast in (("on a laptop", 50), ("in the request path of a router", 1000)):
-        quick = rows[rows["prompts_per_second"] >= fast]
-        if len(quick):
-            row = quick.loc[quick["gain"].idxmax()]
-            said.append(f"**{use[0].upper()}{use[1:]}**, {fast:,} prompts a second and more: {row['encoder']}, "
-                        f"{thousandths(row['gain'])} thousandths at {row['prompts_per_second']:,.0f} a second.")
-    return bullets(said)
-

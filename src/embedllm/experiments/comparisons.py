@@ -17,9 +17,9 @@ from embedllm.evaluation.fits import averages, compare
 from embedllm.evaluation.metrics import METRICS, per_question
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.factorization import Factorization
-from embedllm.forecasters.registry import build, forecasts
+from embedllm.forecasters.registry import build
 from embedllm.outcomes import OutcomeMatrix
-from embedllm.splits import Design, Parts, cut
+from embedllm.splits import Design, Parts
 
 
 def train(parts: Parts, **settings) -> Factorization:
@@ -128,41 +128,6 @@ def _plain(number: str) -> str:
     return np.format_float_positional(float(number), trim="-")
 
 
-def encoder_comparison(
-    table: OutcomeMatrix, vectors: dict[str, np.ndarray], blind: catalog.Forecaster,
-    entries: Sequence[catalog.Forecaster], n_seeds: int, **settings,
-) -> pd.DataFrame:
-    """Forecasters on the vectors of several encoders, all settings equal.
-
-    The noise is set relative to each encoder's root mean square, so that it means the same on vectors
-    of any scale or length; the setting names it for unit-norm vectors of 768 numbers, the paper's.
-
-    Parameters
-    ----------
-    vectors : dict of encoder name to ndarray, shape (n_questions, d_prompt)
-    blind : catalog.Forecaster
-        One that sees no vectors, to compare with: forecast with the first encoder only.
-
-    Returns
-    -------
-    DataFrame
-        As from `scored`, by ``encoder`` ("no encoder" for the blind one), ``forecaster`` and ``seed``.
-    """
-    jobs, draws, readers = [], [], {one.name for one in entries}
-    for encoder, values in vectors.items():
-        parts = cut(table, values)
-        scale = np.sqrt(np.mean(parts["train"][1] ** 2)) / 768**-0.5
-        compared = entries if jobs else [blind, *entries]
-        for seed in range(n_seeds):
-            own = settings | {"seed": settings["seed"] + seed, "noise": settings["noise"] * float(scale)}
-            jobs.append((parts, compared, own))
-            draws.append((encoder, seed))
-    return pd.concat(scored(parts["test"][0], probabilities, encoder=encoder if name in readers else "no encoder",
-                            forecaster=name, seed=seed)
-                     for (encoder, seed), found in zip(draws, forecasts(jobs), strict=True)
-                     for name, probabilities in found.items())
-
-
 def averaged(values: pd.DataFrame, design: Design) -> pd.DataFrame:
     """Means over seeds and questions, with intervals over both (`fits.averages`).
 
@@ -184,23 +149,3 @@ def averaged(values: pd.DataFrame, design: Design) -> pd.DataFrame:
     groups = {key: group.to_numpy() for key, group in values.groupby(level=levels, sort=False)}
     names = pd.DataFrame(groups.keys(), columns=levels)
     return names.join(averages(groups, design).drop(columns="forecaster"))
-
-
-def over_seeds(values: pd.DataFrame, metric: str, by: str) -> dict[str, np.ndarray]:
-    """A metric in each question, averaged over what else differs, as `inference.compare` takes it.
-
-    Parameters
-    ----------
-    values : DataFrame
-        As from `scored`.
-    metric : {"accuracy", "log_loss"}
-    by : str
-        The level that names a method.
-
-    Returns
-    -------
-    dict
-        Method to ndarray, shape (n_questions,), in the order of the table.
-    """
-    means = values.xs(metric, level="metric").groupby(level=by, sort=False).mean()
-    return dict(zip(means.index, means.to_numpy(), strict=True))

@@ -7,7 +7,6 @@ to the training prompts, or the label of the benchmark alone. All see the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,8 +26,6 @@ from embedllm.splits import Design, cut, folds
 Maker = Callable[[np.ndarray], np.ndarray]  # which questions train, (n_questions,) bool, to vectors (n_questions, dim)
 
 MEASURES = ("log_loss", "accuracy", "score")
-PUBLISHED_NOISE = replace(catalog.FACTORIZATION, name="default factorization, published noise",
-                          settings={"noise": catalog.PUBLISHED["noise"]})
 PUBLISHED_DIM = 768  # of the encoder that the published noise was set for, on vectors of norm 1
 TENTHS = 10
 

@@ -175,7 +175,8 @@ def plot_intervals(
     marks += [plt.Line2D([], [], ls="--", lw=1, color=color_of(line), label=line) for line in named]
     marks += [Patch(color=GRAY, alpha=0.18, lw=0, label="margin")] if margin else []
     if marks:
-        figure.legend(handles=marks, loc="outside lower center", ncols=min(len(marks), 4))
+        columns = max(1, min(4, len(marks), LEGEND // max(len(str(mark.get_label())) for mark in marks)))
+        figure.legend(handles=marks, loc="outside lower center", ncols=columns)
     return figure
 
 
