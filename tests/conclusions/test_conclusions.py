@@ -557,24 +557,25 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     assert ("has a rank correlation of +1.00 with the difficulty that a linear reader finds within benchmarks and of "
             "+0.40 with") in encoders.carry(carried)
     equivalent = alike_as(minilm=(0.001, 0.001, 0.9))
-    said = encoders.conclusion(rows, rows, equivalent, inside, carried, "mpnet", 0.002, 0.05, own)
+    said = encoders.conclusion(rows, rows, equivalent, inside, carried, "mpnet", own)
     assert "**Routing.** The highest score beyond that of the label is reached with features: +1.0 (" in said
 
 
 def alike_as(**encoders_) -> pd.DataFrame:
     """Difference, p of equivalence and p of lying beyond the margin."""
     return pd.DataFrame([{"method": name, "difference": d, "low": d - 0.001, "high": d + 0.001, "se": 0.0003,
-                          "p_equivalent": p, "p_beyond_holm": beyond} for name, (d, p, beyond) in encoders_.items()])
+                          "p_equivalent": p, "p_beyond_holm": beyond, "margin": 0.002, "level": 0.05}
+                         for name, (d, p, beyond) in encoders_.items()])
 
 
 def test_equivalence_is_void_where_a_control_passes():
     rows = alike_as(minilm=(0.001, 0.001, 0.9), TFIDF=(0.01, 0.9, 0.001))
-    assert encoders.alike(rows, "mpnet", 0.002, 0.05) == (
+    assert encoders.alike(rows, "mpnet") == (
         "Shown to lie within 2.0 thousandths of mpnet: minilm; shown to lie beyond: TFIDF.")
     void = pd.concat([rows, alike_as(**{"benchmark label": (0.0, 0.001, 0.9)})])
-    assert encoders.alike(
-        void, "mpnet", 0.002, 0.05) == "No encoder can be called equivalent to mpnet: benchmark label would be as well."
-    assert "nothing is earned" in encoders.alike(rows, "mpnet", 0.0, 0.05)
+    assert encoders.alike(void, "mpnet") == (
+        "No encoder can be called equivalent to mpnet: benchmark label would be as well.")
+    assert "nothing is earned" in encoders.alike(rows.assign(margin=0.0), "mpnet")
 
 
 def pools(**ends: tuple[float, float]) -> pd.DataFrame:

@@ -182,6 +182,6 @@ def test_c3_needs_every_encoder_within_the_margin_and_no_control(change, margin,
     for name, values in change.items():
         for column, value in values.items():
             rows.loc[name, column] = value
-    assert encoders.verdict(rows.reset_index(), margin, KNOWN["C3"])["verdict"] == expected
-    few = encoders.verdict(rows.drop(index="static mpnet").reset_index(), margin, KNOWN["C3"])
+    assert encoders.verdict(rows.reset_index().assign(margin=margin), KNOWN["C3"])["verdict"] == expected
+    few = encoders.verdict(rows.drop(index="static mpnet").reset_index().assign(margin=margin), KNOWN["C3"])
     assert few["verdict"] == "not testable here" and "static mpnet" in few["reason"]

@@ -24,8 +24,9 @@ def against(rows: pd.DataFrame) -> str:
     return sorted_by_test(rows[rows["measure"] == "log_loss"], "log-loss", article="")
 
 
-def alike(rows: pd.DataFrame, reference: str, margin: float, level: float) -> str:
+def alike(rows: pd.DataFrame, reference: str) -> str:
     """Which encoders are as good as the reference up to a margin, from `encoder_ablation.equivalence`."""
+    margin, level = rows[["margin", "level"]].iloc[0]
     if not margin:
         return f"With {reference} nothing is earned over the benchmark means that a margin could be a share of."
     passed = rows["p_equivalent"] < level
@@ -60,7 +61,7 @@ def carry(rows: pd.DataFrame) -> str:
 
 def conclusion(
     over_label: pd.DataFrame, over_reference: pd.DataFrame, equivalent: pd.DataFrame, inside: pd.DataFrame,
-    carried: pd.DataFrame, reference: str, margin: float, level: float, forecaster: str,
+    carried: pd.DataFrame, reference: str, forecaster: str,
 ) -> str:
     """What the ablation shows; differences in thousandths."""
     routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")]
@@ -69,15 +70,15 @@ def conclusion(
         f"**Beyond the label.** {beyond_label(over_label, forecaster)}",
         f"**Routing.** The highest score beyond that of the label is reached with {best['method']}: {interval(best)} "
         "thousandths.",
-        f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference, margin, level)}",
+        f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference)}",
         f"**Where.** {where(inside)}",
         f"**What vectors carry (Q8).** {carry(carried)}",
     ])
 
 
-def verdict(equivalent: pd.DataFrame, margin: float, claim: Claim) -> dict:
+def verdict(equivalent: pd.DataFrame, claim: Claim) -> dict:
     """C3, by the rule in `claims.toml`; `equivalent` from `encoder_ablation.equivalence` at the claim's level."""
-    rows = equivalent.set_index("method")
+    rows, margin = equivalent.set_index("method"), equivalent["margin"].iloc[0]
     reference, compared = claim.values["reference"], list(claim.values["compared"])
     if missing := [name for name in compared if name not in rows.index]:
         return {"verdict": UNTESTED, "reason": f"not compared: {listed(missing)}"}

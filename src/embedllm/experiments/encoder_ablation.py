@@ -161,7 +161,7 @@ def equivalence(
     DataFrame
         ``method``; ``difference``, ``low``, ``high`` (1 - 2 * level) and ``se``; ``p_equivalent`` (the larger one of
         the two tests'); ``p_beyond`` (of the null that it lies within the margin, either side) and ``p_beyond_holm``,
-        corrected over the encoders.
+        corrected over the encoders; ``margin``, ``level``.
     """
     rows = []
     for name, own in losses.items():
@@ -174,7 +174,7 @@ def equivalence(
         rows.append({"method": name, **{key: above[key] for key in ("difference", "low", "high", "se")},
                      "p_equivalent": max(above["p_worse"], below["p_worse"]), "p_beyond": min(1.0, 2 * beyond)})
     table = pd.DataFrame(rows)
-    return table.assign(p_beyond_holm=holm(table["p_beyond"]))
+    return table.assign(p_beyond_holm=holm(table["p_beyond"]), margin=margin, level=level)
 
 
 def within(
