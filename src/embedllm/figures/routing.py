@@ -130,4 +130,6 @@ def plot_unseen(table: pd.DataFrame) -> Figure:
     ends = np.array([axes.get_xlim() for axes in figure.axes])
     for axes in figure.axes:
         axes.set_xlim(ends[:, 0].min(), ends[:, 1].max())
+        axes.set_title(axes.get_title(loc="left"), size=8)  # names of tasks leave panels little room
+        axes.xaxis.label.set_size(7)
     return figure
