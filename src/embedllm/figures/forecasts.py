@@ -57,9 +57,8 @@ def plot_learning(table: pd.DataFrame, own: str) -> Figure:
             axes.fill_between(line["labels"].astype(float), line["low"], line["high"], alpha=0.2, lw=0,
                               color=color_of(name))
         log_ticks(axes, part["labels"], 7, _short)
-        axes.set(title=titles[metric], xlabel="labels in training and validation",
-                 ylabel=f"minus that of {part['reference'].iloc[0]}")
-        axes.title.set_size(8.5)
+        axes.set(xlabel="labels in training and validation", ylabel=f"minus that of {part['reference'].iloc[0]}")
+        axes.set_title(titles[metric], size=8.5)
     marks = {name: mark for axes in grid[0] for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(marks.values(), marks, loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
@@ -84,8 +83,8 @@ def plot_lengths(table: pd.DataFrame, margin: float) -> Figure:
         axes.axhline(0, lw=0.8, color=BLACK)
         axes.fill_between(line["dim"].astype(float), line["low"], line["high"], color=color, alpha=0.2, lw=0)
         axes.plot(line["dim"], line["difference"], marker="o", ms=3.5, lw=1.5, color=color)
-        axes.set(xlabel="numbers per model", title=name.replace(", ", ",\n") + f"\nbest: {line['best'].iloc[0]}")
-        axes.title.set_size(8)
+        axes.set(xlabel="numbers per model")
+        axes.set_title(name.replace(", ", ",\n") + f"\nbest: {line['best'].iloc[0]}", size=8)
     grid[0, 0].set_ylabel("log-loss minus that of the\nbest length, nats per cell")
     for axes in grid[0]:
         log_ticks(axes, table.loc[table["dim"] > 0, "dim"], 6.5)
