@@ -558,7 +558,7 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
             "+0.40 with") in encoders.carry(carried)
     equivalent = alike_as(minilm=(0.001, 0.001, 0.9))
     said = encoders.conclusion(rows, rows, equivalent, inside, carried, "mpnet", own)
-    assert "**Routing.** The highest score beyond that of the label is reached with features: +1.0 (" in said
+    assert "features gives the highest score; minus that with the label: +1.0 (" in said
 
 
 def alike_as(**encoders_) -> pd.DataFrame:

@@ -64,12 +64,13 @@ def conclusion(
     carried: pd.DataFrame, reference: str, forecaster: str,
 ) -> str:
     """What the ablation shows; differences in thousandths."""
-    routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")]
+    routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")
+                         & ~over_label["method"].isin(CONTROLS)]
     best = routing.loc[routing["difference"].idxmax()]
     return "## What the ablation shows\n\n" + bullets([
         f"**Beyond the label.** {beyond_label(over_label, forecaster)}",
-        f"**Routing.** The highest score beyond that of the label is reached with {best['method']}: {interval(best)} "
-        "thousandths.",
+        f"**Routing.** Of what reads the text {best['method']} gives the highest score; minus that with the label: "
+        f"{interval(best)} thousandths.",
         f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference)}",
         f"**Where.** {where(inside)}",
         f"**What vectors carry (Q8).** {carry(carried)}",
