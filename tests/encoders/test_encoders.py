@@ -17,6 +17,8 @@ from embedllm.catalog import ENCODERS
 from embedllm.encoders import cache, encoding, weights
 from embedllm.encoders.cache import EncoderError, by_text, checked, encode, keep, kept
 from embedllm.encoders.encoding import unit
+from embedllm.study import data, paths
+from embedllm.study.parameters import TABLE, read
 
 
 class Letters:
@@ -345,6 +347,29 @@ def test_what_is_known_stands_before_the_cache_and_is_kept(use, tmp_path):
     np.testing.assert_array_equal(vectors[[3, 5]], mine[:2])
     np.testing.assert_allclose(vectors[4], model.vector(prompts[4]), rtol=1e-4)
     assert model.seen[20:] == ["new"]
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_vectors_of_one_data_set_do_not_depend_on_another(use, tmp_path, monkeypatch, first):
+    """Two with the same prompts, each with vectors of its own rounding, read in either order."""
+    model = use(StandIn())
+    monkeypatch.setattr(paths, "ARTIFACTS", tmp_path / "artifacts")
+    prompts = texts(40)
+    exact = np.stack([model.vector(text) for text in prompts])
+    offered = {"a": exact.astype(np.float16), "b": np.rint(460 * exact).astype(np.int8)}
+    found = {}
+    for name in sorted(offered, reverse=first == "b"):
+        folder = tmp_path / name
+        (folder / "vectors").mkdir(parents=True)
+        questions = pd.DataFrame({"question_id": range(40), "prompt": prompts, "benchmark": "one"})
+        questions.to_csv(folder / "questions.csv", index=False)
+        wide = pd.DataFrame(np.eye(3, 40, dtype=int).T, columns=["m0", "m1", "m2"], index=questions["question_id"])
+        wide.to_csv(folder / "outcomes.csv")
+        np.savez(folder / "vectors" / "minilm.npz", question_id=np.arange(40), vectors=offered[name])
+        p = read(TABLE, {"DATASET": "directory", "DATA_DIR": str(folder), "NAME": name})
+        found[name] = data.prompt_vectors(p, data.load_outcomes(p))
+    for name, vectors in found.items():
+        np.testing.assert_array_equal(vectors, unit(offered[name].astype(np.float32)))
 
 
 # the real thing
