@@ -14,7 +14,9 @@ TRAIN = np.arange(60) % 3 > 0
 @pytest.mark.parametrize("name", ["tfidf", "features", "one_hot"])
 def test_only_training_questions_are_learned_from(name):
     """What the others say changes nothing but their own vectors."""
-    function = getattr(fitted, name)
+    def function(texts, train):
+        return getattr(fitted, name)(fitted.measured(texts) if name == "features" else texts, train)
+
     others = [text if train else "entirely different 123 words" for text, train in zip(TEXTS, TRAIN, strict=True)]
     own, changed = function(TEXTS, TRAIN), function(others, TRAIN)
     np.testing.assert_array_equal(own[TRAIN], changed[TRAIN])
@@ -47,7 +49,7 @@ def test_features_see_length_digits_options_code_and_formulas():
     for name, text in changes.items():
         assert fitted.FEATURES[name](text) > fitted.FEATURES[name](plain), name
         assert all(np.isfinite(measure("")) for measure in fitted.FEATURES.values())
-    vectors = fitted.features(["the same"] * 5, np.full(5, True))
+    vectors = fitted.features(fitted.measured(["the same"] * 5), np.full(5, True))
     assert not vectors.any(), "what does not vary tells nothing"
 
 

@@ -88,7 +88,7 @@ def test_differences_are_paired_and_corrected_by_measure(planted, found):
 
 def test_what_vectors_carry(planted):
     table, vectors = planted
-    rows = ablation.carried(table, ablation.makers(table, {"own": vectors})).set_index("encoder")
+    rows = ablation.carried(table, ablation.makers(table, {"own": vectors}), 4, 0).set_index("encoder")
     assert rows.loc["own", "benchmark"] == 1 and rows.loc[catalog.LABEL.name, "benchmark"] == 1
     assert rows.loc[catalog.RANDOM_VECTORS.name, "benchmark"] == pytest.approx(1 / 3, abs=0.06)
     assert rows.loc["own", "difficulty"] > 0.5 and abs(rows.loc[catalog.LABEL.name, "difficulty"]) < 0.02

@@ -62,14 +62,23 @@ FEATURES = {  # of a text, what an encoder is not needed for
 }
 
 
-def features(texts: Sequence[str], train: np.ndarray) -> np.ndarray:
+def measured(texts: Sequence[str]) -> np.ndarray:
+    """`FEATURES` of each text: (n_questions, len(FEATURES)), float64."""
+    return np.array([[measure(text) for measure in FEATURES.values()] for text in texts], dtype=np.float64)
+
+
+def features(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Length, digits, code, formulas, options and format of each prompt, in standard deviations of the training ones.
+
+    Parameters
+    ----------
+    values : ndarray
+        From `measured`.
 
     Returns
     -------
     ndarray, shape (n_questions, len(FEATURES)), float32
     """
-    values = np.array([[measure(text) for measure in FEATURES.values()] for text in texts], dtype=np.float64)
     spread = values[train].std(axis=0)
     return _scaled((values - values[train].mean(axis=0)) / np.where(spread > 0, spread, 1), train)
 

@@ -7,6 +7,7 @@ to the training prompts, or the label of the benchmark alone. All see the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,6 @@ Maker = Callable[[np.ndarray], np.ndarray]  # which questions train, (n_question
 
 MEASURES = ("log_loss", "accuracy", "score")
 PUBLISHED_DIM = 768  # of the encoder that the published noise was set for, on vectors of norm 1
-TENTHS = 10
 
 
 def makers(table: OutcomeMatrix, vectors: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Maker]:
@@ -49,9 +49,11 @@ def makers(table: OutcomeMatrix, vectors: Mapping[str, np.ndarray], seed: int = 
     first = next(iter(vectors.values()))
     mixed = np.random.default_rng(seed).permutation(first)
     drawn = np.random.default_rng(seed).standard_normal(first.shape).astype(np.float32) / np.sqrt(first.shape[1])
+    measured = cache(lambda: fitted.measured(prompts))
+    counted = cache(lambda train: fitted.tfidf(prompts, np.frombuffer(train, bool)))  # folds come more than once
     return {name: lambda train, own=own: own for name, own in vectors.items()} | {
-        catalog.TFIDF.name: lambda train: fitted.tfidf(prompts, train),
-        catalog.FEATURES.name: lambda train: fitted.features(prompts, train),
+        catalog.TFIDF.name: lambda train: counted(train.tobytes()),
+        catalog.FEATURES.name: lambda train: fitted.features(measured(), train),
         catalog.LABEL.name: lambda train: fitted.one_hot(benchmarks, train),
         catalog.SHUFFLED_PROMPTS.name: lambda train: mixed,
         catalog.RANDOM_VECTORS.name: lambda train: drawn,
@@ -204,15 +206,10 @@ def earned(crossed: Mapping, name: str, reference: str) -> float:
     return float(means[reference] - means[name])
 
 
-def carried_by(table: OutcomeMatrix, vectors: Mapping[str, np.ndarray], seed: int = 0) -> pd.DataFrame:
-    """`carried` of everything that `makers` makes."""
-    return carried(table, makers(table, vectors, seed), seed)
-
-
-def carried(table: OutcomeMatrix, made: Mapping[str, Maker], seed: int = 0) -> pd.DataFrame:
+def carried(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed: int) -> pd.DataFrame:
     """How much of a question's benchmark, and of its difficulty within the benchmark, a linear reader finds in vectors.
 
-    Ten folds of the questions; the penalty is chosen inside each.
+    On the folds of the cross-fitting, those that learn and validate together; the penalty is chosen inside each.
 
     Returns
     -------
@@ -224,12 +221,12 @@ def carried(table: OutcomeMatrix, made: Mapping[str, Maker], seed: int = 0) -> p
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
     benchmarks = grouped(table).questions["benchmark"].astype(str).to_numpy()
-    means, fold = np.nanmean(table.scores, axis=0), folds(table, TENTHS, seed).to_numpy()
-    penalties = np.logspace(-3, 4, 15)
+    means, fold = np.nanmean(table.scores, axis=0), folds(table, 2 * n_folds, seed).to_numpy() // 2
+    penalties = np.logspace(-3, 4, 8)
     rows = []
     for name, maker in made.items():
         right, error, base = np.zeros(len(fold), bool), np.zeros(len(fold)), np.zeros(len(fold))
-        for number in range(TENTHS):
+        for number in range(n_folds):
             train, test = fold != number, fold == number
             vectors = maker(train).astype(np.float64)
             if len(set(benchmarks)) > 1:
