@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embedllm.encoders.encoding import unit
+
 DIM = 256  # of what is reduced; fewer where the training questions span less
 OPTION = re.compile(r"^\s*\(?[A-J][.):]", re.MULTILINE)  # a lettered option at the beginning of a line
 CODE = re.compile(r"[{};]|==|\bdef\b|\bint\b|\breturn\b")
@@ -40,9 +42,8 @@ def tfidf(texts: Sequence[str], train: np.ndarray, dim: int = DIM) -> np.ndarray
     texts = np.asarray(texts, dtype=object)
     counts = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
     learned = counts.fit_transform(texts[train])
-    svd = TruncatedSVD(min(dim, *(side - 1 for side in learned.shape)), random_state=0).fit(learned)
-    vectors = svd.transform(counts.transform(texts))
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    svd = TruncatedSVD(min(dim, *(side - 1 for side in learned.shape)), n_iter=2, random_state=0).fit(learned)
+    return unit(svd.transform(counts.transform(texts))).astype(np.float32)
 
 
 FEATURES = {  # of a text, what an encoder is not needed for

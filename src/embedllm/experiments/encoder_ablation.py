@@ -113,8 +113,14 @@ def _parts(table: OutcomeMatrix, n_folds: int, seed: int) -> Iterator[np.ndarray
         yield np.select([half // 2 == fold, half == 2 * ((fold + 1) % n_folds)], ["test", "val"], "train")
 
 
+def widths(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed: int) -> pd.DataFrame:
+    """How many numbers each encoder makes of a question, in the first fold: ``encoder``, ``dimensions``."""
+    train = next(_parts(table, n_folds, seed)) == "train"
+    return pd.DataFrame([(name, own(train).shape[1]) for name, own in made.items()], columns=["encoder", "dimensions"])
+
+
 def levels(found: Mapping[str, dict], design: Design) -> pd.DataFrame:
-    """What is reached on each encoder: ``encoder``, ``forecaster``, ``measure``, ``value``, ``low``, ``high``.
+    """What is reached with each encoder: ``encoder``, ``forecaster``, ``measure``, ``value``, ``low``, ``high``.
 
     Intervals (95 %) are over questions and fits; of the area under the curve there is none.
     """
@@ -209,7 +215,7 @@ def earned(crossed: Mapping, name: str, reference: str) -> float:
 def carried(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed: int) -> pd.DataFrame:
     """How much of a question's benchmark, and of its difficulty within the benchmark, a linear reader finds in vectors.
 
-    On the folds of the cross-fitting, those that learn and validate together; the penalty is chosen inside each.
+    It learns from the training questions of each fold of the cross-fitting, where it chooses its penalty too.
 
     Returns
     -------
@@ -221,13 +227,12 @@ def carried(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed:
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
     benchmarks = grouped(table).questions["benchmark"].astype(str).to_numpy()
-    means, fold = np.nanmean(table.scores, axis=0), folds(table, 2 * n_folds, seed).to_numpy() // 2
-    penalties = np.logspace(-3, 4, 8)
+    means, penalties = np.nanmean(table.scores, axis=0), np.logspace(-3, 4, 8)
     rows = []
     for name, maker in made.items():
-        right, error, base = np.zeros(len(fold), bool), np.zeros(len(fold)), np.zeros(len(fold))
-        for number in range(n_folds):
-            train, test = fold != number, fold == number
+        right, error, base = np.zeros(len(means), bool), np.zeros(len(means)), np.zeros(len(means))
+        for part in _parts(table, n_folds, seed):
+            train, test = part == "train", part == "test"
             vectors = maker(train).astype(np.float64)
             if len(set(benchmarks)) > 1:
                 reader = RidgeClassifierCV(penalties).fit(vectors[train], benchmarks[train])
