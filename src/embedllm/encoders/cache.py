@@ -55,18 +55,16 @@ def encode(
     Raises
     ------
     EncoderError
-        If the encoder is unknown, a prompt is no text, weights are missing or not the published ones, or a function
-        returns something else than its entry says.
+        If the encoder is unknown or refused, a prompt is no text, weights are missing or not the published ones, or
+        vectors are not finite or of another shape than its entry says.
     """
     encoder = _known(name)
     texts = _texts(prompts)
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = _cached(name, distinct, cache, model, known) if encoder.weights else encoder.code()(distinct)
-    if vectors.shape != (len(distinct), encoder.dim) or vectors.dtype != np.float32:
-        raise EncoderError(f"encoder {name}: {encoder.path} must give float32 ({len(distinct)}, {encoder.dim}), found "
-                           f"{vectors.dtype} {vectors.shape}")
+    vectors = encoder.code()(distinct) if encoder.path else _cached(name, distinct, cache, model, known)
+    _usable(encoder, distinct, vectors)
     row = {text: position for position, text in enumerate(distinct)}
     return vectors[[row[text] for text in texts]]
 
@@ -81,7 +79,8 @@ def checked(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path)
     Parameters
     ----------
     name : str
-        An encoder with weights.
+        A network. Of one that is refused here nothing is encoded to compare with: shapes and numbers alone are looked
+        at.
     prompts : iterable of str, length n_prompts
     vectors : ndarray, shape (n_prompts, dim), any real dtype
         Of any scale, as whole numbers too.
@@ -97,7 +96,7 @@ def checked(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path)
         If shapes disagree, a vector is zero or not finite, or its cosine with this encoder's is 0.999 or less.
     """
     encoder = _known(name)
-    if not encoder.weights:
+    if encoder.path:
         raise EncoderError(f"encoder {name}: its vectors are made anew in no time, so none can be taken in")
     texts = _texts(prompts)
     offered = np.asarray(vectors, dtype=np.float32)
@@ -114,6 +113,8 @@ def checked(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path)
             f"the first in row {unusable.argmax()}"
         )
     offered, keys = unit(offered), [key(text) for text in texts]
+    if encoder.refused:
+        return offered
     own = _read(_folder(name, cache))
     drawn = np.random.default_rng().permutation(len(texts))[: max(FEWEST, ceil(sqrt(len(texts))))]
     unseen = [row for row in drawn if keys[row] not in own]
@@ -156,6 +157,17 @@ def _known(name: str) -> Encoder:
     return ENCODERS[name]
 
 
+def _usable(encoder: Encoder, texts: list[str], vectors: np.ndarray) -> None:
+    """Nothing, if an encoder gave finite vectors of the right shape."""
+    shape = len(texts), encoder.dim
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise EncoderError(f"encoder {encoder.name}: it must give float32 {shape}, found {vectors.dtype} "
+                           f"{vectors.shape}")
+    if len(wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+        raise EncoderError(f"encoder {encoder.name}: {len(wrong)} of {len(texts)} vectors are not finite, the first "
+                           f"that of {texts[wrong[0]][:40]!r}")
+
+
 def _texts(prompts: Iterable[str]) -> list[str]:
     """The prompts as a list of valid Unicode (lone surrogates, legal in JSON, become question marks)."""
     if isinstance(prompts, str):
@@ -180,6 +192,7 @@ def _cached(name: str, texts: list[str], cache: Path | None, model, known: Vecto
     missing = [text for text in texts if keys[text] not in found]
     if missing:
         for shard, vectors in encoded(name, missing, model):
+            _usable(ENCODERS[name], shard, vectors)  # before they are kept
             shard_keys = [keys[text] for text in shard]
             if folder is not None:
                 _write(folder, shard_keys, vectors)
@@ -210,7 +223,11 @@ def _read(folder: Path) -> dict[bytes, np.ndarray]:
 def _write(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
     """Add a shard: complete under its name, or not there."""
     content = _packed(keys, vectors)
-    write(folder / f"{_key_of_bytes(content)}.npz", content)
+    try:
+        write(folder / f"{_key_of_bytes(content)}.npz", content)
+    except OSError as error:
+        raise EncoderError(f"vectors cannot be kept in {folder} ({error.strerror or error}): what was encoded before "
+                           "is there, and the next run goes on from it") from None
 
 
 def _packed(keys: list[bytes], vectors: np.ndarray) -> bytes:

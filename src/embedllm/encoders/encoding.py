@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from embedllm.catalog import ENCODERS
-from embedllm.encoders import weights
+from embedllm.catalog import ENCODERS, Encoder
+from embedllm.encoders import static, weights
 from embedllm.progress import progress
 
 SHARD = 2048  # prompts a shard, up to a batch more: what an interrupted run can lose
@@ -42,7 +44,7 @@ def key(text: str) -> bytes:
 
 
 def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Encode texts, and yield them with their vectors a shard at a time; `model` is what `load` gave, if it is there.
+    """Encode texts, and yield them with vectors of norm 1, a shard at a time; `model` is what `load` gave, if any.
 
     Sorted by tokens, so that hardly anything of a batch is padding (by letters it is an eighth). Padding moves the
     last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
@@ -50,8 +52,14 @@ def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str]
     """
     import torch
 
-    model = model or load(name)
-    tokens = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    model, entry = model or load(name), ENCODERS[name]
+    if entry.teacher:
+        for start in range(0, len(texts), SHARD):
+            shard = texts[start : start + SHARD]
+            yield shard, unit(model.encode(shard, show_progress_bar=False))
+        return
+    told = [entry.instruction + text for text in texts]
+    tokens = model.tokenizer(told, truncation=True, max_length=model.max_seq_length)["input_ids"]
     most = TOKENS[model.device.type]
     waiting = deque(sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i])))
     with progress(len(texts), f"prompts encoded with {name}") as step:
@@ -66,12 +74,24 @@ def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str]
                 blocks.append(found["sentence_embedding"].float().cpu().numpy())
                 shard += [texts[i] for i in batch]
                 step(len(batch))
-            yield shard, np.concatenate(blocks)
+            vectors = np.concatenate(blocks)
+            own = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)  # then its digits stay
+            yield shard, vectors if own else unit(vectors)
 
 
 def load(name: str):
-    """The SentenceTransformer of an encoder, from a local folder of published files, without network."""
-    folder = weights.find(name)
+    """The SentenceTransformer of an encoder, from a local folder of files that are as they should be, without network.
+
+    Raises
+    ------
+    EncoderError
+        If files are missing, not the right ones, or refused.
+    """
+    entry = ENCODERS[name]
+    if entry.refused:
+        raise weights.EncoderError(f"encoder {name}: {entry.refused}, which is not done here; put its vectors beside "
+                                   f"your data, vectors/{name}.npz")
+    folder = static.find(name) if entry.teacher else weights.find(name)
 
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -82,7 +102,23 @@ def load(name: str):
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # a bar for a load of a tenth of a second ends up in notebooks
     try:
-        return SentenceTransformer(str(folder), device=str(device()), **options)
+        modules = _pooled(folder / entry.weights.file, entry) if entry.pooling else None
+        model = SentenceTransformer(None if modules else str(folder), modules=modules, device=str(device()), **options)
     finally:
         if bars:
             logging.enable_progress_bar()
+    if entry.max_tokens:
+        model.max_seq_length = entry.max_tokens
+    return model
+
+
+def _pooled(path: Path, entry: Encoder) -> list:
+    """The modules of a language model in a GGUF file, its tokens' vectors pooled."""
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    if missing := [name for name in ("gguf", "accelerate") if not importlib.util.find_spec(name)]:
+        raise weights.EncoderError(f"encoder {entry.name}: reading its file needs {', '.join(missing)}; run "
+                                   "`make setup EXTRAS=encoders`")
+    file = {"gguf_file": path.name}
+    network = Transformer(str(path.parent), model_kwargs=file, config_kwargs=file, processor_kwargs=file)
+    return [network, Pooling(network.get_embedding_dimension(), pooling_mode=entry.pooling)]

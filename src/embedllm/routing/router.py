@@ -139,7 +139,7 @@ class Router:
 
     @cached_property
     def _model(self):  # loaded once for all prompts
-        return encoding.load(self.encoder) if catalog.ENCODERS[self.encoder].weights else None
+        return None if catalog.ENCODERS[self.encoder].path else encoding.load(self.encoder)
 
     def route(
         self, prompts: Iterable[str], max_price: float = inf, among: Iterable[str] | None = None, thrifty: bool = False

@@ -95,7 +95,7 @@ def prompt_vectors(p: Parameters, table: OutcomeMatrix, encoder: str = "") -> np
     """
     name, prompts, folder = encoder or p.ENCODER, table.questions["prompt"], paths.ARTIFACTS / "vectors"
     ready = directory.vectors_of(source_folder(p), name, table)
-    taken = ready is not None and ENCODERS[name].weights
+    taken = ready is not None and not ENCODERS[name].path
     known = cache.by_text(prompts, cache.checked(name, prompts, ready, folder)) if taken else {}
     return cache.encode(name, prompts, folder, known=known)
 
