@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from conftest import make_parts
 
-from embedllm.bench import cost, latency, measure, report, scale
+from embedllm.bench import cost, latency, measure, prompts, report, scale
 from embedllm.catalog import ENCODERS, MODEL_MEAN
 from embedllm.encoders import weights
 
 READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
-        "timing_warm_starts", "timing_encoders", "timing_latency"]  # by notebook 02 and the README; routers
+        "timing_warm_starts", "timing_encoders", "timing_prompts", "timing_latency"]  # by notebooks and the README
 
 
 def test_exponents_are_those_of_planted_powers():
@@ -56,6 +56,10 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
         "PUBLISHED": scale.PUBLISHED | {"epochs": 2, "batch_cells": 60},
     }.items():
         monkeypatch.setattr(scale, name, value)
+    monkeypatch.setattr(prompts, "N_BATCH", 4)
+    monkeypatch.setattr(prompts, "N_LEARNED", 200)
+    kept = {name: ENCODERS[name] for name in ("minilm", "minilm-32", "hashing")}
+    monkeypatch.setattr(prompts.catalog, "ENCODERS", kept)
     monkeypatch.setattr(latency, "LENGTHS", (32,))
     monkeypatch.setattr(latency, "BATCHES", (1, 4, 40))
     monkeypatch.setattr(latency, "FOLLOWED", latency.FOLLOWED[:2])
@@ -83,6 +87,8 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
 
 def check_stages(table):
     """What was timed how often, and against which target."""
+    assert set(table["encoder"]) <= {latency.ENCODER, latency.STATIC}
+    table = table[table["encoder"] == latency.ENCODER]  # the other is not here
     assert table.groupby("stage")["batch"].agg(lambda batch: set(batch)).to_dict() == {
         "load": {1}, "encode": {1, 4, 40}, "score": {1, 4, 40}, "choose": {1, 4, 40}, "after encoding": {1, 4, 40},
         "together": {1}}

@@ -493,7 +493,7 @@ def of_stages(**more) -> pd.DataFrame:
                  ("after encoding", router, "", 3000, 70 * answer, np.nan, np.nan),
                  ("together", router, "of mmlu-pro", 1, 35 + answer, np.nan, np.nan)]
     table = pd.DataFrame(rows, columns=columns).replace("", np.nan)
-    return table.assign(calls=3, p99=table["median"] * 2, **more)
+    return table.assign(calls=3, p99=table["median"] * 2, **{"encoder": "minilm", **more})
 
 
 def test_stages_say_medians_and_which_targets_are_missed():
@@ -509,6 +509,11 @@ def test_stages_say_medians_and_which_targets_are_missed():
     assert latency.stages(table.assign(target=table["target"] * 4)).endswith(". All targets are met.")
     assert "Targets met: 0 of 5; missed: " in latency.stages(table.assign(target=table["target"] / 100))
     assert latency.stages(of_stages(target=np.nan)).endswith(". No target is set.")
+    quick = table[table["prompts"] == "of mmlu-pro"].assign(encoder="static-mpnet", median=[0.4, 9, 0.44])
+    quick = quick[quick["router"] != "kNN"].assign(target=[np.nan, 1])
+    assert latency.stages(pd.concat([of_stages(), quick], ignore_index=True)) == latency.stages(of_stages()).replace(
+        "Targets met: 3 of 5", "With the encoder static-mpnet, from text to answer default factorization takes 0.44 ms,"
+        " 0.40 of them to encode. Targets met: 4 of 6")
 
 
 def test_the_claim_about_speed_takes_all_that_follows_encoding():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice, product
 from math import nan
@@ -14,38 +12,25 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.bench import scale
-from embedllm.bench.workloads import encoder_flop, paper_parts, product_rates, timed
+from embedllm.bench.workloads import durations, encoder_flop, paper_parts, product_rates, timed
 from embedllm.encoders import encoding
 from embedllm.encoders.cache import encode
+from embedllm.encoders.weights import EncoderError
 from embedllm.forecasters import registry
 from embedllm.routing.guard import Guard
 from embedllm.routing.router import Router
 from embedllm.sources import mmlu_pro
 from embedllm.splits import Parts
 
-ENCODER = "minilm"
+ENCODER, STATIC = "minilm", "static-mpnet"
 LENGTHS, BATCHES = (32, 64, 128, 256), (1, 32, 3_000)
 REAL, N_REAL = "of mmlu-pro", 200  # prompts
 WORD = "word"  # one token of every encoder here, as is a letter or a digit
 QUICK, SLOW = 0.1, 3.0  # targets in milliseconds; slow where a prompt is compared with all training questions
+AT_ONCE = 1.0  # target in milliseconds from text to answer where the encoder is static
 TIMES = 2.0  # target: what encoding may take, in times of its matrix products
 FOLLOWED = ((catalog.CONVEX, QUICK), (catalog.FACTORIZATION, QUICK), (catalog.CLUSTERS, QUICK), (catalog.KNN, SLOW),
             (catalog.TEXT_ONLY, SLOW))
-
-
-def durations(function: Callable, inputs: Sequence, seconds: float, once: bool = False) -> np.ndarray:
-    """Seconds of each call, going round the inputs until the time is up; at least three, after one that warms up.
-
-    Or `once`, for what takes long and needs no warming up.
-    """
-    if once:
-        return np.array([timed(function, inputs[0])[0]])
-    function(inputs[0])
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < 3 or time.perf_counter() < end:
-        taken.append(timed(function, inputs[len(taken) % len(inputs)])[0])
-    return np.array(taken)
 
 
 def latency() -> pd.DataFrame:
@@ -54,8 +39,8 @@ def latency() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``stage``: "load" (a fresh process reads the encoder and encodes its first prompt), "encode" (text to vector),
-        "score" (`Forecaster.predict_proba`), "choose" (`Guard.choose`, scores given), "after encoding"
+        ``encoder``; ``stage``: "load" (a fresh process reads the encoder and encodes its first prompt), "encode" (text
+        to vector), "score" (`Forecaster.predict_proba`), "choose" (`Guard.choose`, scores given), "after encoding"
         (`Router.route_vectors`: both, and all else that `Router.route` does with a vector) and "together"
         (`Router.route`: text to answer); ``router``; ``prompts``: "32 tokens" or "of mmlu-pro", blank where vectors of
         the simulated pool's test questions are given; ``batch``, at most all of these; ``calls`` that were timed;
@@ -63,14 +48,23 @@ def latency() -> pd.DataFrame:
         encode over those that the matrix products alone would take at the rate of products measured just before and
         after; ``target``, missing where there is none: the highest ``ratio`` for "encode", the highest ``median`` else.
 
-    The largest batch is encoded at the shortest length alone, and once: that takes ten to twenty seconds.
+    The largest batch is encoded once at each length: that takes up to two minutes. The static encoder comes with the
+    first router alone, and only where it is there or can be made.
     """
     seconds, model = timed(_loaded)  # first: nothing else has loaded the encoder
     real, parts = _real(), paper_parts()
     rows = [_row("load", np.array([seconds])), *_encoding(model, real)]
     for entry, target in FOLLOWED:
         rows += _routing(entry, target, parts, real)
-    return pd.DataFrame(rows)
+    try:
+        model = encoding.load(STATIC)
+    except EncoderError:
+        return pd.DataFrame(rows)
+    encode_one = partial(encode, STATIC, cache=None, model=model)
+    taken = durations(encode_one, [[prompt] for prompt in real], scale.SECONDS)
+    rows.append(_row("encode", taken, prompts=REAL, encoder=STATIC))
+    entry, target = FOLLOWED[0]
+    return pd.DataFrame(rows + _routing(entry, target, paper_parts(encoder=STATIC), real, STATIC))
 
 
 def _loaded():
@@ -90,7 +84,7 @@ def _encoding(model, real: list[str]) -> list[dict]:
     """Rows of the stage "encode"."""
     rows = []
     for length in LENGTHS:
-        for batch in BATCHES if length == min(LENGTHS) else BATCHES[:-1]:
+        for batch in BATCHES:
             prompts = _of_length(model, length, batch)
             rows.append(_encoded(model, [prompts], f"{length} tokens", once=batch == BATCHES[-1]))
     return [*rows, _encoded(model, [[prompt] for prompt in real], REAL)]
@@ -120,12 +114,14 @@ def _flop(model, prompts: list[str]) -> float:
     return encoder_flop(model, np.array(list(map(len, tokens)), dtype=float)).sum()
 
 
-def _routing(entry: catalog.Forecaster, target: float, parts: Parts, real: list[str]) -> list[dict]:
+def _routing(
+    entry: catalog.Forecaster, target: float, parts: Parts, real: list[str], encoder: str = ENCODER
+) -> list[dict]:
     """Rows of a router: after encoding, in its two steps and as users call it, and from text to answer."""
     fitted = registry.build(entry, scale.SETTINGS | {"epochs": 2}).fit(*parts["train"], *parts["val"])
     held, table, vectors = Guard(0, 0.01), parts["train"][0], parts["test"][1]
     models = pd.DataFrame({"price": nan, "mean": table.model_means}, index=table.models.index)
-    router = Router(fitted, held, models, "", ENCODER, pd.DataFrame())
+    router = Router(fitted, held, models, "", encoder, pd.DataFrame())
     scores, rows = fitted.predict_proba(vectors), []
     for batch in (min(batch, len(vectors)) for batch in BATCHES):
         starts = range(0, len(vectors) - batch + 1, batch)
@@ -135,16 +131,18 @@ def _routing(entry: catalog.Forecaster, target: float, parts: Parts, real: list[
                  "after encoding": (router.route_vectors, given)}
         for stage, (function, inputs) in steps.items():
             wanted = target if (stage, batch) == ("after encoding", 1) else nan
-            rows.append(_row(stage, durations(function, inputs, scale.SECONDS), batch, entry.name, target=wanted))
+            rows.append(_row(stage, durations(function, inputs, scale.SECONDS), batch, entry.name, target=wanted,
+                             encoder=encoder))
     taken = durations(router.route, [[prompt] for prompt in real], scale.SECONDS)
-    return [*rows, _row("together", taken, 1, entry.name, REAL)]
+    whole = AT_ONCE if encoder == STATIC else nan
+    return [*rows, _row("together", taken, 1, entry.name, REAL, target=whole, encoder=encoder)]
 
 
 def _row(
     stage: str, taken: np.ndarray, batch: int = 1, router: str = "", prompts: str = "", ratio: float = nan,
-    target: float = nan,
+    target: float = nan, encoder: str = ENCODER,
 ) -> dict:
     """A row of the table, from the seconds of each call."""
     p99 = np.quantile(taken, 0.99) if len(taken) > 1 else nan
-    return {"stage": stage, "router": router, "prompts": prompts, "batch": batch, "calls": len(taken),
-            "median": 1e3 * np.median(taken), "p99": 1e3 * p99, "ratio": ratio, "target": target}
+    return {"encoder": encoder, "stage": stage, "router": router, "prompts": prompts, "batch": batch,
+            "calls": len(taken), "median": 1e3 * np.median(taken), "p99": 1e3 * p99, "ratio": ratio, "target": target}

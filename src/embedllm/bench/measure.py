@@ -7,14 +7,10 @@ GPU is not used: yardsticks and ceilings are those of the processor.
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -24,23 +20,22 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from embedllm import catalog
 from embedllm.bench import cost, scale
-from embedllm.bench.latency import durations, latency
+from embedllm.bench.latency import latency
+from embedllm.bench.prompts import encoders, ways
 from embedllm.bench.solvers import ALTERNATING, WHOLE, by_cells, by_full_batches, by_gradient_steps
 from embedllm.bench.workloads import (
     PeakMemory,
-    encoder_flop,
+    durations,
     paper_parts,
     product_rates,
     random_parts,
     rates,
     timed,
 )
-from embedllm.encoders import cache, encoding
 from embedllm.forecasters import registry
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
-from embedllm.sources.simulated import simulate
 from embedllm.splits import Parts
 
 # The measurements: each a function of plain arguments, run in its own process
@@ -117,43 +112,6 @@ def selections() -> dict:
     batch, single = (np.median(durations(lambda e: fitted.predict_proba(e).argmax(axis=0), inputs, scale.SECONDS))
                      for inputs in ([vectors], [vectors[at : at + 1] for at in range(len(vectors))]))
     return {"batch_per_second": len(vectors) / batch, "single_median_us": 1e6 * single}
-
-
-def encoders_compared() -> tuple[pd.DataFrame, float]:
-    """Each way to encode some prompts, and operations a byte of float32.
-
-    Medians of four rounds, every other one in reverse. Columns ``way``, ``prompts_per_second``, ``gflops``,
-    ``ceiling`` (GFLOP/s of a matrix product, mean of just before and just after), ``ratio`` (of the two, by round),
-    ``lowest_cosine`` and ``mean_cosine`` with float32, and ``seconds_again`` (all prompts from the cache).
-    """
-    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
-
-    prompts = list(dict.fromkeys(simulate(n_models=16, n_questions=3_000).questions["prompt"]))[:scale.N_ENCODED]
-    model = encoding.load("minilm")
-    tokens = model.tokenizer(prompts, truncation=True, max_length=model.max_seq_length)["input_ids"]
-    n, shape = np.array(list(map(len, tokens)), dtype=float), model[0].auto_model.config
-    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
-    flop = encoder_flop(model, n).sum()
-    widths = 8 * shape.hidden_size + 2 * (shape.hidden_size + shape.intermediate_size)  # in and out of six products
-    moved = 4 * shape.num_hidden_layers * (layer / encoding.TOKENS["cpu"] + widths) * n.sum()
-    with warnings.catch_warnings(action="ignore"):  # deprecated for torchao
-        int8 = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig}, dtype=torch.qint8)
-    ways = {"float32": model, "bfloat16": encoding.load("minilm").bfloat16(), "int8 weights, by channel": int8}
-    vectors, rows = {}, []
-    for name in 2 * [*ways, *list(ways)[::-1]]:
-        with patch.object(encoding, "load", lambda _, name=name: ways[name]):  # loading is no encoding
-            cache.encode("minilm", prompts[:64], None)
-            before = np.median(product_rates())
-            with tempfile.TemporaryDirectory() as folder:
-                seconds, vectors[name] = timed(cache.encode, "minilm", prompts, Path(folder))
-                top = (before + np.median(product_rates())) / 2
-                again, _ = timed(cache.encode, "minilm", prompts, Path(folder))
-        cosine = (vectors[name] * vectors["float32"]).sum(axis=1) / np.linalg.norm(vectors[name], axis=1)
-        rate = flop / seconds / 1e9
-        rows.append((name, len(prompts) / seconds, rate, top, top / rate, cosine.min(), cosine.mean(), again))
-    table = pd.DataFrame(rows, columns=["way", "prompts_per_second", "gflops", "ceiling", "ratio",
-                                        "lowest_cosine", "mean_cosine", "seconds_again"])
-    return table.groupby("way", sort=False).median().reset_index(), flop / moved
 
 
 def leaderboard() -> dict:
@@ -239,8 +197,8 @@ def measure() -> dict:
         "cells": alone(cells), "cost by cells": alone(cells, scale.D_PAPER, cost.N_QUESTIONS),
         "neighbors": alone(neighbors), "wide neighbors": alone(neighbors, scale.D_PAPER),
         "embedding": alone(embedding), "forecasters": alone(forecasters),
-        "selections": alone(selections), "latency": alone(latency), "encoding": alone(encoders_compared),
-        "leaderboard": alone(leaderboard),
+        "selections": alone(selections), "latency": alone(latency),
+        "encoding": alone(ways), "encoders": alone(encoders), "leaderboard": alone(leaderboard),
         "solvers": alone(solvers), "warm starts": alone(warm_starts),
         "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
         "ceiling": (first, alone(ceiling)),  # other users of the machine show as a difference

@@ -141,6 +141,7 @@ def report(measured: dict, folder: Path) -> None:
     }
     table("timing_machine", pd.DataFrame(machine.items(), columns=["what", "value"]))
     table("timing_encoders", encoded)
+    table("timing_prompts", measured["encoders"])
     table("timing_warm_starts", measured["warm starts"])
     ours, theirs = measured["cost"], measured["cost by cells"]
     theirs_update = theirs["path"]["seconds"].iloc[-1] / theirs["path"]["updates"].iloc[-1]

@@ -7,7 +7,7 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -53,6 +53,21 @@ def timed(function, *args, **settings) -> tuple[float, object]:
     return time.perf_counter() - began, result
 
 
+def durations(function: Callable, inputs: Sequence, seconds: float, once: bool = False) -> np.ndarray:
+    """Seconds of each call, going round the inputs until the time is up; at least three, after one that warms up.
+
+    Or `once`, for what takes long and needs no warming up.
+    """
+    if once:
+        return np.array([timed(function, inputs[0])[0]])
+    function(inputs[0])
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 3 or time.perf_counter() < end:
+        taken.append(timed(function, inputs[len(taken) % len(inputs)])[0])
+    return np.array(taken)
+
+
 def rates(function: Callable[[], object], amount: float) -> np.ndarray:
     """Amount a second of a call, repeated for some `SECONDS`."""
     spent, end = [], time.perf_counter() + scale.SECONDS
@@ -74,14 +89,14 @@ def encoder_flop(model, tokens: np.ndarray) -> np.ndarray:
     return shape.num_hidden_layers * (tokens * 2 * layer + 4 * tokens**2 * shape.hidden_size)
 
 
-def paper_parts(d_prompt: int | None = None, n_train: int | None = None) -> Parts:
-    """The simulated pool at the paper's size with MiniLM vectors, turned into more numbers where asked.
+def paper_parts(d_prompt: int | None = None, n_train: int | None = None, encoder: str = "minilm") -> Parts:
+    """The simulated pool at the paper's size with an encoder's vectors, turned into more numbers where asked.
 
     Turned by a matrix with orthonormal columns: the same problem at the cost of longer vectors. Of the training
     questions, the first `n_train`.
     """
     table = simulate(n_models=scale.N_MODELS, n_questions=scale.N_QUESTIONS)
-    vectors = cache.encode("minilm", table.questions["prompt"], ARTIFACTS / "vectors")
+    vectors = cache.encode(encoder, table.questions["prompt"], ARTIFACTS / "vectors")
     if d_prompt:
         turned = np.linalg.qr(np.random.default_rng(0).standard_normal((d_prompt, vectors.shape[1])))[0]
         vectors = vectors @ turned.T.astype(np.float32)

@@ -23,6 +23,7 @@ def speed(measured: pd.DataFrame, published: float) -> str:
 
 def stages(measured: pd.DataFrame) -> str:
     """What each stage takes, and which targets are missed, from the table ``timing_latency`` of `make bench`."""
+    everything, measured = measured, _by_network(measured)
     one = dict(list(measured[measured["batch"] == 1].groupby("stage")))
     after = measured[measured["stage"] == "after encoding"]
     most = after["batch"].max()
@@ -32,7 +33,23 @@ def stages(measured: pd.DataFrame) -> str:
             f"answer takes {_medians(one['after encoding'], 'router')}, of which scoring all models takes "
             f"{_span(one['score']['median'])} ms and choosing one {_span(one['choose']['median'])}. "
             f"{counted(most, 'answer')} at once: {_medians(after[after['batch'] == most], 'router')}. Together, from "
-            f"text to answer, one prompt takes {_medians(one['together'], 'router')}. {_targets(measured)}")
+            f"text to answer, one prompt takes {_medians(one['together'], 'router')}. {_static(everything)}"
+            f"{_targets(everything)}")
+
+
+def _by_network(measured: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the encoder that all routers were measured with."""
+    return measured[measured["encoder"] == measured["encoder"].iloc[0]]
+
+
+def _static(measured: pd.DataFrame) -> str:
+    """What a table of token vectors saves, where it was measured."""
+    rows = measured.drop(_by_network(measured).index).set_index("stage")
+    if rows.empty:
+        return ""
+    whole, encoding = (rows.loc[[stage]].iloc[0] for stage in ("together", "encode"))
+    return (f"With the encoder {whole['encoder']}, from text to answer {whole['router']} takes "
+            f"{about(whole['median'])} ms, {about(encoding['median'])} of them to encode. ")
 
 
 def _medians(rows: pd.DataFrame, by: str) -> str:
@@ -58,6 +75,7 @@ def _targets(measured: pd.DataFrame) -> str:
 
 def against_neighbors(measured: pd.DataFrame) -> str:
     """The claim about speed, against kNN, in a clause; from the table ``timing_latency`` of `make bench`."""
+    measured = _by_network(measured)
     rows = measured[(measured["stage"] == "after encoding") & (measured["batch"] == 1)].set_index("router")["median"]
     own, other = (about(rows[entry.name]) for entry in (catalog.FACTORIZATION, catalog.KNN))
     return (f"the prompt being a vector, its answer takes {own} ms, that of {catalog.KNN.name} {other} (medians, "

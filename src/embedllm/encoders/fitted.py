@@ -7,7 +7,7 @@ mean square norm over the training questions is 1, that of a sentence encoder's 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,14 +36,18 @@ def tfidf(texts: Sequence[str], train: np.ndarray, dim: int = DIM) -> np.ndarray
     ndarray, shape (n_questions, dim), float32
         Rows of norm 1; 0 where no word of a text occurs in two training prompts.
     """
+    return counter(np.asarray(texts, dtype=object)[train], dim)(texts)
+
+
+def counter(texts: Sequence[str], dim: int = DIM) -> Callable[[Sequence[str]], np.ndarray]:
+    """What `tfidf` learns of training prompts: a function from texts to vectors."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts = np.asarray(texts, dtype=object)
     counts = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
-    learned = counts.fit_transform(texts[train])
+    learned = counts.fit_transform(texts)
     svd = TruncatedSVD(min(dim, *(side - 1 for side in learned.shape)), n_iter=2, random_state=0).fit(learned)
-    return unit(svd.transform(counts.transform(texts))).astype(np.float32)
+    return lambda texts: unit(svd.transform(counts.transform(texts))).astype(np.float32)
 
 
 FEATURES = {  # of a text, what an encoder is not needed for
