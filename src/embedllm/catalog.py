@@ -237,7 +237,7 @@ ENCODERS = {entry.name: entry for entry in (
     )),
     Encoder("hashing", "embedllm.encoders.encoding.hashed_words", "#FF7F0E", dim=256),
     Encoder("random", "embedllm.encoders.encoding.noise", "#D0D0D0", dim=384),
-    Encoder("static-mpnet", color="#2CA02C", dim=256, teacher="mpnet", license="Apache-2.0", parameters=7_558_400),
+    Encoder("static-mpnet", color="#2CA02C", dim=256, teacher="mpnet", license="Apache-2.0", parameters=7_559_424),
     Encoder("static-minilm", color="#98DF8A", dim=256, teacher="minilm", license="Apache-2.0", parameters=7_558_400),
     *(replace(_MINILM, name=f"minilm-{tokens}", color=color, files="minilm", max_tokens=tokens)
       for tokens, color in ((32, "#14C8F0"), (64, "#14AAF0"), (128, "#148CF0"))),

@@ -393,6 +393,19 @@ def test_an_instruction_is_read_and_is_no_part_of_the_text(use, monkeypatch):
     assert (vectors * told).sum() < 0.5
 
 
+def test_what_differs_in_pooling_alone_is_encoded_in_one_pass(use, tmp_path):
+    model = use(StandIn(dim=1280))
+    mean = encode("gemma-mean", texts(5), tmp_path)
+    last = encode("gemma-last", [*texts(5), "new"], tmp_path)
+    assert len(model.seen) == 6, "of the five the vectors were there"
+    whole = np.stack([model.vector(text) for text in texts(5)])
+    np.testing.assert_allclose(mean, unit(whole[:, :640]), rtol=1e-4)
+    np.testing.assert_allclose(last[:5], unit(whole[:, 640:]), rtol=1e-4)
+    told = encode("gemma-last-told", ["new"], tmp_path)
+    assert model.seen[-1] == ENCODERS["gemma-last-told"].instruction + "new"
+    assert (told * last[5:]).sum() < 0.5
+
+
 def test_vectors_have_norm_one_whatever_the_model_gives(use):
     model = use(StandIn())
     expected = encode("minilm", texts(5), None)
@@ -417,14 +430,19 @@ def test_of_a_refused_encoder_only_vectors_of_the_reader_are_taken(tmp_path, rng
 # the real thing
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if not (entry.path or entry.refused)])
+OF_ONE_FILE = {"gemma-last", "gemma-mean-told", "gemma-last-told"}  # read as gemma-mean is, in a minute
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "minilm")) for name, entry in ENCODERS.items()
+    if not (entry.path or entry.refused) and name not in OF_ONE_FILE])
 def test_the_catalog_says_of_a_network_what_it_is(name):
     entry = ENCODERS[name]
     try:
         model = encoding.load(name)
     except EncoderError as error:
         pytest.skip(str(error))
-    assert model.get_embedding_dimension() == entry.dim
+    assert model.get_embedding_dimension() == entry.dim * len(encoding.at_once(name))
     assert sum(one.numel() for one in model.parameters()) == entry.parameters
     assert model.max_seq_length == (entry.max_tokens or np.inf)
     products = [one for path, one in model.named_modules()

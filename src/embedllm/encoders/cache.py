@@ -191,12 +191,13 @@ def _cached(name: str, texts: list[str], cache: Path | None, model, known: Vecto
         found = _read(folder) | found
     missing = [text for text in texts if keys[text] not in found]
     if missing:
-        for shard, vectors in encoded(name, missing, model):
-            _usable(ENCODERS[name], shard, vectors)  # before they are kept
+        for shard, made in encoded(name, missing, model):
             shard_keys = [keys[text] for text in shard]
-            if folder is not None:
-                _write(folder, shard_keys, vectors)
-            found.update(zip(shard_keys, vectors, strict=True))
+            for one, vectors in made.items():
+                _usable(ENCODERS[one], shard, vectors)  # before they are kept
+                if cache is not None:
+                    _write(_folder(one, cache), shard_keys, vectors)
+            found.update(zip(shard_keys, made[name], strict=True))
     return np.stack([found[keys[text]] for text in texts])
 
 

@@ -43,8 +43,18 @@ def key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Encode texts, and yield them with vectors of norm 1, a shard at a time; `model` is what `load` gave, if any.
+def at_once(name: str) -> list[str]:
+    """Encoders whose vectors come out of one pass through the same network: they differ in pooling alone."""
+    entry = ENCODERS[name]
+    alike = [other.name for other in ENCODERS.values() if entry.pooling and other.pooling and (
+        other.files, other.max_tokens, other.instruction) == (entry.files, entry.max_tokens, entry.instruction)]
+    return alike or [name]
+
+
+def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    """Encode texts, and yield them a shard at a time, with the vectors of each encoder of `at_once`, of norm 1.
+
+    `model` is what `load` gave, if it is there.
 
     Sorted by tokens, so that hardly anything of a batch is padding (by letters it is an eighth). Padding moves the
     last digits of a vector: an order that depends on the texts alone, and shards of whole batches, give a resumed run
@@ -56,7 +66,7 @@ def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str]
     if entry.teacher:
         for start in range(0, len(texts), SHARD):
             shard = texts[start : start + SHARD]
-            yield shard, unit(model.encode(shard, show_progress_bar=False))
+            yield shard, {name: unit(model.encode(shard, show_progress_bar=False))}
         return
     told = [entry.instruction + text for text in texts]
     tokens = model.tokenizer(told, truncation=True, max_length=model.max_seq_length)["input_ids"]
@@ -74,9 +84,14 @@ def encoded(name: str, texts: list[str], model=None) -> Iterator[tuple[list[str]
                 blocks.append(found["sentence_embedding"].float().cpu().numpy())
                 shard += [texts[i] for i in batch]
                 step(len(batch))
-            vectors = np.concatenate(blocks)
-            own = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)  # then its digits stay
-            yield shard, vectors if own else unit(vectors)
+            names = at_once(name)
+            each = np.split(np.concatenate(blocks), len(names), axis=1)
+            yield shard, dict(zip(names, map(_normed, each), strict=True))
+
+
+def _normed(vectors: np.ndarray) -> np.ndarray:
+    """Rows of norm 1; where the network sees to that, its digits stay."""
+    return vectors if np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3) else unit(vectors)
 
 
 def load(name: str):
@@ -113,7 +128,7 @@ def load(name: str):
 
 
 def _pooled(path: Path, entry: Encoder) -> list:
-    """The modules of a language model in a GGUF file, its tokens' vectors pooled."""
+    """The modules of a language model in a GGUF file, its tokens' vectors pooled in each way of `at_once`."""
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     if missing := [name for name in ("gguf", "accelerate") if not importlib.util.find_spec(name)]:
@@ -121,4 +136,5 @@ def _pooled(path: Path, entry: Encoder) -> list:
                                    "`make setup EXTRAS=encoders`")
     file = {"gguf_file": path.name}
     network = Transformer(str(path.parent), model_kwargs=file, config_kwargs=file, processor_kwargs=file)
-    return [network, Pooling(network.get_embedding_dimension(), pooling_mode=entry.pooling)]
+    ways = tuple(ENCODERS[name].pooling for name in at_once(entry.name))
+    return [network, Pooling(network.get_embedding_dimension(), pooling_mode=ways)]
