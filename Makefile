@@ -163,6 +163,10 @@ weights-mpnet: $(SETUP)  ## fetch the weights of the encoder mpnet (400 MB)
 weights-gemma: $(SETUP)  ## fetch the weights of the language model Gemma 3 270M (240 MB, under Gemma's terms of use)
 	$(BIN)/python -m embedllm.encoders.fetch gemma-mean
 
+encode-deep: $(SETUP)  ## encode ahead what `make deep` compares in notebook 06 (an hour and more without a GPU; resumed)
+	@$(MAKE) --no-print-directory 01_data_preparation PRESET=full
+	@PRESET=full $(BIN)/python -m embedllm.study.encode
+
 clean:  ## remove all runs (nothing that the study did not make)
 	@$(PYTHON) src/embedllm/study/clean.py runs $(ARTIFACTS)
 

@@ -562,8 +562,33 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     assert ("has a rank correlation of +1.00 with the difficulty that a linear reader finds within benchmarks and of "
             "+0.40 with") in encoders.carry(carried)
     equivalent = alike_as(minilm=(0.001, 0.001, 0.9))
-    said = encoders.conclusion(rows, rows, equivalent, inside, carried, "mpnet", own)
+    paid = pd.DataFrame({"encoder": ["minilm", "features"], "gain": [0.02, -0.001], "p_holm": [0.01, 0.9],
+                         "milliseconds": [30.0, 0.2], "p99": [50.0, 0.3], "prompts_per_second": [90.0, 4e4],
+                         "front_one": [True, True], "front_many": [True, True]})
+    said = encoders.conclusion(rows, rows, equivalent, inside, carried, paid, None, "mpnet", own)
     assert "features gives the highest score; minus that with the label: +1.0 (" in said
+    assert "Q6" not in said
+    tried = pd.DataFrame([compared(value, p, name, "mpnet", measure="log_loss")
+                          for name, value, p in (("minilm", 0.002, 0.4), ("gemma-mean", 0.01, 0.01))])
+    said = encoders.conclusion(rows, rows, equivalent, inside, carried, paid, tried, "mpnet", own)
+    assert "**On a sample.** Log-loss compared with mpnet, after Holm: higher with gemma-mean; no difference " in said
+    assert "The best of them, gemma-mean: +10.0 (" in said
+    assert encoders.decoder(tried[:1]) == "No encoder built on a decoder was tried."
+
+
+def test_an_encoder_is_recommended_by_what_it_keeps():
+    paid = pd.DataFrame({"encoder": ["mpnet", "minilm", "TF-IDF", "static", "features"],
+                         "gain": [0.02, 0.017, 0.016, 0.011, 0.003], "p_holm": [0.01] * 4 + [0.9],
+                         "milliseconds": [200.0, 30.0, 2.0, 0.4, 0.1], "p99": [300.0, 50.0, 3.0, 0.5, 0.2],
+                         "prompts_per_second": [9.0, 90.0, 900.0, 5e3, 4e4], "front_one": True, "front_many": True})
+    assert encoders.recommended(paid) == (
+        "- **For the best forecasts:** mpnet, +20.0 thousandths beyond the label, at 9.0 prompts a second.\n"
+        "- **On a laptop:** TF-IDF, 900 prompts a second, the fastest of those that keep 80% of that (80%).\n"
+        "- **In the path of a request:** static, 0.40 ms for one prompt (99 of 100 within 0.50), the quickest of those "
+        "that keep 50% (55%).")
+    assert "take none" in encoders.recommended(paid.assign(p_holm=0.9))
+    paid.loc[1, ["front_one", "front_many"]] = False
+    assert encoders.cost(paid).endswith("; by time of one prompt and by rate beaten: minilm.")
 
 
 def alike_as(**encoders_) -> pd.DataFrame:

@@ -183,5 +183,14 @@ def test_c3_needs_every_encoder_within_the_margin_and_no_control(change, margin,
         for column, value in values.items():
             rows.loc[name, column] = value
     assert encoders.verdict(rows.reset_index().assign(margin=margin), KNOWN["C3"])["verdict"] == expected
-    few = encoders.verdict(rows.drop(index="static mpnet").reset_index().assign(margin=margin), KNOWN["C3"])
-    assert few["verdict"] == "not testable here" and "static mpnet" in few["reason"]
+    few = encoders.verdict(rows.drop(index="static-mpnet").reset_index().assign(margin=margin), KNOWN["C3"])
+    assert few["verdict"] == "not testable here" and "static-mpnet" in few["reason"]
+
+
+def test_q6_is_answered_where_a_decoder_was_tried():
+    claim, tried = KNOWN["C3"], pd.DataFrame({"method": ["minilm", "gemma-last"]})
+    none = encoders.rows({"equivalence": None, "explored": None}, claim)
+    assert none == dict.fromkeys(("C3", "Q6"), verdicts.waits())
+    assert encoders.rows({"equivalence": None, "explored": tried[:1]}, claim)["Q6"] == verdicts.waits()
+    found = encoders.rows({"equivalence": None, "explored": tried}, claim)["Q6"]
+    assert (found["verdict"], found["figure"]) == ("answered", "06_deep_explored")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, bullets, interval, sorted_by_test
-from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED
-from embedllm.presentation import listed, unsigned
+from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED, answered, waits
+from embedllm.presentation import about, listed, thousandths, unsigned
 
+KEPT_AT_ONCE, KEPT_SINGLE = 0.8, 0.5  # of what the best encoder earns, at least, where another is recommended
 CONTROLS = (catalog.LABEL.name, catalog.RANDOM_VECTORS.name, catalog.SHUFFLED_PROMPTS.name)
 
 
@@ -59,11 +62,63 @@ def carry(rows: pd.DataFrame) -> str:
             f"{best['benchmark']['encoder']} ({best['benchmark']['benchmark']:.0%} of the questions).")
 
 
+def explored(rows: pd.DataFrame) -> str:
+    """What differs from the reference on the sample, from `encoder_ablation.differences`; no verdicts."""
+    return sorted_by_test(rows[rows["measure"] == "log_loss"], "log-loss", article="")
+
+
+def decoder(rows: pd.DataFrame) -> str:
+    """How the pooled vectors of a decoder do against those of the reference (Q6), from rows as for `explored`."""
+    own = rows[(rows["measure"] == "log_loss") & rows["method"].map(_is_decoder)]
+    if own.empty:
+        return "No encoder built on a decoder was tried."
+    best = own.loc[own["difference"].idxmin()]
+    shown = sorted_by_test(own, "log-loss", article="")
+    return (f"{shown} The best of them, {best['method']}: {interval(best)} thousandths. Pooled as they come, without "
+            "the training that LLM2Vec or GritLM give a decoder, they answer the question in part only.")
+
+
+def _is_decoder(name: str) -> bool:
+    return name in catalog.ENCODERS and bool(catalog.ENCODERS[name].pooling)
+
+
+def cost(table: pd.DataFrame) -> str:
+    """Which encoders no other beats in both gain and time of a prompt, from `encoder_variants.costs`."""
+    front = table[table["front_one"]].sort_values("milliseconds")
+    beaten = table["encoder"][~(table["front_one"] | table["front_many"])]
+    told = [f"{row.encoder} ({about(row.milliseconds)} ms, {about(row.prompts_per_second)} prompts a second, "
+            f"{thousandths(row.gain)})" for row in front.itertuples()]
+    return (f"Earned beyond the label, in thousandths, beside the time of one prompt and the rate of {len(table)} "
+            f"ways: beaten by no other are {listed(told)}; by time of one prompt and by rate beaten: {listed(beaten)}.")
+
+
+def recommended(table: pd.DataFrame) -> str:
+    """Which encoder to take, from `encoder_variants.costs`."""
+    shown = table[(table["p_holm"] < LEVEL) & (table["gain"] > 0)]
+    if shown.empty:
+        return ("None of the encoders that were timed is shown to earn anything beyond the benchmark's label here: "
+                "where that is known, take none.")
+    best = shown.loc[shown["gain"].idxmax()]
+    kept = {share: shown[shown["gain"] >= share * best["gain"]] for share in (KEPT_AT_ONCE, KEPT_SINGLE)}
+    many = kept[KEPT_AT_ONCE].loc[kept[KEPT_AT_ONCE]["prompts_per_second"].idxmax()]
+    one = kept[KEPT_SINGLE].loc[kept[KEPT_SINGLE]["milliseconds"].idxmin()]
+    share = {row["encoder"]: row["gain"] / best["gain"] for row in (many, one)}
+    return bullets([
+        f"**For the best forecasts:** {best['encoder']}, {thousandths(best['gain'])} thousandths beyond the label, at "
+        f"{about(best['prompts_per_second'])} prompts a second.",
+        f"**On a laptop:** {many['encoder']}, {about(many['prompts_per_second'])} prompts a second, the fastest of "
+        f"those that keep {KEPT_AT_ONCE:.0%} of that ({share[many['encoder']]:.0%}).",
+        f"**In the path of a request:** {one['encoder']}, {about(one['milliseconds'])} ms for one prompt (99 of 100 "
+        f"within {about(one['p99'])}), the quickest of those that keep {KEPT_SINGLE:.0%} "
+        f"({share[one['encoder']]:.0%}).",
+    ])
+
+
 def conclusion(
     over_label: pd.DataFrame, over_reference: pd.DataFrame, equivalent: pd.DataFrame, inside: pd.DataFrame,
-    carried: pd.DataFrame, reference: str, forecaster: str,
+    carried: pd.DataFrame, costs: pd.DataFrame, tried: pd.DataFrame | None, reference: str, forecaster: str,
 ) -> str:
-    """What the ablation shows; differences in thousandths."""
+    """What the ablation shows; differences in thousandths. `tried`: rows for `explored`, if there are any."""
     routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")
                          & ~over_label["method"].isin(CONTROLS)]
     best = routing.loc[routing["difference"].idxmax()]
@@ -74,7 +129,17 @@ def conclusion(
         f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference)}",
         f"**Where.** {where(inside)}",
         f"**What vectors carry (Q8).** {carry(carried)}",
-    ])
+        *([] if tried is None else [f"**On a sample.** {explored(tried)}", f"**A decoder (Q6).** {decoder(tried)}"]),
+        f"**Cost.** {cost(costs)}",
+    ]) + "\n\n### Which one to take\n\n" + recommended(costs)
+
+
+def rows(deep: Mapping[str, pd.DataFrame | None], claim: Claim) -> dict[str, dict]:
+    """Rows of notebook 06, from the tables "equivalence" and "explored" of `make deep`, or None; C3 is the claim."""
+    tried = deep["explored"]
+    told = tried is not None and tried["method"].map(_is_decoder).any()
+    return {"C3": waits() if deep["equivalence"] is None else verdict(deep["equivalence"], claim),
+            "Q6": answered("notebook 06, What the ablation shows", "06_deep_explored") if told else waits()}
 
 
 def verdict(equivalent: pd.DataFrame, claim: Claim) -> dict:

@@ -51,13 +51,18 @@ def makers(table: OutcomeMatrix, vectors: Mapping[str, np.ndarray], seed: int = 
     drawn = np.random.default_rng(seed).standard_normal(first.shape).astype(np.float32) / np.sqrt(first.shape[1])
     measured = cache(lambda: fitted.measured(prompts))
     counted = cache(lambda train: fitted.tfidf(prompts, np.frombuffer(train, bool)))  # folds come more than once
-    return {name: lambda train, own=own: own for name, own in vectors.items()} | {
+    return given(vectors) | {
         catalog.TFIDF.name: lambda train: counted(train.tobytes()),
         catalog.FEATURES.name: lambda train: fitted.features(measured(), train),
         catalog.LABEL.name: lambda train: fitted.one_hot(benchmarks, train),
         catalog.SHUFFLED_PROMPTS.name: lambda train: mixed,
         catalog.RANDOM_VECTORS.name: lambda train: drawn,
     }
+
+
+def given(vectors: Mapping[str, np.ndarray]) -> dict[str, Maker]:
+    """Encoders whose vectors are there, whichever questions train."""
+    return {name: lambda train, own=own: own for name, own in vectors.items()}
 
 
 def reduced(made: Mapping[str, Maker], dim: int) -> dict[str, Maker]:

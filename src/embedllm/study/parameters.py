@@ -194,9 +194,11 @@ class Probing(Fitting):
 class EmbedderAblation(Fitting):
     ENCODERS: Distinct[Encoder] = Field(
         ["minilm"], description="compared, the first with all others, beside what needs no weights", min_length=1)
+    EXPLORED: Distinct[Encoder] = Field([], description="looked into on a sample, the first beside all others")
+    N_EXPLORED: Count = Field(3000, description="questions of that sample")
     N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)
-    FOLD_SEED: Seed = Field(0, description="draws the folds")
+    FOLD_SEED: Seed = Field(0, description="draws the folds and the sample")
     COMMON_DIM: Count = Field(64, description="principal components that all encoders are reduced to")
     MARGIN_SHARE: Share = Field(0.1, description="of what the first encoder earns over benchmark means, as the margin")
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 import pandas as pd
 from PIL import Image
@@ -85,7 +86,8 @@ def cell(notebook: str) -> str:
                    for names in [list(check.func.known())]]
         listed = "".join(f": {', '.join(names[:-1])} or {names[-1]}" for names in choices)
         line = f"{name} = {literal}  # {info.description}"
-        lines += [line + listed] if len(line + listed) <= WIDEST else [f"# {name}{listed}", line]
+        above = wrap(f"{name}{listed}", WIDEST, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+        lines += [line + listed] if len(line + listed) <= WIDEST else [*above, line]
     return "\n".join(lines)
 
 

@@ -1,0 +1,69 @@
+"""Encode ahead what `make deep` compares in notebook 06: `make encode-deep`, which goes on where it was interrupted.
+
+Whatever an encoder lacks on this machine is told before anything is encoded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from embedllm.catalog import ENCODERS
+from embedllm.encoders import static, weights
+from embedllm.encoders.weights import EncoderError
+from embedllm.outcomes import OutcomeError
+from embedllm.splits import sample
+from embedllm.study.given import from_environment, read_all
+from embedllm.study.parameters import ParameterError
+from embedllm.study.paths import base_folder, figure_folder
+from embedllm.study.products import StudyError
+from embedllm.study.runs import Run
+
+NOTEBOOK = "06_embedder_ablation"
+
+
+def lacking(names: Iterable[str]) -> list[str]:
+    """What is missing to encode with each of these, a sentence each; a static encoder is made here if it can be."""
+    found = []
+    for name in names:
+        entry = ENCODERS[name]
+        try:
+            if entry.teacher:
+                static.find(name)
+            elif entry.weights:
+                weights.find(name)
+        except EncoderError as error:
+            found.append(str(error))
+    return found
+
+
+def encode(run: Run) -> None:
+    """Fill the cache with the vectors that the notebook reads.
+
+    Raises
+    ------
+    EncoderError
+        With all that is missing, before anything is encoded.
+    """
+    p = run.parameters
+    if missing := lacking(dict.fromkeys([*p.ENCODERS, *p.EXPLORED])):
+        raise EncoderError("\n".join(missing))
+    table = run.table()
+    for name in p.ENCODERS:
+        run.vectors_of(table, name)
+    some = sample(table, p.N_EXPLORED, p.FOLD_SEED)
+    for name in p.EXPLORED:
+        run.vectors_of(some, name)
+
+
+def main() -> None:
+    """Command line; the environment holds every parameter that names a run."""
+    try:
+        p = read_all(from_environment())[NOTEBOOK]
+        encode(Run(NOTEBOOK, p, base_folder(p), base_folder(p), figure_folder(p)))
+    except (ParameterError, OutcomeError, StudyError, EncoderError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
