@@ -166,8 +166,9 @@ On {machine['processor']} with {machine['cores']} cores ({machine['memory, GB']}
   {published / 1e12:.2f}). Counted by operation, training cell by cell takes {about(plain / 1e12)} TFLOP (prompt vectors
   need no gradient) and by question {about(batched / 1e12)}, {about(plain / batched)} times less. In time that is
   {about(by_cells['seconds'] / 60)} minutes and {about(by_question['seconds'])} seconds,
-  {about(by_cells['seconds'] / by_question['seconds'])} times less; in memory {about(by_cells['megabytes'])} and
-  {about(by_question['megabytes'])} MB.
+  {about(by_cells['seconds'] / by_question['seconds'])} times less; in memory, beyond the vectors and scores that
+  are trained on, {about(by_cells['megabytes'])} and {about(by_question['megabytes'])} MB (in the paper's setting, of
+  which C5 speaks; the table of speeds is of more questions with shorter vectors).
 - Benchmarking on MMLU costs {about(mmlu / published_way)} times a training as the paper counts it (published: at least
   {ratio:,}) and {about(mmlu / batched)} times training by question. This leaves out the labels of the training
   questions, which cost {about(labels / mmlu)} times as much as that benchmark{spared}.
