@@ -147,9 +147,15 @@ def verdicts(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def measured(value: float | str) -> str:
+    """A value of a verdict, to three digits that mean something."""
+    return f"{float(f'{float(value):.3g}'):,}" if abs(float(value)) >= 1000 else f"{float(value):.3g}"
+
+
 def as_read(table: pd.DataFrame) -> pd.DataFrame:
     """Verdicts as a reader wants them: the claim in words beside its id, without columns that are blank."""
     known = all_claims()
     table = table.assign(measure=[known[name].says for name in table["id"]])
+    table["ours"] = [value if pd.isna(value) or value == "" else measured(value) for value in table["ours"]]
     table = table.rename(columns={"measure": "claim", "low": "claim_low", "high": "claim_high"})
     return table.drop(columns=["dataset", "figure"]).replace("", None).dropna(axis=1, how="all")

@@ -28,7 +28,7 @@ from embedllm.conclusions import (
 )
 from embedllm.experiments.pricing import Priced
 from embedllm.files import ROOT
-from embedllm.outcomes import replace_unchecked
+from embedllm.outcomes import replace_unchecked, without
 from embedllm.presentation import about
 from embedllm.routing.guard import Guard
 from embedllm.routing.price import price_list
@@ -180,8 +180,12 @@ def test_training_names_the_lowest_epoch_and_length():
     assert everywhere == "The one is shown ahead of the another at every length, by 1.0 thousandths of a nat and more."
     descriptive = shorter.assign(difference=0.002, low=0.001, high=0.003)
     bare = training.conclusion(history, descriptive, between, 0.0, 12)
+    assert "At the best length, 32, it is " not in bare
     assert "there is no margin, and nothing is tested. With fewer numbers than the best length, 32, its" in bare
-    assert "in thousandths: 8 +2.0 (95 % interval +1.0 to +3.0); 2 +2.0 (" in bare
+    assert "in thousandths: 8 +2.0 (97.5 % interval +1.0 to +3.0); 2 +2.0 (" in bare
+    means = pd.DataFrame([("benchmark mean", 0, 32, True, 0.003, 0.002, 0.004)], columns=list(descriptive))
+    bare = training.conclusion(history, pd.concat([descriptive, means]), between, 0.0, 12)
+    assert "At the best length, 32, the means lie at +3.0 (97.5 % interval +2.0 to +4.0) thousandths. With" in bare
     places = pd.DataFrame({"level": [1.0, 2, 3], "first": [2.0, 4, 6], "second": [1.0, 0, 1]})
     told = training.directions((0.2, 0.3), places)
     assert told.startswith("Two directions carry 50%") and "they correlate +1.00 and +0.00" in told
@@ -278,6 +282,9 @@ def test_routing_names_what_gains_most_and_only_what_is_shown():
     rows = gained(("oracle", 0.3, 0.001), ("kNN", 0.1, 0.01), ("convex embedding", 0.05, 0.001))
     assert routing.gain(rows, ["kNN", "convex embedding"]) == (
         "2 of 2 routers are shown to score more than the best single model; most is gained by kNN, +100.0 thousandths.")
+    told = gained(("kNN", 0.1, 0.01), ("best per benchmark", 0.2, 0.01))
+    assert routing.gain(told, ["kNN"]).endswith(
+        " Asking the model that is best in the question's benchmark, which has to be told, gains +200.0.")
     open_case = gained(("kNN", 0.1, 0.2), ("convex embedding", 0.05, 0.01))
     assert routing.gain(open_case, ["kNN", "convex embedding"]).startswith(
         "No router is shown to beat always asking the best single model; the closest, kNN, differs by +100.0 ")
@@ -289,26 +296,36 @@ def test_routing_concludes_with_rivals_labels_and_luck():
                            compared(0.01, 0.4, TUNED, "kNN")])
     gains = gained(("best per benchmark", 0.2, 0.01), ("kNN", 0.1, 0.01), (OURS.name, 0.15, 0.01))
     bits = pd.DataFrame([compared(0.1, 0.01) | {"p": 0.01, "benchmark": 0.5, "difficulty": 0.4, "entropy": 1.0}])
-    said = routing.conclusion(rivals, gains, ["best per benchmark", "kNN", OURS.name], luck(0.4, 0.8), ["<llm>"],
-                              {"safe": "It is certified.", "cost": ""}, bits, None)
-    assert "**Can it be made safe?** It is certified." in said and "No prices and no sizes" in said
+    label = pd.DataFrame([compared(-0.1, 0.01, "kNN", "best per benchmark"),
+                          compared(-0.05, 0.4, OURS.name, "best per benchmark")])
+    given = ["kNN", OURS.name], luck(0.4, 0.8), ["<llm>"], {"safe": "It is certified.", "cost": ""}, None
+    said = routing.conclusion(rivals, gains, label, bits, *given)
+    assert "**Can it be made safe?** (One router, fitted once.) It is certified." in said
+    assert "No prices and no sizes" in said
     assert "**Domain or difficulty?** Of the benchmark the choice tells 0.500 bits" in said
     assert "kind?** `make deep` computes it." in said
     assert "is &lt;llm&gt;." in said
     assert "higher score than the random model" in said and "lower score than the best single model" in said
     assert "No difference in score is shown" in said
-    assert "gains +200.0; the best router that reads the text alone, kNN, +100.0" in said
+    assert ("The best router that reads the text alone, kNN, gains +100.0. Score of routing compared with best per "
+            "benchmark, after Holm: lower with kNN; no difference shown for stacked ensemble (") in said
+    assert "reads the text alone" not in routing.conclusion(rivals, gains[1:], label[:0], bits, *given)
 
 
 def test_captions_of_notebook_04_count_what_their_tables_hold():
-    within = gained(("kNN", 0.1, 0.01), ("kNN", -0.1, 0.01), ("kNN", 0.1, 0.2))
-    assert routing.within(within) == ("After correction for 3 comparisons (Holm) 1 gain is shown, and 1 loss.")
+    within = gained(("kNN", 0.1, 0.01), ("kNN", 0.2, 0.01), ("kNN", -0.1, 0.01), ("kNN", 0.1, 0.2))
+    assert routing.within(within.assign(benchmark=["law", "law", "art", "art"])) == (
+        "After correction for 4 comparisons (Holm), shown are 2 gains (law) and 1 loss (art).")
+    assert routing.within(within[3:].assign(benchmark="art")).endswith("shown are 0 gains and 0 losses.")
     shares = pd.DataFrame({"policy": "kNN", "model": ["a", "b", "c"], "share": [0.75, 0.25, 0]})
     assert routing.spread(shares) == "kNN asks 2 of 3 models, most often a (75%)."
-    assert routing.judged((5, 100), (5, 100), True).startswith("All 5 models answered all 100 questions")
-    some = routing.judged((5, 1200), (4, 1100), True)
-    assert some.startswith("4 of 5 models are candidates, and 1,100 of 1,200 questions")
-    assert routing.judged((5, 100), (5, 100), False).startswith("Fewer than half of the 5 models answered")
+    whole = make_table(np.ones((5, 12)))
+    assert routing.judged(whole, whole).startswith("All 5 models answered all 12 questions")
+    some = routing.judged(whole, without(whole.at(np.arange(11)), [whole.models.index[2]]))
+    assert some.startswith("4 of 5 models are candidates, and 11 of 12 questions")
+    assert some.endswith(f"Left out for its missing answers: {whole.models.index[2]}.")
+    holes = make_table(np.where(np.eye(5, 12), np.nan, 1))
+    assert routing.judged(holes, holes).startswith("Fewer than half of the 5 models answered")
     assert routing.own(["kNN", TUNED]) == TUNED and routing.own(["kNN"]) == FACTORIZATION
     listed = routing.policies(["kNN", "best per benchmark", OURS.name])
     assert listed.count("\n") == 1 and listed.startswith("- **kNN**: the model that this forecaster, explained")
@@ -327,10 +344,12 @@ def test_routing_compares_gains_with_worlds(p, expected):
 
 def test_specialization_may_be_worth_something_or_harm():
     rows = pd.DataFrame([compared(difference, p, name, other, cells=cells) for difference, p, name, other, cells in (
-        (-0.01, 0.01, "all", "twin", 1.0), (0.01, 0.01, "within", "own", 1.0), (0.01, 0.2, "formatted", "twin", 0.9))])
+        (-0.01, 0.01, "all", "twin", 1.0), (0.01, 0.01, "within", "own", 1.0), (0.01, 0.2, "formatted", "twin", 0.9),
+        (-0.01, 0.01, "format failures left out", "twin", 1.0))])
     said = routing.special(rows)
     assert "; all, minus twin: -10.0 (95 % interval -20.0 to 0.0), better (one of 20.0 would be found); " in said
     assert "; within, minus own: +10.0 (95 % interval 0.0 to +20.0), worse (" in said
+    assert said.endswith("; no model fails a suite by the form of its answers.")
     assert "; formatted (10.0% of the cells), minus twin: +10.0 (95 % interval 0.0 to +20.0), not shown to " in said
 
 
@@ -374,6 +393,8 @@ def test_a_guard_says_what_is_certified_and_when_nothing_is():
 def test_a_guarded_gain_is_told_only_where_there_is_one():
     rows = gained(("guarded", 0.01, 0.01), ("unguarded", 0.02, 0.01), ("best per benchmark", 0.03, 0.01))
     assert "guarded +10.0 (95 % interval 0.0 to +20.0), unguarded +20.0" in terms.guarded(rows, 0.25)
+    assert terms.guarded(rows, 0.25).endswith("on average and keeps 50% of what is gained without it.")
+    rows.loc[1, "low"] = -0.01
     assert terms.guarded(rows, 0.25).endswith("leaves the default model on 25% of the questions on average.")
     rows.loc[0, ["difference", "low", "high", "se"]] = 0.0
     said = terms.guarded(rows, 0.0)
@@ -394,17 +415,20 @@ def test_a_promise_is_told_with_what_its_default_model_lacks():
 
 
 @pytest.mark.parametrize(("p_holm", "expected"), [
-    ([0.01, 0.04, 0.06], "allows is shown on a and b, after Holm, 2 of 3 benchmarks. "),
-    ([0.01, np.nan, 1.0], "allows is shown on a, after Holm, 1 of 3 benchmarks. "),
-    ([0.05, 0.3, 1.0], "allows is shown on none of 3 benchmarks, after Holm. "),
-    ([0.05], "allows is shown on none of 1 benchmark, after Holm. ")])
+    ([0.01, 0.04, 0.06], "allows is shown on a and b, after Holm, 2 of 3 benchmarks; "),
+    ([0.01, np.nan, 1.0], "allows is shown on a, after Holm, 1 of 3 benchmarks; "),
+    ([0.05, 0.3, 1.0], "allows is shown on none of 3 benchmarks, after Holm; "),
+    ([0.05], "allows is shown on none of 1 benchmark, after Holm; ")])
 def test_where_the_guard_breaks_is_said_only_where_it_is_shown(p_holm, expected):
     own = pd.DataFrame({"benchmark": list("abc")[: len(p_holm)], "method": "guarded", "difference": -0.02, "se": 0.001,
-                        "p_holm": p_holm})
+                        "p_holm": p_holm, "left": 0.1})
     free = own.assign(method="unguarded", difference=-0.03, p_holm=0.001)
     said = terms.broken(pd.concat([own, free]), 0.005)
     assert f"loses more than the 5.0 thousandths that it {expected}" in said
     assert said.endswith("is -20.0 thousandths, unguarded -30.0.")
+    assert "; all guards left the default model. Its" in said
+    own.loc[0, "left"] = 0
+    assert "; 1 guard never left the default model, where" in terms.broken(pd.concat([own, free]), 0.005)
     assert "shown" not in terms.broken(own[:0], 0.005)
 
 
@@ -682,9 +706,12 @@ def test_sensitivity_concludes_from_all_its_tables():
     assert ("From 16 to 64 hidden units (vectors of 8) it changes by -2.0 (95 % interval -6.0 to +2.0), p = .400 after "
             "Holm: more units are not shown to help. The best network is the largest tried") in said
     assert "factorization: -3.0 (95 % interval -4.0 to -2.0), p = .010 after Holm, at 3.0 times the multiply" in said
-    assert "candidates end" not in said and "what a network can do by 3.0 thousandths of a nat or more." in said
+    assert ("Beside what notebook 03 says of the tuned factorization, two-layer network has a log-loss that differs by "
+            "-3.0 (95 % interval -4.0 to -2.0) thousandths of a nat.") in said and "candidates end" not in said
+    untuned = sensitivity.conclusion(told(network_size=NETWORKS[NETWORKS["reference"] != "tuned factorization"]))
+    assert "notebook 03 says of the default factorization, 16 hidden units, vectors of 8, the best of " in untuned
     none = sensitivity.conclusion(told(network_size=NETWORKS.assign(p_holm=0.2)))
-    assert "the size of the network changes nothing." in none
+    assert "Of what notebook 03 says of the tuned factorization no network is shown to change anything." in none
     larger = NETWORKS.assign(hidden=NETWORKS["hidden"].replace(64, 256))
     assert "Its candidates end at 64 hidden units; networks of 256 were tried" in sensitivity.conclusion(
         told(network_size=larger))

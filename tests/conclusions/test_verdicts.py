@@ -152,10 +152,12 @@ def test_c4_is_about_every_rival(rows, expected, rival):
     (-0.3, -0.1, 0.0025, "opposite here")])
 def test_c10_needs_domain_and_diversity(low, high, p, expected):
     told = {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.001}
-    worlds = pd.DataFrame({"forecaster": FACTORIZATION.name, "quantity": ["gain", "entropy"], "observed": [0.1, 2.0],
-                           "value": [0.0, 1.0], "p": [0.9, p]})
+    worlds = pd.DataFrame({"forecaster": FACTORIZATION.name,
+                           "quantity": ["gain", "entropy", "told_benchmark", "told_difficulty"],
+                           "observed": [0.1, 2.0, 0.5, 0.1], "value": [0.0, 1.0, 0.3, 0.2], "p": [0.9, p, 1, 1]})
     found = routing_claims.of_the_domain(told, worlds, KNOWN["C10"])
-    assert found["verdict"] == expected and "choices of 2.00 bits, 1.00 in worlds" in found["reason"]
+    assert "and +0.400 bits more of the benchmark, +0.100 without specialization" in found["reason"]
+    assert found["verdict"] == expected and "choices of 2.00 bits, 1.00 without" in found["reason"]
 
 
 def test_routing_waits_for_several_fits_and_knows_the_papers_data():

@@ -500,7 +500,8 @@ def test_the_page_of_claims_shows_rules_and_all_pools(tmp_path):
            "high": "0.001", "p": "0.3", "figure": ""}
     said = claims_page.claims_page(pd.DataFrame([row]))
     assert "Intervals: 97.5 %." in said, "of a one-sided test at 1.25 %"
-    assert "0.00059 (0.0001 to 0.001), p = .300." in said and "<i>Rule.</i> Compact means at most a quarter" in said
+    assert "**inconclusive**, 0.00059 (0.0001 to 0.001), p = .300: why." in said
+    assert "<i>Rule.</i> Compact means at most a quarter" in said
     rows = pd.DataFrame({"method": ["kNN", "model mean", "gone"], "difference": 0.001, "low": 0.0, "high": 0.002})
     rows.to_csv(tmp_path / "03_deep_paired_differences.csv", index=False)
     names = ["model mean", "x", "kNN"]

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.conclusions._words import LEVEL, bullets, compared, interval
+from embedllm.conclusions._words import LEVEL, bullets, compared, interval, sorted_by_test
+from embedllm.experiments.routing import LABEL
+from embedllm.experiments.specialization import FORMATTED
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.presentation import counted, listed, literal, p_is, thousandths, unsigned
 
 SINGLE, KNN, RANDOM = catalog.BEST_SINGLE, catalog.KNN.name, catalog.RANDOM_MODEL
@@ -15,6 +18,7 @@ OURS, CLUSTERS = catalog.OURS.name, catalog.CLUSTERS.name
 RIVALS = (RANDOM, SINGLE, KNN)
 COVERED = ["best", "lost", "not asked", "seeming gain", "true gain"]  # of `coverage.hidden`
 STOOD = ["model", "asked", "behind", "difference", "low", "high"]  # of `coverage.incomplete`
+FEW = 5  # names in a sentence
 CERTAIN = 0.99  # an oracle that luck alone brings so high says nothing
 
 
@@ -35,8 +39,10 @@ def policies(names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def judged(before: tuple[int, int], after: tuple[int, int], complete: bool) -> str:
-    """Which models and questions are judged, of (models, questions); whether all of them answered all of these."""
+def judged(before: OutcomeMatrix, after: OutcomeMatrix) -> str:
+    """Which models and questions are judged of a table, and which models are not."""
+    left_out, complete = before.models.index.difference(after.models.index), after.observed.all()
+    before, after = before.shape, after.shape
     if not complete:
         return (f"Fewer than half of the {before[0]} models answered nearly all questions, so all stay, and each of "
                 f"{after[1]:,} questions goes to one of those that answered it. *The best single model* is not one "
@@ -44,19 +50,23 @@ def judged(before: tuple[int, int], after: tuple[int, int], complete: bool) -> s
     if before == after:
         return f"All {after[0]} models answered all {after[1]:,} questions; every question is judged."
     return (f"{after[0]} of {before[0]} models are candidates, and {after[1]:,} of {before[1]:,} questions are judged, "
-            "those that all of them answered: a single model that others stand in for would be none.")
+            "those that all of them answered: a single model that others stand in for would be none."
+            + f" Left out for its missing answers: {listed(map(literal, left_out))}." * (0 < len(left_out) <= FEW))
 
 
 def gain(gains: pd.DataFrame, routers: Sequence[str]) -> str:
     """The router that gains most over the best single model, from `experiments.routing.gains`."""
     found = gains[gains["method"].isin(routers)]
+    label = "".join(f" Asking the model that is best in the question's benchmark, which has to be told, gains "
+                    f"{thousandths(value)}." for value in gains["difference"][gains["method"] == LABEL])
     most = found.loc[found["difference"].idxmax()]
     if most["difference"] <= 0 or most["p_holm"] >= LEVEL:
         return (f"No router is shown to beat always asking the best single model; the closest, {most['method']}, "
-                f"differs by {thousandths(most['difference'])} thousandths, {p_is(most['p_holm'])} after Holm.")
+                f"differs by {thousandths(most['difference'])} thousandths, {p_is(most['p_holm'])} after Holm.{label}")
     ahead = ((found["difference"] > 0) & (found["p_holm"] < LEVEL)).sum()
     return (f"{ahead} of {counted(len(found), 'router')} {'is' if ahead == 1 else 'are'} shown to score more than the "
-            f"best single model; most is gained by {most['method']}, {thousandths(most['difference'])} thousandths.")
+            f"best single model; most is gained by {most['method']}, {thousandths(most['difference'])} thousandths."
+            f"{label}")
 
 
 def chance(gains: pd.DataFrame) -> str:
@@ -73,9 +83,12 @@ def against_rivals(tests: pd.DataFrame) -> str:
 def within(gains: pd.DataFrame) -> str:
     """Where routers gain and lose, from `experiments.routing.gains_within`."""
     shown = gains["p_holm"] < LEVEL
-    above, below = (shown & (gains["difference"] > 0)).sum(), (shown & (gains["difference"] < 0)).sum()
-    return (f"After correction for {counted(len(gains), 'comparison')} (Holm) {above} "
-            f"{'gain is' if above == 1 else 'gains are'} shown, and {counted(below, 'loss', 'losses')}.")
+    said = []
+    for noun, plural, rows in (("gain", "gains", gains[shown & (gains["difference"] > 0)]),
+                               ("loss", "losses", gains[shown & (gains["difference"] < 0)])):
+        where = sorted(set(rows["benchmark"]))
+        said.append(counted(len(rows), noun, plural) + f" ({listed(map(literal, where))})" * (0 < len(where) <= FEW))
+    return f"After correction for {counted(len(gains), 'comparison')} (Holm), shown are {' and '.join(said)}."
 
 
 def spread(shares: pd.DataFrame) -> str:
@@ -101,6 +114,9 @@ def special(rows: pd.DataFrame) -> str:
     """What telling models apart is worth, from `specialization.specialization`."""
     said = []
     for row in rows.to_dict("records"):
+        if row["method"] == FORMATTED and row["cells"] == 1:
+            said.append("no model fails a suite by the form of its answers")
+            continue
         shown = "not shown to differ from none" if row["p_holm"] >= LEVEL else (
             "better" if row["difference"] < 0 else "worse")
         left = "" if row["cells"] == 1 else f" ({1 - row['cells']:.1%} of the cells)"
@@ -179,8 +195,8 @@ def incomplete(rows: pd.DataFrame) -> str:
 
 
 def conclusion(
-    tests: pd.DataFrame, gains: pd.DataFrame, routers: Sequence[str], oracle: pd.DataFrame, best_names: Sequence[str],
-    terms: Mapping[str, str], bits: pd.DataFrame, far: pd.DataFrame | None,
+    tests: pd.DataFrame, gains: pd.DataFrame, over_label: pd.DataFrame, bits: pd.DataFrame, routers: Sequence[str],
+    oracle: pd.DataFrame, best_names: Sequence[str], terms: Mapping[str, str], far: pd.DataFrame | None,
 ) -> str:
     """Answers to the questions of the notebook: does it beat the best model, what does it cost, can it be made safe?
 
@@ -190,23 +206,23 @@ def conclusion(
         The factorization's router against its rivals.
     gains : DataFrame
         From `experiments.routing.gains`.
+    over_label : DataFrame
+        Each router minus the best model per benchmark, from `experiments.routing.compared`; empty where there is none.
+    bits : DataFrame
+        A row as for `told`.
     best_names : sequence of str
         The models that did best in training, in some fold.
     terms : mapping
         Sentences on ``cost`` (blank where there is none) and ``safe`` (the guard).
-    bits : DataFrame
-        A row as for `told`.
     far : DataFrame or None
         From `experiments.unseen.gains`, by benchmark.
     """
-    rows, label = gains.set_index("method"), "best per benchmark"
-    text = [name for name in routers if not catalog.POLICIES[name].told and name in rows.index]
-    best_text = rows.loc[text, "difference"].idxmax()
     beside = ""
-    if label in rows.index:
-        by_label, by_text = (thousandths(rows.loc[name, "difference"]) for name in (label, best_text))
-        beside = (f" Being told the benchmark and asking the best model there gains {by_label}; the best router that "
-                  f"reads the text alone, {best_text}, {by_text}.")
+    if len(over_label):
+        rows = gains.set_index("method")["difference"]
+        best_text = rows[[name for name in routers if not catalog.POLICIES[name].told]].idxmax()
+        beside = (f" The best router that reads the text alone, {best_text}, gains {thousandths(rows[best_text])}. "
+                  f"{sorted_by_test(over_label, 'score of routing', article='')}")
     return f"""
 ## What routing shows
 
@@ -217,9 +233,9 @@ single model in training is {listed(literal(name) for name in best_names)}. {gai
 
 {luck(oracle)}
 
-**What does it cost?** {terms["cost"] or "No prices and no sizes of these models are known."}
+**What does it cost?** (One fit.) {terms["cost"] or "No prices and no sizes of these models are known."}
 
-**Can it be made safe?** {terms["safe"]}
+**Can it be made safe?** (One router, fitted once.) {terms["safe"]}
 
 **Domain or difficulty?** {told(bits.iloc[0])}
 

@@ -45,8 +45,10 @@ def guarded(gains: pd.DataFrame, left: float) -> str:
     begin = f"Gain over the best single model, in thousandths: {listed(said)}."
     if same and not left:
         return f"{begin} Guarded, no gain is certified: the default model is never left."
+    free, kept = rows.loc["unguarded"], rows.loc["guarded", "difference"]
+    share = f" and keeps {kept / free['difference']:.0%} of what is gained without it" * bool(free["low"] > 0)
     return (f"{begin} The guard leaves the default model on {left:.0%} of the questions on average"
-            f"{', where others score the same' if same else ''}.")
+            f"{', where others score the same' if same else ''}{share}.")
 
 
 def broken(rows: pd.DataFrame, epsilon: float) -> str:
@@ -57,10 +59,13 @@ def broken(rows: pd.DataFrame, epsilon: float) -> str:
         return f"{says} No benchmark could be left out here."
     names = [literal(name) for name in own["benchmark"][own["p_holm"] < LEVEL]]
     total = counted(len(own), "benchmark")
+    stayed = int((own["left"] == 0).sum())
+    never = f"{counted(stayed, 'guard')} never left the default model, where nothing can be lost" if stayed else (
+        "all guards left the default model")
     where = f"{listed(names)}, after Holm, {len(names)} of {total}" if names else f"none of {total}, after Holm"
     return (f"{says} That the guarded router loses more than the {unsigned(epsilon)} thousandths that it allows is "
-            f"shown on {where}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} thousandths, "
-            f"unguarded {thousandths(free['difference'].mean())}.")
+            f"shown on {where}; {never}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} "
+            f"thousandths, unguarded {thousandths(free['difference'].mean())}.")
 
 
 def promise(table: pd.DataFrame) -> str:

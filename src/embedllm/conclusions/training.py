@@ -36,12 +36,16 @@ def lowest(history: pd.DataFrame) -> str:
 def shortest(shorter: pd.DataFrame, margin: float) -> str:
     """Down to which length each forecaster's vectors are as good as at the best one, from `learning.shorter`."""
     if not margin:
+        shorter = shorter.assign(confidence=1 - 2 * all_claims()["C12"].level)
         rows = shorter[shorter["forecaster"] == FACTORIZATION.name]
         short = rows[(rows["dim"] > 0) & (rows["dim"] < rows["best"])]
         told = "; ".join(f"{row['dim']:.0f} {interval(row)}" for _, row in short.iterrows())
-        return ("The factorization earns nothing over the benchmark means here, so that there is no margin, and "
-                "nothing is tested." + f" With fewer numbers than the best length, {rows['best'].iloc[0]:.0f}, its "
-                f"log-loss changes by, in thousandths: {told}." * bool(told))
+        means = "".join(f" At the best length, {row['best']:.0f}, the means lie at {interval(row)} thousandths."
+                        for _, row in shorter[shorter["dim"] == 0].iterrows())
+        fewer = (f" With fewer numbers than the best length, {rows['best'].iloc[0]:.0f}, its log-loss changes by, in "
+                 f"thousandths: {told}.") * bool(told)
+        return ("At its longest, where the margin is a share of what it earns, the factorization earns nothing over "
+                f"the benchmark means here, so that there is no margin, and nothing is tested.{means}{fewer}")
     said = []
     for name, rows in shorter[shorter["dim"] > 0].groupby("forecaster", sort=False):
         best, as_good = int(rows["best"].iloc[0]), rows[rows["as_good"] & (rows["dim"] < rows["best"])]["dim"]

@@ -112,7 +112,8 @@ def every_size(differences: pd.DataFrame, claim: Claim, on_the_papers_data: bool
         row = rows.loc[rows["high_all"].idxmin()]
         row = row.drop(["low", "high"]).rename({"low_all": "low", "high_all": "high"})
         row["p"] = min(1.0, n * row["p"]) if verdict == OPPOSITE else nan  # it is that of a difference of zero
-        where = "where the evidence against the claim is strongest (for all sizes together)"
+        where = ("where the evidence against the claim is strongest (bounds of "
+                 f"{1 - claim.level / n:.2%}, for all sizes together)")
     return {"ours": row["difference"], "low": row["low"], "high": row["high"], "p": row["p"],
             "verdict": REPLICATED.get(verdict, verdict) if on_the_papers_data else verdict,
             "reason": f"at {row['labels']:,} labels, {where}; the {TUNED.name} is shown ahead of the {VOTE.name} at "
@@ -171,7 +172,7 @@ def training_cost(found: Mapping, claim: Claim, on_the_papers_data: bool) -> dic
     holds = found["flop"] <= claim.values["flop"] and found["gigabytes"] < claim.values["gigabytes"]
     names = (REPRODUCED, MISSED) if on_the_papers_data else (HOLDS, FAILS)
     return {"ours": float(f"{found['flop'] / 1e12:.3g}"), "verdict": names[not holds], "figure": "",
-            "reason": "figures/bench: TFLOP, cell by cell, counted by operation; by the paper's convention "
+            "reason": "TFLOP, cell by cell, counted by operation (figures/bench); by the paper's convention "
                       f"{found['by_convention'] / 1e12:.0f}; peak memory {found['gigabytes']:.2f} GB, "
                       f"{found['held']:.2f} of them the vectors and scores that it trains on"}
 

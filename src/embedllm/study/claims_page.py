@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from embedllm.catalog import POLICIES, SOURCES, to_compare
-from embedllm.claims import ANSWERED, all_claims
+from embedllm.claims import ANSWERED, all_claims, measured
 from embedllm.presentation import in_markdown, listed, literal, p_is, thousandths
 from embedllm.study.paths import FIGURES
 from embedllm.study.shelf import MARK
@@ -66,13 +66,13 @@ def claims_page(rows: pd.DataFrame) -> str:
         level = f" Intervals: {100 * (1 - (1 + one_sided) * claim.level):g} %." if (own["low"] != "").any() else ""
         lines += [f"## {name}", "", f"{literal(claim.says)}{published} Measured: {literal(claim.measure)}.{level}", ""]
         for row in own.itertuples():
-            between = f" ({float(row.low):.3g} to {float(row.high):.3g})" if row.low else ""
+            between = f" ({measured(row.low)} to {measured(row.high)})" if row.low else ""
             p = f", {p_is(float(row.p))}" if row.p else ""
-            ours = f" {float(row.ours):.3g}{between}{p}." if row.ours else ""
+            ours = f", {measured(row.ours)}{between}{p}: " if row.ours else ", "
             drawn = (FIGURES / row.folder / f"{row.figure}.png").exists()
             shown = f" [Figure]({row.folder}/{row.figure}.png)." if row.figure and drawn else ""
-            verdict = f"**{row.verdict or 'no verdict'}**, {literal(row.reason)}"
-            lines.append(f"- {literal(row.folder)}: {verdict}.{ours}{shown}")
+            verdict = f"**{row.verdict or 'no verdict'}**{ours}{literal(row.reason)}"
+            lines.append(f"- {literal(row.folder)}: {verdict}.{shown}")
         parts = {part: literal(getattr(claim, part.lower())) for part in RULES if getattr(claim, part.lower())}
         if claim.rule and claim.estimand:
             told = "<br>".join(f"<i>{part}.</i> {text}" for part, text in parts.items())
