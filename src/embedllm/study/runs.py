@@ -28,8 +28,7 @@ from embedllm.study.products import StudyError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DOUBTS = "doubts.md"  # what it doubts about the table
-VECTORS = "prompt_vectors.npz"  # of the table
+DOUBTS, VECTORS = "doubts.md", "prompt_vectors.npz"  # what notebook 01 doubts about the table, and of its prompts
 
 
 @dataclass
@@ -187,7 +186,7 @@ class Run:
         return self.shelf.deep_tables(names, self.table_digest)
 
     def best(self, name: str, here: pd.DataFrame) -> pd.DataFrame:
-        """What `make deep` made of a table with today's code and table, else the one that is here."""
+        """`shelf.Shelf.best_of` a single table."""
         return self.shelf.best_of({name: here}, self.table_digest)[name]
 
     @property
@@ -198,9 +197,8 @@ class Run:
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""
-        p = self.parameters
-        source = data.judged_as(p, OutcomeMatrix.load(self.find(TABLE) / "table.zip"))
-        table = claims.verdicts(self.notebook, source, p.label, found or {}, self.judges)
+        source = data.judged_as(self.parameters, OutcomeMatrix.load(self.find(TABLE) / "table.zip"))
+        table = claims.verdicts(self.notebook, source, self.parameters.label, found or {}, self.judges)
         if not self.shelf.is_deep:
             self.save_table("verdicts", table)
         return claims.as_read(table)
