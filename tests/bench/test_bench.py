@@ -19,7 +19,7 @@ def test_exponents_are_those_of_planted_powers():
     grown.loc[4:, "seconds"] *= 1.21  # the second time all is slower
     found = report.exponents(grown).set_index("measure")
     assert found["exponent"].tolist() == pytest.approx([0.5, 0])
-    assert found["factor"].tolist() == pytest.approx([3.3, 7])
+    assert found["factor"].tolist() == pytest.approx([3, 7]), "the least counts"
     assert found["again"].tolist() == pytest.approx([1.21, 1])
     assert found["last"].tolist() == pytest.approx([0.5, 0])
 
@@ -92,7 +92,7 @@ def check_stages(table):
     assert table.groupby("stage")["batch"].agg(lambda batch: set(batch)).to_dict() == {
         "load": {1}, "encode": {1, 4, 40}, "score": {1, 4, 40}, "choose": {1, 4, 40}, "after encoding": {1, 4, 40},
         "together": {1}}
-    assert (table["median"] > 0).all() and (table["p99"].isna() == (table["calls"] == 1)).all()
+    assert (table["median"] > 0).all() and (table["p99"].isna() == (table["calls"] < 100)).all()
     once = table[table["calls"] < 3].set_index("stage")
     assert once["batch"].to_dict() == {"load": 1, "encode": 40} and (once["calls"] == 1).all()
     aimed = table[table["target"].notna()].set_index("stage")

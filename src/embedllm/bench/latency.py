@@ -26,6 +26,7 @@ ENCODER, STATIC = "minilm", "static-mpnet"
 LENGTHS, BATCHES = (32, 64, 128, 256), (1, 32, 3_000)
 REAL, N_REAL = "of mmlu-pro", 200  # prompts
 WORD = "word"  # one token of every encoder here, as is a letter or a digit
+FEWEST, LONGER = 100, 3  # calls, for a 99th percentile; times as long is measured where a single prompt is encoded
 QUICK, SLOW = 0.1, 3.0  # targets in milliseconds; slow where a prompt is compared with all training questions
 AT_ONCE = 1.0  # target in milliseconds from text to answer where the encoder is static
 TIMES = 2.0  # target: what encoding may take, in times of its matrix products
@@ -44,9 +45,10 @@ def latency() -> pd.DataFrame:
         (`Router.route_vectors`: both, and all else that `Router.route` does with a vector) and "together"
         (`Router.route`: text to answer); ``router``; ``prompts``: "32 tokens" or "of mmlu-pro", blank where vectors of
         the simulated pool's test questions are given; ``batch``, at most all of these; ``calls`` that were timed;
-        ``median`` and ``p99`` of a call, in milliseconds, ``p99`` missing where there was one; ``ratio``: seconds to
-        encode over those that the matrix products alone would take at the rate of products measured just before and
-        after; ``target``, missing where there is none: the highest ``ratio`` for "encode", the highest ``median`` else.
+        ``median`` and ``p99`` of a call, in milliseconds, ``p99`` missing where there were fewer than 100; ``ratio``:
+        seconds to encode over those that the matrix products alone would take at the rate of products measured just
+        before and after; ``target``, missing where there is none: the highest ``ratio`` for "encode", the highest
+        ``median`` else.
 
     The largest batch is encoded once at each length: that takes up to two minutes. The static encoder comes with the
     first router alone, and only where it is there or can be made.
@@ -101,7 +103,8 @@ def _of_length(model, tokens: int, batch: int) -> list[str]:
 def _encoded(model, batches: list[list[str]], name: str, once: bool = False) -> dict:
     """A row: how long such prompts take, beside their matrix products at the rate measured around them."""
     before = np.median(product_rates())
-    taken = durations(partial(encode, ENCODER, cache=None, model=model), batches, scale.SECONDS, once)
+    spent = LONGER * scale.SECONDS if len(batches[0]) == 1 else scale.SECONDS
+    taken = durations(partial(encode, ENCODER, cache=None, model=model), batches, spent, once)
     rate = 1e9 * (before + np.median(product_rates())) / 2
     least = np.array([_flop(model, batch) for batch in batches]) / rate
     ratio = np.median(taken / np.resize(least, len(taken)))  # call by call: prompts differ in length
@@ -133,7 +136,7 @@ def _routing(
             wanted = target if (stage, batch) == ("after encoding", 1) else nan
             rows.append(_row(stage, durations(function, inputs, scale.SECONDS), batch, entry.name, target=wanted,
                              encoder=encoder))
-    taken = durations(router.route, [[prompt] for prompt in real], scale.SECONDS)
+    taken = durations(router.route, [[prompt] for prompt in real], LONGER * scale.SECONDS)
     whole = AT_ONCE if encoder == STATIC else nan
     return [*rows, _row("together", taken, 1, entry.name, REAL, target=whole, encoder=encoder)]
 
@@ -143,6 +146,6 @@ def _row(
     target: float = nan, encoder: str = ENCODER,
 ) -> dict:
     """A row of the table, from the seconds of each call."""
-    p99 = np.quantile(taken, 0.99) if len(taken) > 1 else nan
+    p99 = np.quantile(taken, 0.99) if len(taken) >= FEWEST else nan
     return {"encoder": encoder, "stage": stage, "router": router, "prompts": prompts, "batch": batch,
             "calls": len(taken), "median": 1e3 * np.median(taken), "p99": 1e3 * p99, "ratio": ratio, "target": target}

@@ -27,7 +27,9 @@ from embedllm.study.publish import write_gallery
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Power of each size in time and memory: least squares on logarithms, a size counting once, and at the far end.
+    """Power of each size in time and memory: least squares on logarithms, and between the two largest sizes.
+
+    Of several measurements of a size the least counts: whatever else the machine does can only add to it.
 
     Where a fixed cost comes first, no single power fits: ``last``, between the two largest sizes, is then the higher
     one. Columns ``axis``, ``measure``, ``exponent``, ``factor`` (at size 1), ``last`` and ``again`` (typical ratio of
@@ -36,7 +38,7 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     rows, measures = [], ["seconds", "megabytes"]
     logs = table.assign(**{name: np.log(table[name]) for name in measures}).groupby(["axis", "size"], sort=False)
     again = np.exp(np.sqrt(2 * logs[measures].var().groupby("axis").mean()))
-    for axis, part in logs[measures].mean().groupby("axis", sort=False):
+    for axis, part in logs[measures].min().groupby("axis", sort=False):
         part = part.sort_index()
         sizes = np.log(part.index.get_level_values("size").to_numpy(float))
         for quantity in measures:
