@@ -12,7 +12,7 @@ def speed(measured: pd.DataFrame, published: float) -> str:
     """How fast a router decides, from the table ``timing_speed`` of `make bench`."""
     rows = measured.set_index("what")["value"]
     batch, single, encoded = (rows[name] for name in ("routing decisions, a batch",
-                                                      "routing decision, a single question, median",
+                                                      "routing decision, the prompt a vector, median",
                                                       "prompts encoded (MiniLM)"))
     return (f"Once its prompt is a vector, the factorization chooses for one question in {about(single)} microseconds, "
             f"and for {about(batch)} questions a second in a batch; a secondary source says {about(published)} of the "

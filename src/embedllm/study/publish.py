@@ -24,7 +24,7 @@ from embedllm.study.shelf import MARK
 
 HERO = f"04_{MARK}routing.png"  # of the default dataset, on the README's first screen
 WIDEST = 120  # letters in a line of a cell
-HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, a single")
+HEADLINES = ("^factorization, dim", "^factorization, published", "^kNN forecast", "^routing decision, ")
 
 
 def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
