@@ -114,9 +114,10 @@ $(NOTEBOOKS:%=$(RUN)/%.products): $(RUN)/%.products: $(RUN)/%.done
 TABLE := $(RUN)/01_data_preparation.products
 $(RUN)/02_training.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/03_correctness_forecasting.done: $(TABLE) $(RUN)/inputs/deep.sha
-$(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products
+$(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products \
+                               $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products
-$(RUN)/06_embedder_ablation.done: $(TABLE)
+$(RUN)/06_embedder_ablation.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/07_sensitivity.done: $(TABLE) $(RUN)/inputs/deep.sha
 # Read only after `inputs`, which deletes damaged ones.
 ifneq ($(filter notebooks $(RUN)/%,$(MAKECMDGOALS)),)

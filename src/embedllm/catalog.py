@@ -245,7 +245,7 @@ ENCODERS = {entry.name: entry for entry in (
     replace(_GEMMA, name="gemma-last", color="#F0148C", pooling="lasttoken"),
     replace(_GEMMA, name="gemma-mean-told", color="#F014C8", instruction=_TOLD),
     replace(_GEMMA, name="gemma-last-told", color="#E614F0", pooling="lasttoken", instruction=_TOLD),
-    Encoder("labse", color="#AAF014", dim=768, max_tokens=256, parameters=470_926_848, **_BASE, weights=Weights(
+    Encoder("labse", color="#AAF014", dim=768, max_tokens=256, parameters=471_517_440, **_BASE, weights=Weights(
         hub="sentence-transformers/LaBSE", revision="836121a0533e5664b21c7aacc5d22951f2b8b25b",
         remedy=_TRUST.format("labse"))),
     Encoder("co-condenser", color="#6EF014", dim=768, max_tokens=256, parameters=109_482_240, **_BASE, weights=Weights(

@@ -7,7 +7,7 @@ from conftest import make_parts
 
 from embedllm.bench import cost, latency, measure, prompts, report, scale
 from embedllm.catalog import ENCODERS, MODEL_MEAN
-from embedllm.encoders import weights
+from embedllm.encoders import cache, encoding, weights
 
 READ = ["timing_speed", "timing_machine", "timing_cost", "timing_exponents", "timing_solvers", "timing_reached",
         "timing_warm_starts", "timing_encoders", "timing_prompts", "timing_latency"]  # by notebooks and the README
@@ -118,3 +118,13 @@ class OneTokenAWord:
 
     def tokenizer(self, prompts):
         return {"input_ids": [["begin", *prompt.split(), "end"] for prompt in prompts]}
+
+
+def test_a_network_in_onnx_runtime_gives_its_vectors():
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra encoders is not installed")
+    model = encoding.load("minilm")
+    texts = ["one two three", "a much longer text, so that the other one is padded " * 3, ""]
+    expected = cache.encode("minilm", texts, None, model)
+    np.testing.assert_allclose(cache.encode("minilm", texts, None, prompts.Exported(model)), expected, atol=1e-6)
+    np.testing.assert_array_equal(cache.encode("minilm", texts, None, model), expected), "and stays as it was"

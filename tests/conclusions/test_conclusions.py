@@ -592,11 +592,15 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     said = encoders.conclusion(rows, rows, equivalent, inside, carried, paid, None, "mpnet", own)
     assert "features gives the highest score; minus that with the label: +1.0 (" in said
     assert "Q6" not in said
-    tried = pd.DataFrame([compared(value, p, name, "mpnet", measure="log_loss")
-                          for name, value, p in (("minilm", 0.002, 0.4), ("gemma-mean", 0.01, 0.01))])
+    tried = pd.DataFrame([compared(value, p, name, other) for name, other, value, p in (
+        ("minilm", "mpnet", 0.002, 0.4), ("minilm-32", "minilm", 0.01, 0.02), ("gemma-mean", "mpnet", 0.01, 0.01),
+        ("gemma-last", "mpnet", 0.03, 0.01))])
     said = encoders.conclusion(rows, rows, equivalent, inside, carried, paid, tried, "mpnet", own)
-    assert "**On a sample.** Log-loss compared with mpnet, after Holm: higher with gemma-mean; no difference " in said
-    assert "The best of them, gemma-mean: +10.0 (" in said
+    assert ("**On a sample.** Log-loss, in thousandths of a nat, after Holm: higher with minilm-32 than with minilm "
+            "(+10.0), gemma-mean than with mpnet (+10.0) and gemma-last than with mpnet (+30.0); no difference shown "
+            "between minilm and mpnet (one of 20.0 thousandths would be found in 80 % of tries).") in said
+    assert ("minus mpnet: the best of 2 ways to pool it, gemma-mean, +10.0 (95 % interval 0.0 to +20.0) thousandths, "
+            "p = .010 after Holm; 2 of them shown to be worse.") in said
     assert encoders.decoder(tried[:1]) == "No encoder built on a decoder was tried."
 
 
@@ -605,14 +609,21 @@ def test_an_encoder_is_recommended_by_what_it_keeps():
                          "gain": [0.02, 0.017, 0.016, 0.011, 0.003], "p_holm": [0.01] * 4 + [0.9],
                          "milliseconds": [200.0, 30.0, 2.0, 0.4, 0.1], "p99": [300.0, 50.0, 3.0, 0.5, 0.2],
                          "prompts_per_second": [9.0, 90.0, 900.0, 5e3, 4e4], "front_one": True, "front_many": True})
+    paid = paid.assign(low=paid["gain"] - 0.002, high=paid["gain"] + 0.002)
     assert encoders.recommended(paid) == (
         "- **For the best forecasts:** mpnet, +20.0 thousandths beyond the label, at 9.0 prompts a second.\n"
-        "- **On a laptop:** TF-IDF, 900 prompts a second, the fastest of those that keep 80% of that (80%).\n"
-        "- **In the path of a request:** static, 0.40 ms for one prompt (99 of 100 within 0.50), the quickest of those "
-        "that keep 50% (55%).")
+        "- **On a laptop:** TF-IDF, 900 prompts a second: the cheapest of those that keep 80% of that (80%; its own "
+        "gain +16.0 (95 % interval +14.0 to +18.0)).\n"
+        "- **In the path of a request:** static, 0.40 ms for one prompt (99 of 100 within 0.50): the cheapest of those "
+        "that keep 50% of that (55%; its own gain +11.0 (95 % interval +9.0 to +13.0)).")
+    assert "9.0 prompts a second: no cheaper one keeps 80% of that." in encoders.recommended(paid[:1])
     assert "take none" in encoders.recommended(paid.assign(p_holm=0.9))
     paid.loc[1, ["front_one", "front_many"]] = False
-    assert encoders.cost(paid).endswith("; by time of one prompt and by rate beaten: minilm.")
+    paid.loc[3, "front_many"] = False
+    assert encoders.cost(paid).startswith(
+        "None earns as much beyond the label, here in thousandths, in less time: for a single prompt features (0.10 ms, "
+        "+3.0); static (0.40 ms, +11.0); TF-IDF (2.0 ms, +16.0) and mpnet (200 ms, +20.0); for many at once features "
+        "(40,000 a second, +3.0); TF-IDF (900 a second, +16.0) and mpnet (9.0 a second, +20.0). Point estimates;")
 
 
 def alike_as(**encoders_) -> pd.DataFrame:

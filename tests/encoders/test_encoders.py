@@ -14,7 +14,7 @@ import torch
 from conftest import SHARED
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from embedllm.catalog import ENCODERS
+from embedllm.catalog import ENCODERS, Encoder
 from embedllm.encoders import cache, encoding, weights
 from embedllm.encoders.cache import EncoderError, by_text, checked, encode, keep, kept
 from embedllm.encoders.encoding import unit
@@ -406,6 +406,12 @@ def test_what_differs_in_pooling_alone_is_encoded_in_one_pass(use, tmp_path):
     assert (told * last[5:]).sum() < 0.5
 
 
+def test_an_encoder_without_weights_is_told_as_one(monkeypatch):
+    monkeypatch.setitem(ENCODERS, "mine", Encoder("mine", dim=3))
+    with pytest.raises(EncoderError, match=r"mine: its entry has no weights, so that .* vectors/mine\.npz"):
+        encode("mine", ["a"], None)
+
+
 def test_vectors_have_norm_one_whatever_the_model_gives(use):
     model = use(StandIn())
     expected = encode("minilm", texts(5), None)
@@ -418,12 +424,12 @@ def test_of_a_refused_encoder_only_vectors_of_the_reader_are_taken(tmp_path, rng
     prompts, offered = texts(3), rng.standard_normal((3, 768))
     with pytest.raises(EncoderError) as caught:
         encode("cde-small", prompts, tmp_path)
-    assert "runs code of its own repository, which is not done here" in str(caught.value)
+    assert "runs code of its own repository, so that it is not loaded here" in str(caught.value)
     assert "vectors/cde-small.npz" in str(caught.value)
     taken = checked("cde-small", prompts, offered, tmp_path)
     np.testing.assert_allclose(taken, unit(offered), atol=1e-6)
     np.testing.assert_array_equal(encode("cde-small", prompts[::-1], None, known=by_text(prompts, taken)), taken[::-1])
-    with pytest.raises(EncoderError, match="which is not done here"):
+    with pytest.raises(EncoderError, match="not loaded here"):
         encode("cde-small", [*prompts, "new"], tmp_path, known=by_text(prompts, taken))
 
 
@@ -445,7 +451,7 @@ def test_the_catalog_says_of_a_network_what_it_is(name):
     assert model.get_embedding_dimension() == entry.dim * len(encoding.at_once(name))
     assert sum(one.numel() for one in model.parameters()) == entry.parameters
     assert model.max_seq_length == (entry.max_tokens or np.inf)
-    products = [one for path, one in model.named_modules()
+    products = [one for path, one in model[0].named_modules()
                 if isinstance(one, torch.nn.Linear) and ".pooler." not in path]  # not used: vectors are means of tokens
     assert 2 * sum(one.weight.numel() for one in products) == entry.flop
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import subprocess
 import sys
 import zipfile
@@ -246,7 +247,7 @@ def hub(tmp_path, monkeypatch):
 def test_without_a_published_hash_the_reader_vouches_for_it(hub, tmp_path):
     with pytest.raises(EncoderError, match=r"no hash of sentence-transformers/LaBSE is published .*--sha256 HASH"):
         encode("labse", ["a"], None)
-    with pytest.raises(EncoderError, match="sha256 00 expected"):
+    with pytest.raises(EncoderError, match=r"model.safetensors has the sha256 \w{64}, not 00: "):
         trust("labse", "00")
     assert not list((tmp_path / "weights").iterdir())
 
@@ -256,6 +257,10 @@ def test_without_a_published_hash_the_reader_vouches_for_it(hub, tmp_path):
     assert hub[-1] == ("sentence-transformers/LaBSE", "836121a0533e5664b21c7aacc5d22951f2b8b25b")
     before = weights.fingerprint("labse")
     assert before
+    (folder / "adapter config.json").write_bytes(b"read by loading")
+    with pytest.raises(EncoderError, match=r"adapter config.json is no part of it; delete it"):
+        weights.find("labse")
+    (folder / "adapter config.json").unlink()
     (folder / "1_Pooling" / "config.json").write_bytes(b"other")
     with pytest.raises(EncoderError, match=r"1_Pooling/config.json is not the published file"):
         weights.find("labse")
@@ -268,7 +273,7 @@ def test_a_commit_is_never_made_up(hub):
     assert not hub
     trust("co-condenser", right, "abc")
     assert hub == [("sentence-transformers/msmarco-bert-co-condensor", "abc")]
-    for name in ("mpnet", "hashing", "nobody"):
+    for name in ("mpnet", "minilm-32", "gemma-mean", "hashing", "nobody"):
         with pytest.raises(EncoderError, match="no hash to be given"):
             trust(name, right)
 
@@ -305,6 +310,8 @@ def test_a_static_encoder_is_made_once_and_watched(distilled, tmp_path):
     assert encode("static-minilm", ["two"], None)[0, 1] == 1
     assert distilled == [str(weights.find("minilm"))]
     folder = static.find("static-minilm")
+    assert encode("static-minilm", ["one two"], tmp_path / "cache").shape == (1, 256)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     assert list((tmp_path / "weights").iterdir()) == [folder]
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(EncoderError, match=r"tokenizer.json is not the published file: .* it is made anew"):
@@ -322,3 +329,28 @@ def test_making_a_static_encoder_needs_its_library(distilled, monkeypatch, found
     with pytest.raises(EncoderError, match=rf"made from minilm by model2vec 0.8.0, of which {found or 'none'} is here; "
                                            "run `make setup EXTRAS=encoders`"):
         encode("static-minilm", ["a"], None)
+
+
+def test_a_static_encoder_made_anew_has_a_cache_of_its_own(distilled, tmp_path):
+    encode("static-minilm", ["one"], tmp_path / "cache")
+    trusted = static.find("static-minilm") / weights.TRUSTED
+    trusted.write_text("".join(trusted.read_text().splitlines(keepends=True)[::-1]))  # as of other numbers
+    before = weights.fingerprint("static-minilm")
+    encode("static-minilm", ["one"], tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2 and weights.fingerprint("static-minilm") == before
+
+
+def test_the_second_of_two_makers_takes_what_is_there(distilled, monkeypatch):
+    def quicker(made, target):
+        os.rename(made, target)
+        raise OSError("not empty")
+
+    monkeypatch.setattr(weights, "place", quicker)
+    assert encode("static-minilm", ["one"], None)[0, 0] == 1
+
+
+def test_a_folder_half_there_is_replaced(distilled, tmp_path):
+    folder = static._folder("static-minilm")
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"half")
+    assert encode("static-minilm", ["one"], None)[0, 0] == 1

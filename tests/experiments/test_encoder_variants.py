@@ -3,12 +3,22 @@
 import numpy as np
 import pandas as pd
 
+from embedllm.encoders import fitted
 from embedllm.experiments import encoder_variants as variants
+
+
+def test_a_variant_is_compared_with_what_it_is_a_variant_of():
+    names = ["mpnet", "minilm", "static-mpnet", "minilm-32", "gemma-mean", "static-minilm", "mpnet + minilm",
+             "minilm, without options"]
+    assert dict(variants.bases(names, "minilm")) == {
+        "minilm": "mpnet", "static-mpnet": "mpnet", "minilm-32": "minilm", "gemma-mean": "mpnet",
+        "static-minilm": "minilm", "mpnet + minilm": "mpnet", "minilm, without options": "minilm"}
+    assert variants.bases(["random", "minilm-32"], "minilm") == [("minilm-32", "random")], "the base was not tried"
 
 
 def test_options_are_cut_off_and_nothing_else():
     prompts = ["Which? Of these:\nA. one\nB. two", "(A) none\n(B) all", "Prove: A. is a letter.", "two\n(A) x\n(B) y"]
-    assert variants.without_options(prompts) == ["Which? Of these:", *prompts[1:3], "two"]
+    assert fitted.without_options(prompts) == ["Which? Of these:", *prompts[1:3], "two"]
 
 
 def test_variants_join_two_encoders_and_leave_options_out():
@@ -33,6 +43,6 @@ def test_the_front_is_what_none_beats_in_both():
                              "prompts_per_second": [5.0, 4.0, 100.0, 90.0, 1e6]})
     found = variants.costs(gains, measured).set_index("encoder")
     assert found.index.tolist() == list("abcd"), "the label, which nothing was earned over, and e have no row"
-    assert found["front_one"].tolist() == [True, True, False, True]
+    assert found["front_one"].tolist() == [True, True, False, False], "d costs least and earns nothing"
     assert found["front_many"].tolist() == [True, False, True, False]
     assert found.loc["a", ["gain", "low", "high"]].tolist() == [0.02, -0.01, 0.03]

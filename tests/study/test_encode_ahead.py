@@ -20,14 +20,17 @@ class Asked:
     def table(self):
         return make_table(np.ones((2, 40)), ["a", "b"] * 20)
 
+    def vectors(self, prompts):
+        self.seen.append(("no options", len(prompts)))
+
     def vectors_of(self, table, encoder):
         self.seen.append((encoder, table.shape[1]))
 
 
 def test_what_is_compared_is_encoded_whole_and_what_is_explored_on_the_sample():
-    run = Asked(ENCODERS=["minilm"], EXPLORED=["minilm-32", "hashing"], N_EXPLORED=10)
+    run = Asked(ENCODERS=["minilm"], EXPLORED=["minilm-32", "cde-small", "hashing"], N_EXPLORED=10)
     encode.encode(run)
-    assert run.seen == [("minilm", 40), ("minilm-32", 10), ("hashing", 10)]
+    assert run.seen == [("cde-small", 10), ("minilm", 40), ("minilm-32", 10), ("hashing", 10), ("no options", 10)]
 
 
 def test_all_that_is_missing_is_told_before_anything_is_encoded(tmp_path, monkeypatch):

@@ -19,9 +19,10 @@ from types import MappingProxyType
 import numpy as np
 
 from embedllm.catalog import ENCODERS, Encoder
+from embedllm.encoders import static
 from embedllm.encoders.encoding import encoded, key, unit
 from embedllm.encoders.weights import EncoderError, fingerprint
-from embedllm.files import write
+from embedllm.files import digest, write
 
 SAME = 0.999  # cosine above which two vectors are taken to come from one encoder
 FEWEST = 32  # vectors to compare, of those that somebody else computed
@@ -203,7 +204,10 @@ def _cached(name: str, texts: list[str], cache: Path | None, model, known: Vecto
 
 def _folder(name: str, cache: Path) -> Path:
     """Where an encoder's shards lie."""
-    return Path(cache) / f"{name}-{fingerprint(name)[:12]}"
+    own = fingerprint(name)
+    if ENCODERS[name].teacher:
+        own = digest(own, static.content(name))
+    return Path(cache) / f"{name}-{own[:12]}"
 
 
 def _read(folder: Path) -> dict[bytes, np.ndarray]:

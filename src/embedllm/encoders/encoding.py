@@ -103,9 +103,10 @@ def load(name: str):
         If files are missing, not the right ones, or refused.
     """
     entry = ENCODERS[name]
-    if entry.refused:
-        raise weights.EncoderError(f"encoder {name}: {entry.refused}, which is not done here; put its vectors beside "
-                                   f"your data, vectors/{name}.npz")
+    if entry.refused or not (entry.weights or entry.teacher):
+        why = entry.refused or "its entry has no weights"
+        raise weights.EncoderError(f"encoder {name}: {why}, so that it is not loaded here; put its vectors beside your "
+                                   f"data, vectors/{name}.npz")
     folder = static.find(name) if entry.teacher else weights.find(name)
 
     from sentence_transformers import SentenceTransformer
@@ -122,18 +123,30 @@ def load(name: str):
     finally:
         if bars:
             logging.enable_progress_bar()
-    if entry.max_tokens:
+    if entry.files:  # else it is what its files say
         model.max_seq_length = entry.max_tokens
     return model
+
+
+def need(name: str) -> None:
+    """Nothing, if the packages that an encoder's files are read with are installed.
+
+    Raises
+    ------
+    EncoderError
+        With those that are not.
+    """
+    wanted = ("gguf", "accelerate") if ENCODERS[name].pooling else ()
+    if missing := [package for package in wanted if not importlib.util.find_spec(package)]:
+        raise weights.EncoderError(f"encoder {name}: reading its file needs {', '.join(missing)}; run "
+                                   "`make setup EXTRAS=encoders`")
 
 
 def _pooled(path: Path, entry: Encoder) -> list:
     """The modules of a language model in a GGUF file, its tokens' vectors pooled in each way of `at_once`."""
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    if missing := [name for name in ("gguf", "accelerate") if not importlib.util.find_spec(name)]:
-        raise weights.EncoderError(f"encoder {entry.name}: reading its file needs {', '.join(missing)}; run "
-                                   "`make setup EXTRAS=encoders`")
+    need(entry.name)
     file = {"gguf_file": path.name}
     network = Transformer(str(path.parent), model_kwargs=file, config_kwargs=file, processor_kwargs=file)
     ways = tuple(ENCODERS[name].pooling for name in at_once(entry.name))

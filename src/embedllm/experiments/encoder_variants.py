@@ -7,15 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from embedllm.encoders.fitted import OPTION
+from embedllm.catalog import ENCODERS
+from embedllm.encoders.fitted import without_options
 
 BARE = "{}, without options"
-
-
-def without_options(prompts: Sequence[str]) -> list[str]:
-    """Prompts up to their first lettered option; one that begins with an option, or has none, stays as it is."""
-    return [prompt[: found.start()].rstrip() or prompt if (found := OPTION.search(prompt)) else prompt
-            for prompt in prompts]
 
 
 def variants(
@@ -43,6 +38,19 @@ def variants(
     return found
 
 
+def bases(names: Sequence[str], name: str) -> list[tuple[str, str]]:
+    """Each variant and what it is a variant of, so that they differ in one thing: (variant, base).
+
+    A truncated encoder is one of the same files, a static one of its teacher, joined ones of the first, one without a
+    prompt's options of itself; any other is compared with the first. `name` as for `variants`.
+    """
+    first, found = names[0], {BARE.format(name): name}
+    for one in names:
+        entry = ENCODERS.get(one)
+        found.setdefault(one, (entry.files or entry.teacher if entry else "") or first)
+    return [(one, found[one] if found[one] in names else first) for one in names if one != first]
+
+
 def costs(gains: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """What is earned with each encoder beside what a prompt costs, and which ones no other beats in both.
 
@@ -57,13 +65,16 @@ def costs(gains: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row for each encoder that was measured: ``encoder``, ``gain``, ``low``, ``high`` (nats, less log-loss being a
-        gain), ``p_holm``; the columns of ``measured``; ``front_one`` and ``front_many``: of those compared by
-        milliseconds of a prompt, and by prompts a second, it is one that none beats in both.
+        gain), ``p_holm``; the columns of ``measured``; ``front_one`` and ``front_many``: compared by milliseconds of a
+        prompt, and by prompts a second, none earns as much for less; by point estimates, and where it earns anything:
+        the label itself costs nothing and earns nothing.
     """
     rows = gains.rename(columns={"method": "encoder", "low": "high", "high": "low"})
     rows = rows.assign(gain=-rows["difference"], low=-rows["low"], high=-rows["high"])
     table = rows[["encoder", "gain", "low", "high", "p_holm"]].merge(measured, on="encoder")
-    fronts = {"front_one": table["milliseconds"], "front_many": -table["prompts_per_second"]}
-    return table.assign(**{name: [not ((cost <= own) & (table["gain"] >= gain) & ((cost < own) | (table["gain"] > gain))
-                                       ).any() for own, gain in zip(cost, table["gain"], strict=True)]
-                           for name, cost in fronts.items()})
+    gain = table["gain"]
+    for front, cost in (("front_one", table["milliseconds"]), ("front_many", -table["prompts_per_second"])):
+        beaten = [((cost <= cost[at]) & (gain >= gain[at]) & ((cost < cost[at]) | (gain > gain[at]))).any()
+                  for at in table.index]
+        table[front] = (gain > 0) & ~np.array(beaten, dtype=bool)
+    return table

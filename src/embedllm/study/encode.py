@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable
 
 from embedllm.catalog import ENCODERS
-from embedllm.encoders import static, weights
+from embedllm.encoders import encoding, static, weights
+from embedllm.encoders.fitted import without_options
 from embedllm.encoders.weights import EncoderError
 from embedllm.outcomes import OutcomeError
 from embedllm.splits import sample
@@ -32,6 +33,7 @@ def lacking(names: Iterable[str]) -> list[str]:
                 static.find(name)
             elif entry.weights:
                 weights.find(name)
+                encoding.need(name)
         except EncoderError as error:
             found.append(str(error))
     return found
@@ -49,11 +51,12 @@ def encode(run: Run) -> None:
     if missing := lacking(dict.fromkeys([*p.ENCODERS, *p.EXPLORED])):
         raise EncoderError("\n".join(missing))
     table = run.table()
-    for name in p.ENCODERS:
-        run.vectors_of(table, name)
     some = sample(table, p.N_EXPLORED, p.FOLD_SEED)
-    for name in p.EXPLORED:
-        run.vectors_of(some, name)
+    asked = [*((name, table) for name in p.ENCODERS), *((name, some) for name in p.EXPLORED)]
+    for name, wanted in sorted(asked, key=lambda one: not ENCODERS[one[0]].refused):  # a reader's own lie there or not
+        run.vectors_of(wanted, name)
+    if p.EXPLORED:
+        run.vectors(without_options(some.questions["prompt"]))
 
 
 def main() -> None:
