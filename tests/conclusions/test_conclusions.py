@@ -622,8 +622,8 @@ def test_an_encoder_is_recommended_by_what_it_keeps():
     paid.loc[3, "front_many"] = False
     assert encoders.cost(paid).startswith(
         "None earns as much beyond the label, here in thousandths, in less time: for a single prompt features (0.10 "
-        "ms, +3.0); static (0.40 ms, +11.0); TF-IDF (2.0 ms, +16.0) and mpnet (200 ms, +20.0); for many at once features "
-        "(40,000 a second, +3.0); TF-IDF (900 a second, +16.0) and mpnet (9.0 a second, +20.0). Point estimates;")
+        "ms, +3.0); static (0.40 ms, +11.0); TF-IDF (2.0 ms, +16.0) and mpnet (200 ms, +20.0); for many at once "
+        "features (40,000 a second, +3.0); TF-IDF (900 a second, +16.0) and mpnet (9.0 a second, +20.0). Point ")
 
 
 def alike_as(**encoders_) -> pd.DataFrame:

@@ -42,4 +42,8 @@ def test_all_that_is_missing_is_told_before_anything_is_encoded(tmp_path, monkey
     lines = str(caught.value).split("\n")
     assert lines[:2] == ["no mpnet", "no gemma-mean"] and lines[2].startswith("encoder labse: no hash of ")
     assert len(lines) == 3 and not run.seen
+    found, told = encode.vectors_of_each(run, run.table(), ["mpnet", "minilm", "hashing"])
+    assert list(found) == ["minilm", "hashing"] and told == ["no mpnet"]
+    with pytest.raises(EncoderError, match="no mpnet"):
+        encode.vectors_of_each(run, run.table(), ["mpnet"])
     assert encode.lacking(["cde-small"]) == [], "a reader's own vectors may lie beside the data"

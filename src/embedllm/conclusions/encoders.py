@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -10,10 +10,15 @@ from embedllm import catalog
 from embedllm.claims import Claim
 from embedllm.conclusions._words import LEVEL, bullets, interval, sorted_by_test
 from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED, answered, waits
-from embedllm.presentation import about, counted, listed, p_is, thousandths, unsigned
+from embedllm.presentation import about, counted, listed, literal, p_is, thousandths, unsigned
 
 KEPT_AT_ONCE, KEPT_SINGLE = 0.8, 0.5  # of what the best encoder earns, at least, where another is recommended
 CONTROLS = (catalog.LABEL.name, catalog.RANDOM_VECTORS.name, catalog.SHUFFLED_PROMPTS.name)
+
+
+def left_out(missing: Sequence[str]) -> str:
+    """What this machine lacks for encoders that were asked for."""
+    return f"*Left out: {'; '.join(map(literal, missing))}.*" if missing else ""
 
 
 def beyond_label(rows: pd.DataFrame, forecaster: str) -> str:

@@ -1,6 +1,6 @@
-"""Encode ahead what `make deep` compares in notebook 06: `make encode-deep`, which goes on where it was interrupted.
+"""The encoders that notebook 06 compares: those that this machine has, and what it lacks for the others.
 
-Whatever an encoder lacks on this machine is told before anything is encoded.
+`make encode-deep` encodes ahead what `make deep` compares; interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+import numpy as np
+
 from embedllm.catalog import ENCODERS
 from embedllm.encoders import encoding, static, weights
 from embedllm.encoders.fitted import without_options
 from embedllm.encoders.weights import EncoderError
-from embedllm.outcomes import OutcomeError
+from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.splits import sample
 from embedllm.study.given import from_environment, read_all
 from embedllm.study.parameters import ParameterError
@@ -37,6 +39,25 @@ def lacking(names: Iterable[str]) -> list[str]:
         except EncoderError as error:
             found.append(str(error))
     return found
+
+
+def vectors_of_each(run: Run, table: OutcomeMatrix, names: Iterable[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Vectors of the table's prompts by each encoder that this machine has, and what the others lack, a sentence each.
+
+    Raises
+    ------
+    EncoderError
+        If it has none of them.
+    """
+    found, missing = {}, []
+    for name in names:
+        if sentences := lacking([name]):
+            missing += sentences
+        else:
+            found[name] = run.vectors_of(table, name)
+    if missing and not found:
+        raise EncoderError("\n".join(missing))
+    return found, missing
 
 
 def encode(run: Run) -> None:
