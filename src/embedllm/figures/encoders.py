@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, WIDTH, color_of
+from embedllm.presentation import about
 
 LABELS = {"benchmark": "benchmark found, share of the questions", "difficulty": "R2 of difficulty within benchmarks"}
 
@@ -51,7 +53,9 @@ def plot_cost(table: pd.DataFrame) -> Figure:
         best = table[table[front]].sort_values("gain")
         axes.plot(best[name], 1000 * best["gain"], lw=0.8, color=BLACK, zorder=0)
         axes.axhline(0, ls="--", lw=0.8, color=BLACK, zorder=0)
-        axes.set(xscale="log", xlabel=label)
+        axes.set(xlabel=label)
     panels[0].set(ylabel="log-loss below that of\nthe label, thousandths")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7.5)
+    for axes, (name, _, _) in zip(panels, COSTS, strict=True):
+        log_ticks(axes, table[name], name=about)
     return figure
