@@ -153,8 +153,8 @@ class Run:
 
         from embedllm.figures import style
 
-        source = SOURCES[self.parameters.DATASET]
-        first = source is next(iter(SOURCES.values()))
+        source, deep = SOURCES[self.parameters.DATASET], self.shelf.deep(name).with_suffix(".svg")
+        first = source is next(iter(SOURCES.values())) and (self.shelf.is_deep or not deep.exists())
         vector = first or not (source.published and self._kept)  # the repository keeps one set of SVGs
         kinds = (".csv", ".png", ".svg") if vector else (".csv", ".png")
         path = self.shelf.place(name, style.to_csv(table), kinds)
