@@ -47,7 +47,8 @@ def counter(texts: Sequence[str], dim: int = DIM) -> Callable[[Sequence[str]], n
     counts = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
     learned = counts.fit_transform(texts)
     svd = TruncatedSVD(min(dim, *(side - 1 for side in learned.shape)), n_iter=2, random_state=0).fit(learned)
-    return lambda texts: unit(svd.transform(counts.transform(texts))).astype(np.float32)
+    weights = np.ascontiguousarray(svd.components_.T)  # a single text takes fifty times as long without
+    return lambda texts: unit(counts.transform(texts) @ weights).astype(np.float32)
 
 
 FEATURES = {  # of a text, what an encoder is not needed for
