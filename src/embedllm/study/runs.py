@@ -191,9 +191,9 @@ class Run:
 
     @property
     def table_digest(self) -> str:
-        """What stands for the table of outcomes that notebook 01 prepares."""
+        """What stands for the table of outcomes that notebook 01 prepares, wherever it was read from."""
         folder = self.products if self.notebook == TABLE else self.find(TABLE)
-        return digest((folder / "table.zip").read_bytes())
+        return OutcomeMatrix.load(folder / "table.zip").fingerprint
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""
