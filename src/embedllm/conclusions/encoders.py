@@ -185,7 +185,8 @@ def verdict(equivalent: pd.DataFrame, claim: Claim) -> dict:
                "figure": "06_deep_equivalence"}
     told = f"{worst.name} minus {reference}, the largest difference; margin {unsigned(margin)} thousandths"
     if len(beyond):
-        return numbers | {"verdict": FAILS, "reason": f"{told}; shown to lie beyond it: {listed(beyond.index)}"}
+        return numbers | {"verdict": FAILS, "p": worst["p_beyond_holm"],
+                          "reason": f"{told}; shown to lie beyond it, which p is of: {listed(beyond.index)}"}
     if (own["p_equivalent"] < claim.level).all():
         return numbers | {"verdict": HOLDS, "reason": told}
     if (margin < 2.5 * own["se"]).any():
