@@ -58,12 +58,12 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
         monkeypatch.setattr(scale, name, value)
     monkeypatch.setattr(prompts, "N_BATCH", 4)
     monkeypatch.setattr(prompts, "N_LEARNED", 200)
-    kept = {name: ENCODERS[name] for name in ("minilm", "minilm-32", "hashing")}
+    kept = {name: ENCODERS[name] for name in ("minilm", "minilm-32", "static-mpnet", "hashing")}
     monkeypatch.setattr(prompts.catalog, "ENCODERS", kept)
     monkeypatch.setattr(latency, "LENGTHS", (32,))
     monkeypatch.setattr(latency, "BATCHES", (1, 4, 40))
     monkeypatch.setattr(latency, "FOLLOWED", latency.FOLLOWED[:2])
-    monkeypatch.setattr(latency, "paper_parts", lambda: small(384))  # as long as what the encoder gives
+    monkeypatch.setattr(latency, "paper_parts", lambda encoder="minilm": small(ENCODERS[encoder].dim))
     monkeypatch.setattr(measure.catalog, "to_compare", lambda: [MODEL_MEAN])
     measured = measure.measure()
     report.report(measured, tmp_path)

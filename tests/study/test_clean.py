@@ -50,7 +50,8 @@ def artifacts(tmp_path, monkeypatch):
                      "figures/02_loss.png", "01_data_preparation.77.partial.ipynb"):
             write(run.folder / name, "")
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(cache, "encoded", lambda _, texts, __: [(texts, rng.random((len(texts), 384), np.float32))])
+    monkeypatch.setattr(cache, "encoded", lambda name, texts, _: [
+        (texts, {name: rng.random((len(texts), 384), np.float32)})])
     cache.encode("minilm", ["a prompt"], folder / "vectors")
     return folder
 

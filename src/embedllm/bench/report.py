@@ -66,7 +66,7 @@ def report(measured: dict, folder: Path) -> None:
     large, paths, grown, warm = (measured[name] for name in ("leaderboard", "solvers", "growth", "warm starts"))
     (encoded, intensity), (top, ends) = measured["encoding"], measured["ceiling"]
     exact, plain = encoded.iloc[0], measured["cells"]["path"].iloc[-1]
-    whole = measured["latency"].query("stage == 'together'").iloc[0]
+    from_text = measured["latency"].query("stage == 'together'").iloc[0]
     plain_update = plain["seconds"] / plain["updates"]
     plain_minutes = plain_update * plain_updates(scale.N_TRAIN) / 60
     ways = {"by question, Adam": default[0]["path"], "by question, published settings": published["path"]}
@@ -115,8 +115,8 @@ def report(measured: dict, folder: Path) -> None:
         ("routing decisions, a batch", route["batch_per_second"], "a second", "over 200,000",
          f"{all_claims()['C4'].values['selections_per_second']} in the literature"),
         ("routing decision, the prompt a vector, median", route["single_median_us"], "microseconds", "under 100", ""),
-        ("routing decision, from the prompt's text, median", whole["median"], "ms", "",
-         f"{whole['router']}, prompts of MMLU-Pro"),
+        ("routing decision, from the prompt's text, median", from_text["median"], "ms", "",
+         f"{from_text['router']}, prompts of MMLU-Pro"),
         ("prompts encoded (MiniLM)", exact["prompts_per_second"], "a second", "", ""),
         ("matrix-product ceiling over encoding", exact["ratio"], "times", "under 1.5",
          f"{exact['gflops']:.0f} of {exact['ceiling']:.0f} GFLOP/s of products just before and after"),
