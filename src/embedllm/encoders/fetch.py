@@ -102,7 +102,7 @@ def trust(name: str, sha256: str, revision: str = "") -> Path:
         if (found := weights.sha256_of(work / entry.file)) != sha256.lower():
             raise EncoderError(f"encoder {name}: {entry.file} has the sha256 {found}, not {sha256}: look at the hub "
                                "which one it should have")
-        weights.trust(work)
+        weights.record(work)
         weights.place(work, local(name))
     return local(name)
 

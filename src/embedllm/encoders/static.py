@@ -64,7 +64,7 @@ def _make(name: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=weights.FOLDER, prefix=".making-") as work:
         whole = Path(work, "whole")
         SentenceTransformer(modules=[made], device="cpu").save(str(whole), create_model_card=False)
-        weights.trust(whole)
+        weights.record(whole)
         try:
             weights.place(whole, folder)
         except OSError:  # another process was quicker

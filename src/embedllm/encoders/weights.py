@@ -22,8 +22,6 @@ from embedllm.files import ROOT, digest, write
 
 FOLDER = ROOT / "data" / "weights"
 TRUSTED = "trusted.sha256"  # in an encoder's folder: hashes that a reader vouched for, or that were taken when made
-
-
 MAKER = "model2vec", "0.8.0"  # of encoders that are distilled
 
 
@@ -31,15 +29,11 @@ class EncoderError(ValueError):
     """An encoder that is unknown, cannot be loaded, or did not make the vectors offered as its own."""
 
 
+@cache
 def published() -> dict[str, dict[str, str]]:
     """Of each encoder the files that loading it reads, by their path in its folder, with their SHA-256: no pickles."""
-    return _published(Path(__file__).with_name("published.sha256"))
-
-
-@cache
-def _published(path: Path) -> dict[str, dict[str, str]]:
     files: dict[str, dict[str, str]] = {}
-    for whole, sha256 in hashes_in(path).items():
+    for whole, sha256 in hashes_in(Path(__file__).with_name("published.sha256")).items():
         name, _, inner = whole.partition("/")
         files.setdefault(name, {})[inner] = sha256
     return files
@@ -138,7 +132,7 @@ def check(folder: Path, expected: Mapping[str, str], whose: str, remedy: str) ->
                                f"delete it and {remedy}")
 
 
-def trust(folder: Path) -> None:
+def record(folder: Path) -> None:
     """Take the hashes of all files in a folder down, in `TRUSTED`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     write(folder / TRUSTED, "".join(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n" for path in files))

@@ -194,7 +194,7 @@ class Probing(Fitting):
 class EmbedderAblation(Fitting):
     ENCODERS: Distinct[Encoder] = Field(
         ["minilm"], description="compared, the first with all others, beside what needs no weights", min_length=1)
-    EXPLORED: Distinct[Encoder] = Field([], description="looked into on a sample, the first beside all others")
+    EXPLORED: Distinct[Encoder] = Field([], description="looked into on a sample, each beside what it varies")
     N_EXPLORED: Count = Field(3000, description="questions of that sample")
     N_FITS: Count = Field(1, description="partitions and seeds that everything is fitted with")
     N_FOLDS: int = Field(3, description="of the cross-fitting", ge=3)

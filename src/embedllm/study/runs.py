@@ -186,14 +186,14 @@ class Run:
         return self.shelf.deep_tables(names, self.table_digest)
 
     def best(self, name: str, here: pd.DataFrame) -> pd.DataFrame:
-        """`shelf.Shelf.best_of` a single table."""
+        """`Shelf.best_of` a single table."""
         return self.shelf.best_of({name: here}, self.table_digest)[name]
 
     @property
     def table_digest(self) -> str:
-        """What stands for the table of outcomes that notebook 01 prepares, wherever it was read from."""
+        """What stands for notebook 01's table and the place it was read from: vectors there may be rounded otherwise."""
         folder = self.products if self.notebook == TABLE else self.find(TABLE)
-        return OutcomeMatrix.load(folder / "table.zip").fingerprint
+        return digest((folder / "table.zip").read_bytes())
 
     def verdicts(self, found: Mapping[str, Mapping] | None = None) -> pd.DataFrame:
         """Write ``NN_verdicts.csv``, a row a claim or question of this notebook, and show it; see `claims.verdicts`."""
