@@ -147,8 +147,10 @@ def conclusion(
     routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")
                          & ~over_label["method"].isin(CONTROLS)]
     best = routing.loc[routing["difference"].idxmax()]
+    earned = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "log_loss")]
+    numbers = listed(f"{row.method} {thousandths(row.difference)}" for row in earned.itertuples())
     return "## What the ablation shows\n\n" + bullets([
-        f"**Beyond the label.** {beyond_label(over_label, forecaster)}",
+        f"**Beyond the label.** {beyond_label(over_label, forecaster)} In thousandths of a nat: {numbers}.",
         f"**Routing.** Of what reads the text {best['method']} gives the highest score; minus that with the label: "
         f"{interval(best)} thousandths.",
         f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference)}",

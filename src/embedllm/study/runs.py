@@ -191,7 +191,7 @@ class Run:
 
     @property
     def table_digest(self) -> str:
-        """What stands for notebook 01's table and the place it was read from: vectors there may be rounded otherwise."""
+        """What stands for notebook 01's table, and for where it was read: there its vectors have their rounding."""
         folder = self.products if self.notebook == TABLE else self.find(TABLE)
         return digest((folder / "table.zip").read_bytes())
 
