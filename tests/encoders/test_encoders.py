@@ -373,13 +373,14 @@ def test_vectors_of_one_data_set_do_not_depend_on_another(use, tmp_path, monkeyp
         np.testing.assert_array_equal(vectors, unit(offered[name].astype(np.float32)))
 
 
-def test_what_a_model_gives_that_is_no_vector_is_named_and_not_kept(use, tmp_path):
+@pytest.mark.parametrize("wrong", [0, np.nan])
+def test_what_a_model_gives_that_is_no_vector_is_named_and_not_kept(wrong, use, tmp_path):
     model, rows = use(StandIn(dim=383)), iter(range(1_000))
     with pytest.raises(EncoderError, match=r"must give float32 \((\d+), 384\), found float32 \(\1, 383\)"):
         encode("minilm", texts(20), tmp_path)
     model.dim = 384
-    model.vector = lambda text: np.full(384, np.nan if next(rows) == 19 else 1, np.float32)
-    with pytest.raises(EncoderError, match=r"1 of \d+ vectors are not finite, the first that of 'question"):
+    model.vector = lambda text: np.full(384, wrong if next(rows) == 19 else 1, np.float32)
+    with pytest.raises(EncoderError, match=r"1 of \d+ vectors are not finite, or zero, the first that of 'question"):
         encode("minilm", texts(20), tmp_path)
     assert 8 <= sum(map(held, shards(tmp_path))) < 20, "those of the shards before"
 
@@ -426,11 +427,23 @@ def test_of_a_refused_encoder_only_vectors_of_the_reader_are_taken(tmp_path, rng
         encode("cde-small", prompts, tmp_path)
     assert "runs code of its own repository, so that it is not loaded here" in str(caught.value)
     assert "vectors/cde-small.npz" in str(caught.value)
+    with pytest.raises(EncoderError, match="no real numbers but <U"):
+        checked("cde-small", prompts, offered.astype(str), tmp_path)
     taken = checked("cde-small", prompts, offered, tmp_path)
     np.testing.assert_allclose(taken, unit(offered), atol=1e-6)
     np.testing.assert_array_equal(encode("cde-small", prompts[::-1], None, known=by_text(prompts, taken)), taken[::-1])
     with pytest.raises(EncoderError, match="not loaded here"):
         encode("cde-small", [*prompts, "new"], tmp_path, known=by_text(prompts, taken))
+
+
+def test_where_no_weights_are_known_vectors_of_the_reader_are_taken(tmp_path, rng, monkeypatch):
+    """No hash is published of LaBSE; an entry that a reader adds may have nothing to load at all."""
+    monkeypatch.setitem(ENCODERS, "own", Encoder(name="own", dim=5))
+    for name, dim in (("labse", 768), ("own", 5)):
+        offered = rng.standard_normal((3, dim))
+        np.testing.assert_allclose(checked(name, texts(3), offered, tmp_path), unit(offered), atol=1e-6)
+    with pytest.raises(EncoderError, match="its entry has no weights"):
+        encode("own", ["a"], None)
 
 
 # the real thing

@@ -27,15 +27,22 @@ class Asked:
         self.seen.append((encoder, table.shape[1]))
 
 
-def test_what_is_compared_is_encoded_whole_and_what_is_explored_on_the_sample():
+def brought(monkeypatch, *names):
+    """Vectors by these encoders lie beside the data."""
+    monkeypatch.setattr(encode.data, "ready_made", lambda p, table, name: np.ones(1) if name in names else None)
+
+
+def test_what_is_compared_is_encoded_whole_and_what_is_explored_on_the_sample(monkeypatch):
+    brought(monkeypatch, "cde-small")
     run = Asked(ENCODERS=["minilm"], EXPLORED=["minilm-32", "cde-small", "hashing"], N_EXPLORED=10)
     encode.encode(run)
-    assert run.seen == [("cde-small", 10), ("minilm", 40), ("minilm-32", 10), ("hashing", 10), ("no options", 10)]
+    assert run.seen == [("minilm", 40), ("minilm-32", 10), ("cde-small", 10), ("hashing", 10), ("no options", 10)]
 
 
 def test_all_that_is_missing_is_told_before_anything_is_encoded(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "_from_hub", lambda name: (_ for _ in ()).throw(EncoderError(f"no {name}")))
+    brought(monkeypatch, "mpnet", "cde-small")
     run = Asked(ENCODERS=["mpnet", "minilm"], EXPLORED=["gemma-mean", "labse", "cde-small"], N_EXPLORED=10)
     with pytest.raises(EncoderError) as caught:
         encode.encode(run)
@@ -46,4 +53,7 @@ def test_all_that_is_missing_is_told_before_anything_is_encoded(tmp_path, monkey
     assert list(found) == ["minilm", "hashing"] and told == ["no mpnet"]
     with pytest.raises(EncoderError, match="no mpnet"):
         encode.vectors_of_each(run, run.table(), ["mpnet"])
-    assert encode.lacking(["cde-small"]) == [], "a reader's own vectors may lie beside the data"
+    [why] = encode.lacking(["nomic-ablated"])
+    assert "put its vectors beside your data" in why
+    found, told = encode.vectors_of_each(run, run.table(), ["cde-small", "nomic-ablated"])
+    assert list(found) == ["cde-small"] and told == [why]

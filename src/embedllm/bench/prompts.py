@@ -26,6 +26,7 @@ from embedllm.sources.simulated import simulate
 
 ONNX = "ONNX Runtime"  # with the extra packages for encoders
 N_BATCH, N_LEARNED = 100, 9_600  # prompts that each encoder is given; that words are counted in before
+ROUNDS = 50  # at most, until a second is full: what takes milliseconds is timed more than once
 
 
 def ways() -> tuple[pd.DataFrame, float]:
@@ -140,6 +141,9 @@ def encoders() -> pd.DataFrame:
 def _speeds(encode: Callable, prompts: list[str]) -> tuple[float, float, float]:
     """Prompts a second at once; milliseconds of one, median and 99th percentile."""
     encode(prompts[:8])  # what is set up at the first call is no part of it
-    at_once = timed(encode, prompts)[0]
+    spent = [timed(encode, prompts)[0]]
+    while sum(spent) < 1 and len(spent) < ROUNDS:
+        spent.append(timed(encode, prompts)[0])
+    at_once = np.median(spent)
     single = [1e3 * timed(encode, [prompt])[0] for prompt in prompts]
     return len(prompts) / at_once, np.median(single), np.quantile(single, 0.99)

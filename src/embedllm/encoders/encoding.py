@@ -110,7 +110,8 @@ def load(name: str):
         why = entry.refused or "its entry has no weights"
         raise weights.EncoderError(f"encoder {name}: {why}, so that it is not loaded here; put its vectors beside your "
                                    f"data, vectors/{name}.npz")
-    folder = static.find(name) if entry.teacher else weights.find(name)
+    folder, files = (static.find(name), static.files(name)) if entry.teacher else (
+        weights.find(name), weights.hashes(name))
 
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -121,8 +122,10 @@ def load(name: str):
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # a bar for a load of a tenth of a second ends up in notebooks
     try:
-        modules = _pooled(folder / entry.weights.file, entry) if entry.pooling else None
-        model = SentenceTransformer(None if modules else str(folder), modules=modules, device=str(device()), **options)
+        with weights.alone(folder, files) as place:
+            modules = _pooled(place / entry.weights.file, entry) if entry.pooling else None
+            model = SentenceTransformer(None if modules else str(place), modules=modules, device=str(device()),
+                                        **options)
     finally:
         if bars:
             logging.enable_progress_bar()

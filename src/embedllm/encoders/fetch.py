@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     told = parser.parse_args(arguments)
     try:
         print(trust(told.name, told.sha256, told.revision) if told.sha256 else fetch(told.name))
-    except EncoderError as error:
+    except (EncoderError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

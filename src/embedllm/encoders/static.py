@@ -27,9 +27,13 @@ def find(name: str) -> Path:
     folder = _folder(name)
     if not (folder / weights.TRUSTED).exists():
         _make(name, folder)
-    weights.check(folder, weights.hashes_in(folder / weights.TRUSTED), f"encoder {name}",
-                  f"delete the folder {folder}: it is made anew")
+    weights.check(folder, files(name), f"encoder {name}", f"delete the folder {folder}: it is made anew")
     return folder
+
+
+def files(name: str) -> dict[str, str]:
+    """The files of a static encoder that was made here, with their SHA-256."""
+    return weights.hashes_in(_folder(name) / weights.TRUSTED)
 
 
 def content(name: str) -> str:
@@ -58,7 +62,8 @@ def _make(name: str, folder: Path) -> None:
 
     from embedllm.machine import device
 
-    made = StaticEmbedding.from_distillation(str(teacher), device=str(device()), pca_dims=ENCODERS[name].dim)
+    with weights.alone(teacher, weights.hashes(ENCODERS[name].teacher)) as folder_alone:
+        made = StaticEmbedding.from_distillation(str(folder_alone), device=str(device()), pca_dims=ENCODERS[name].dim)
     made.tokenizer.no_truncation()  # it has no length to keep to
     weights.FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=weights.FOLDER, prefix=".making-") as work:

@@ -12,7 +12,9 @@ import hashlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +53,12 @@ def hashes(name: str) -> Mapping[str, str]:
     if known is None and entry.weights and (trusted := local(name) / TRUSTED).exists():
         return hashes_in(trusted)
     return known or {}
+
+
+def loadable(name: str) -> bool:
+    """Whether an encoder can be loaded here at all, so that vectors which somebody else made can be compared."""
+    entry = ENCODERS[name]
+    return not entry.refused and bool(entry.teacher or (entry.weights and hashes(name)))
 
 
 def fingerprint(name: str) -> str:
@@ -101,7 +109,7 @@ def local(name: str) -> Path:
 
 
 def checked(name: str, folder: Path) -> Path:
-    """The folder, if all files that loading reads are those of the right hash; in `FOLDER` it holds no others.
+    """The folder, if all files that loading reads are those of the right hash.
 
     Raises
     ------
@@ -113,16 +121,13 @@ def checked(name: str, folder: Path) -> Path:
 
 
 def check(folder: Path, expected: Mapping[str, str], whose: str, remedy: str) -> None:
-    """Nothing, if files have these hashes, and if what lies in `FOLDER` holds no others, which loading might read.
+    """Nothing, if files have these hashes.
 
     Raises
     ------
     EncoderError
         Otherwise, with the file.
     """
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {TRUSTED}
-    if folder.is_relative_to(FOLDER) and (more := sorted(there - expected.keys())):
-        raise EncoderError(f"{whose}: {folder / more[0]} is no part of it; delete it")
     for inner, sha256 in expected.items():
         path = folder / inner
         if not path.exists():
@@ -130,6 +135,17 @@ def check(folder: Path, expected: Mapping[str, str], whose: str, remedy: str) ->
         if (found := sha256_of(path)) != sha256:
             raise EncoderError(f"{whose}: {path} is not the published file: sha256 {sha256} expected, {found} found; "
                                f"delete it and {remedy}")
+
+
+@contextmanager
+def alone(folder: Path, files: Iterable[str]) -> Iterator[Path]:
+    """A folder that holds these files and no others: whatever else lies beside them, loading does not find it."""
+    with tempfile.TemporaryDirectory(prefix="embedllm-") as work:
+        for inner in files:
+            link = Path(work, inner)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((folder / inner).resolve())
+        yield Path(work)
 
 
 def record(folder: Path) -> None:

@@ -94,10 +94,15 @@ def prompt_vectors(p: Parameters, table: OutcomeMatrix, encoder: str = "") -> np
         If a sample of those beside the data, encoded here, comes out differently.
     """
     name, prompts, folder = encoder or p.ENCODER, table.questions["prompt"], paths.ARTIFACTS / "vectors"
-    ready = directory.vectors_of(source_folder(p), name, table)
+    ready = ready_made(p, table, name)
     taken = ready is not None and not ENCODERS[name].path
     known = cache.by_text(prompts, cache.checked(name, prompts, ready, folder)) if taken else {}
     return cache.encode(name, prompts, folder, known=known)
+
+
+def ready_made(p: Parameters, table: OutcomeMatrix, encoder: str) -> np.ndarray | None:
+    """Vectors of the table's prompts that lie beside the data, whoever made them; None where there are none."""
+    return directory.vectors_of(source_folder(p), encoder, table)
 
 
 def judged_as(p: Parameters, table: OutcomeMatrix) -> str:

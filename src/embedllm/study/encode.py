@@ -16,6 +16,7 @@ from embedllm.encoders.fitted import without_options
 from embedllm.encoders.weights import EncoderError
 from embedllm.outcomes import OutcomeError, OutcomeMatrix
 from embedllm.splits import sample
+from embedllm.study import data
 from embedllm.study.given import from_environment, read_all
 from embedllm.study.parameters import ParameterError
 from embedllm.study.paths import base_folder, figure_folder
@@ -36,6 +37,8 @@ def lacking(names: Iterable[str]) -> list[str]:
             elif entry.weights:
                 weights.find(name)
                 encoding.need(name)
+            elif not entry.path:
+                encoding.load(name)  # says why it cannot be
         except EncoderError as error:
             found.append(str(error))
     return found
@@ -51,13 +54,18 @@ def vectors_of_each(run: Run, table: OutcomeMatrix, names: Iterable[str]) -> tup
     """
     found, missing = {}, []
     for name in names:
-        if sentences := lacking([name]):
+        if (sentences := lacking([name])) and not _brought(run, table, name):
             missing += sentences
         else:
             found[name] = run.vectors_of(table, name)
     if missing and not found:
         raise EncoderError("\n".join(missing))
     return found, missing
+
+
+def _brought(run: Run, table: OutcomeMatrix, name: str) -> bool:
+    """Whether vectors that cannot be compared with any made here lie beside the data."""
+    return not weights.loadable(name) and data.ready_made(run.parameters, table, name) is not None
 
 
 def encode(run: Run) -> None:
@@ -69,12 +77,12 @@ def encode(run: Run) -> None:
         With all that is missing, before anything is encoded.
     """
     p = run.parameters
-    if missing := lacking(dict.fromkeys([*p.ENCODERS, *p.EXPLORED])):
-        raise EncoderError("\n".join(missing))
     table = run.table()
+    names = dict.fromkeys([*p.ENCODERS, *p.EXPLORED])
+    if missing := lacking(name for name in names if not _brought(run, table, name)):
+        raise EncoderError("\n".join(missing))
     some = sample(table, p.N_EXPLORED, p.FOLD_SEED)
-    asked = [*((name, table) for name in p.ENCODERS), *((name, some) for name in p.EXPLORED)]
-    for name, wanted in sorted(asked, key=lambda one: not ENCODERS[one[0]].refused):  # a reader's own lie there or not
+    for name, wanted in (*((name, table) for name in p.ENCODERS), *((name, some) for name in p.EXPLORED)):
         run.vectors_of(wanted, name)
     if p.EXPLORED:
         run.vectors(without_options(some.questions["prompt"]))
