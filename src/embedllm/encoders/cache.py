@@ -169,7 +169,9 @@ def _usable(encoder: Encoder, texts: list[str], vectors: np.ndarray) -> None:
     if vectors.shape != shape or vectors.dtype != np.float32:
         raise EncoderError(f"encoder {encoder.name}: it must give float32 {shape}, found {vectors.dtype} "
                            f"{vectors.shape}")
-    wrong = ~np.isfinite(vectors).all(axis=1) | (not encoder.path and ~vectors.any(axis=1))
+    wrong = ~np.isfinite(vectors).all(axis=1)
+    if not (encoder.path or encoder.teacher):  # which have nothing for a text without a word
+        wrong |= ~vectors.any(axis=1)
     if wrong.any():
         raise EncoderError(f"encoder {encoder.name}: {wrong.sum()} of {len(texts)} vectors are not finite, or zero, "
                            f"the first that of {texts[wrong.argmax()][:40]!r}")
