@@ -308,7 +308,7 @@ def test_a_static_encoder_is_made_once_and_watched(distilled, tmp_path):
     np.testing.assert_allclose(vectors[:, :3], [[0.5**0.5, 0.5**0.5, 0], [3 / 10**0.5, 1 / 10**0.5, 0], [0, 0, 0]],
                                atol=1e-6)
     assert encode("static-minilm", ["two"], None)[0, 1] == 1
-    assert distilled == [str(weights.find("minilm"))]
+    assert len(distilled) == 1
     folder = static.find("static-minilm")
     assert encode("static-minilm", ["one two"], tmp_path / "cache").shape == (1, 256)
     assert len(list((tmp_path / "cache").iterdir())) == 1

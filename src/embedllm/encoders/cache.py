@@ -109,12 +109,9 @@ def checked(name: str, prompts: Iterable[str], vectors: np.ndarray, cache: Path)
             f"found {offered.shape}"
         )
     norms = np.linalg.norm(offered, axis=1)
-    unusable = ~(np.isfinite(norms) & (norms > 0))
-    if unusable.any():
-        raise EncoderError(
-            f"encoder {name}: {unusable.sum()} of the ready-made vectors are zero or not finite, "
-            f"the first in row {unusable.argmax()}"
-        )
+    if (unusable := ~(np.isfinite(norms) & (norms > 0))).any():
+        raise EncoderError(f"encoder {name}: {unusable.sum()} of the ready-made vectors are zero or not finite, "
+                           f"the first in row {unusable.argmax()}")
     offered, keys = unit(offered), [key(text) for text in texts]
     if not loadable(name):
         return offered
@@ -169,9 +166,8 @@ def _usable(encoder: Encoder, texts: list[str], vectors: np.ndarray) -> None:
     if vectors.shape != shape or vectors.dtype != np.float32:
         raise EncoderError(f"encoder {encoder.name}: it must give float32 {shape}, found {vectors.dtype} "
                            f"{vectors.shape}")
-    wrong = ~np.isfinite(vectors).all(axis=1)
-    if not (encoder.path or encoder.teacher):  # which have nothing for a text without a word
-        wrong |= ~vectors.any(axis=1)
+    no_words = bool(encoder.path or encoder.teacher)  # a text may have none of those that these know
+    wrong = ~(np.isfinite(vectors).all(axis=1) & (vectors.any(axis=1) | no_words))
     if wrong.any():
         raise EncoderError(f"encoder {encoder.name}: {wrong.sum()} of {len(texts)} vectors are not finite, or zero, "
                            f"the first that of {texts[wrong.argmax()][:40]!r}")
