@@ -121,7 +121,8 @@ CLUSTERS = Forecaster(
           "mean",
     tuned_on="clusters, shrinkage",
 )
-PUBLISHED_NOISE = replace(FACTORIZATION, name="default factorization, published noise", role="step",
+RELATIVE_NOISE = replace(FACTORIZATION, name="factorization, relative noise", role="step")
+PUBLISHED_NOISE = replace(FACTORIZATION, name="factorization, published noise", role="step",
                           settings={"noise": PUBLISHED["noise"]})
 RANDOM_TUNED = replace(TUNED, name="control: random vectors, tuned", color="#3E2723", role="step", knows="",
                        tuned_on="-", prompts=RANDOM.prompts)

@@ -149,7 +149,9 @@ def verdicts(
 
 def measured(value: float | str) -> str:
     """A value of a verdict, to three digits that mean something."""
-    return f"{float(f'{float(value):.3g}'):,}" if abs(float(value)) >= 1000 else f"{float(value):.3g}"
+    number = float(f"{float(value):.3g}")
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.6f}".rstrip("0").rstrip(".") if (
+        abs(number) >= 1e-6) else f"{number:g}"
 
 
 def as_read(table: pd.DataFrame) -> pd.DataFrame:

@@ -65,11 +65,6 @@ def thousandths(value: float) -> str:
     return f"{rounded:+,.1f}" if rounded else "0.0"
 
 
-def in_thousandths(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of differences with ``difference``, ``low`` and ``high`` times a thousand, to be drawn."""
-    return table.assign(**{name: 1000 * table[name] for name in ("difference", "low", "high")})
-
-
 def unsigned(value: float) -> str:
     """The same without a plus."""
     return thousandths(value).removeprefix("+")

@@ -281,14 +281,17 @@ def gained(*rows) -> pd.DataFrame:
 def test_routing_names_what_gains_most_and_only_what_is_shown():
     rows = gained(("oracle", 0.3, 0.001), ("kNN", 0.1, 0.01), ("convex embedding", 0.05, 0.001))
     assert routing.gain(rows, ["kNN", "convex embedding"]) == (
-        "2 of 2 routers are shown to score more than the best single model; most is gained by kNN, +100.0 thousandths.")
-    told = gained(("kNN", 0.1, 0.01), ("best per benchmark", 0.2, 0.01))
-    assert routing.gain(told, ["kNN"]).endswith(
-        " Asking the model that is best in the question's benchmark, which has to be told, gains +200.0.")
+        "2 of 2 routers that read the text alone are shown to score more than the best single model; most is gained by "
+        "kNN, +100.0 thousandths.")
+    told = gained(("kNN", 0.1, 0.01), ("best per benchmark", 0.2, 0.01), (OURS.name, 0.3, 0.01))
+    assert routing.gain(told, ["kNN", OURS.name]).endswith(
+        "by kNN, +100.0 thousandths. Told the benchmark, the best model of that benchmark gains +200.0. Told the "
+        "benchmark, the stacked ensemble gains +300.0.")
     open_case = gained(("kNN", 0.1, 0.2), ("convex embedding", 0.05, 0.01))
     assert routing.gain(open_case, ["kNN", "convex embedding"]).startswith(
-        "No router is shown to beat always asking the best single model; the closest, kNN, differs by +100.0 ")
-    assert routing.gain(gained(("kNN", -0.1, 0.01)), ["kNN"]).startswith("No router is shown to beat")
+        "No router that reads the text alone is shown to beat always asking the best single model; the closest, kNN, "
+        "differs by +100.0 ")
+    assert routing.gain(gained(("kNN", -0.1, 0.01)), ["kNN"]).startswith("No router that")
 
 
 def test_routing_concludes_with_rivals_labels_and_luck():
@@ -298,18 +301,26 @@ def test_routing_concludes_with_rivals_labels_and_luck():
     bits = pd.DataFrame([compared(0.1, 0.01) | {"p": 0.01, "benchmark": 0.5, "difficulty": 0.4, "entropy": 1.0}])
     label = pd.DataFrame([compared(-0.1, 0.01, "kNN", "best per benchmark"),
                           compared(-0.05, 0.4, OURS.name, "best per benchmark")])
-    given = ["kNN", OURS.name], luck(0.4, 0.8), ["<llm>"], {"safe": "It is certified.", "cost": ""}, None
-    said = routing.conclusion(rivals, gains, label, bits, *given)
-    assert "**Can it be made safe?** (One router, fitted once.) It is certified." in said
+    apart = pd.DataFrame([compared(0.1, 0.01, "within benchmarks", "its twin") | {"cells": 1.0}])
+    far = pd.DataFrame([compared(0.1, 0.01, "kNN", "best single model") | {"benchmark": "all", "kind": kind} for kind in
+                        ("left out", "seen", "left out minus seen")]).assign(low=0.05, high=0.15)
+    given = apart, ["kNN", OURS.name], luck(0.4, 0.8), ["<llm>"], {"safe": "It is certified.", "cost": ""}
+    said = routing.conclusion(rivals, gains, label, bits, *given, [None, far])
+    assert "**Can it be made safe?** It is certified." in said
+    assert "within benchmarks minus its twin: +100.0 (" in said
     assert "No prices and no sizes" in said
     assert "**Domain or difficulty?** Of the benchmark the choice tells 0.500 bits" in said
     assert "kind?** `make deep` computes it." in said
     assert "is &lt;llm&gt;." in said
     assert "higher score than the random model" in said and "lower score than the best single model" in said
     assert "No difference in score is shown" in said
-    assert ("The best router that reads the text alone, kNN, gains +100.0. Score of routing compared with best per "
-            "benchmark, after Holm: lower with kNN; no difference shown for stacked ensemble (") in said
-    assert "reads the text alone" not in routing.conclusion(rivals, gains[1:], label[:0], bits, *given)
+    assert ("Score of routing compared with best per benchmark, after Holm: lower with kNN; no difference shown for "
+            "stacked ensemble (") in said
+    losses = far.assign(reference="model mean")
+    known = routing.conclusion(rivals, gains[1:], label[:0], bits, *given, [losses, far])
+    assert "compared with best per benchmark" not in known
+    assert ("than the model mean, nothing forecasts better, kNN worse; routing by them, compared with the best single "
+            "model: kNN gains, nothing loses. Log-loss minus that of the model mean, in") in known
 
 
 def test_captions_of_notebook_04_count_what_their_tables_hold():
@@ -347,10 +358,10 @@ def test_specialization_may_be_worth_something_or_harm():
         (-0.01, 0.01, "all", "twin", 1.0), (0.01, 0.01, "within", "own", 1.0), (0.01, 0.2, "formatted", "twin", 0.9),
         (-0.01, 0.01, "format failures left out", "twin", 1.0))])
     said = routing.special(rows)
-    assert "; all, minus twin: -10.0 (95 % interval -20.0 to 0.0), better (one of 20.0 would be found); " in said
-    assert "; within, minus own: +10.0 (95 % interval 0.0 to +20.0), worse (" in said
+    assert "; all minus twin: -10.0 (95 % interval -20.0 to 0.0), better (one of 20.0 would be found); " in said
+    assert "; within minus own: +10.0 (95 % interval 0.0 to +20.0), worse (" in said
     assert said.endswith("; no model fails a suite by the form of its answers.")
-    assert "; formatted (10.0% of the cells), minus twin: +10.0 (95 % interval 0.0 to +20.0), not shown to " in said
+    assert "; formatted (10.0% of the cells) minus twin: +10.0 (95 % interval 0.0 to +20.0), not shown to " in said
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(-0.01, 0.03, "not shown to change"),
@@ -494,7 +505,7 @@ def test_left_out_and_seen_stand_beside_each_other():
                          compared(-0.02, 0.1, "kNN", "best single model", benchmark="all", kind="left out minus seen"),
                          compared(0.9, 0.1, "kNN", "best single model", benchmark="law", kind="seen")])
     assert routing.unseen(rows) == (
-        "Minus the best single model, in thousandths: kNN +10.0 left out, +30.0 seen, between them -20.0 (95 % "
+        "Score minus that of the best single model, in thousandths: kNN +10.0 left out, +30.0 seen, between them -20.0 (95 % "
         "interval -30.0 to -10.0).")
 
 
@@ -542,7 +553,8 @@ def test_stages_say_medians_and_which_targets_are_missed():
 
 def test_the_claim_about_speed_takes_all_that_follows_encoding():
     assert latency.against_neighbors(of_stages()) == (
-        "the prompt being a vector, its answer takes 0.34 ms, that of kNN 2.0 (medians, by make bench)")
+        "the prompt being a vector, the answer of the default factorization takes 0.34 ms, that of kNN 2.0 (medians, by "
+        "make bench)")
 
 
 def test_probing_says_whether_distances_outlast_the_initialization():
@@ -581,16 +593,17 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     assert encoders.where(inside) == "Of 3 benchmarks, after Holm: minilm 2 better."
     worse = inside.assign(difference=0.02)
     assert encoders.where(worse) == "Of 3 benchmarks, after Holm: minilm 0 better, 2 worse."
-    carried = pd.DataFrame({"encoder": names, "benchmark": [0.6, 0.5, 1.0, 0.3], "difficulty": [0.2, 0.1, 0.0, -0.01],
-                            "gain": [0.02, 0.01, 0.0, -0.01]})
-    assert ("has a rank correlation of +1.00 with the difficulty that a linear reader finds within benchmarks and of "
-            "+0.40 with") in encoders.carry(carried)
+    carried = pd.DataFrame({"encoder": [*names, "TF-IDF"], "benchmark": [0.6, 0.5, 1.0, 0.3, 0.7],
+                            "difficulty": [0.2, 0.1, 0.0, -0.01, 0.15], "gain": [0.02, 0.01, 0.0, -0.01, 0.015]})
+    assert encoders.carry(carried).startswith(
+        "Over the 3 encoders that read the text, too few to tell the two apart, what is gained in forecasting has a "
+        "rank correlation of +1.00 with the difficulty that a linear reader finds within benchmarks and of +0.50 with")
     equivalent = alike_as(minilm=(0.001, 0.001, 0.9))
     paid = pd.DataFrame({"encoder": ["minilm", "features"], "gain": [0.02, -0.001], "p_holm": [0.01, 0.9],
                          "milliseconds": [30.0, 0.2], "p99": [50.0, 0.3], "prompts_per_second": [90.0, 4e4],
                          "front_one": [True, True], "front_many": [True, True]})
     said = encoders.conclusion(rows, rows, equivalent, inside, carried, paid, None, "mpnet", own)
-    assert "features gives the highest score; minus that with the label: +1.0 (" in said
+    assert "**Routing.** Score of routing by the convex embedding compared with the benchmark label, after" in said
     assert "Q6" not in said
     tried = pd.DataFrame([compared(value, p, name, other) for name, other, value, p in (
         ("minilm", "mpnet", 0.002, 0.4), ("minilm-32", "minilm", 0.01, 0.02), ("gemma-mean", "mpnet", 0.01, 0.01),
@@ -610,18 +623,26 @@ def test_an_encoder_is_recommended_by_what_it_keeps():
                          "milliseconds": [200.0, 30.0, 2.0, 0.4, 0.1], "p99": [300.0, 50.0, 3.0, 0.5, 0.2],
                          "prompts_per_second": [9.0, 90.0, 900.0, 5e3, 4e4], "front_one": True, "front_many": True})
     paid = paid.assign(low=paid["gain"] - 0.002, high=paid["gain"] + 0.002)
-    assert encoders.recommended(paid) == (
-        "- **For the best forecasts:** mpnet, +20.0 thousandths beyond the label, at 9.0 prompts a second.\n"
+    scores = pd.DataFrame([compared(value, p, name, "benchmark label") for name, value, p in (
+        ("mpnet", 0.01, 0.4), ("minilm", 0.02, 0.01), ("static", -0.01, 0.01), ("features", -0.03, 0.01))])
+    assert encoders.recommended(paid, scores) == (
+        "- **For the best forecasts:** of those compared on all questions mpnet, +20.0 thousandths beyond the label, at 9.0 prompts a second.\n"
         "- **On a laptop:** TF-IDF, 900 prompts a second: the cheapest of those that keep 80% of that (80%; its own "
         "gain +16.0 (95 % interval +14.0 to +18.0)).\n"
         "- **In the path of a request:** static, 0.40 ms for one prompt (99 of 100 within 0.50): the cheapest of those "
-        "that keep 50% of that (55%; its own gain +11.0 (95 % interval +9.0 to +13.0)).")
-    assert "9.0 prompts a second: no cheaper one keeps 80% of that." in encoders.recommended(paid[:1])
-    assert "take none" in encoders.recommended(paid.assign(p_holm=0.9))
+        "that keep 50% of that (55%; its own gain +11.0 (95 % interval +9.0 to +13.0)). Its router's score minus that "
+        "of one which is told the benchmark: -10.0 (95 % interval -20.0 to 0.0) thousandths; with mpnet: +10.0 (95 % "
+        "interval 0.0 to +20.0).\n"
+        "- **Where a router is told the benchmark:** minilm is shown to score more than the label alone.")
+    alone = encoders.recommended(paid[:1], scores.assign(p_holm=0.9))
+    assert "9.0 prompts a second: no cheaper one keeps 80% of that." in alone
+    assert "; with mpnet" not in alone and "told the benchmark:** none is shown to score" in alone
+    assert "take none" in encoders.recommended(paid.assign(p_holm=0.9), scores)
     paid.loc[1, ["front_one", "front_many"]] = False
     paid.loc[3, "front_many"] = False
     assert encoders.cost(paid).startswith(
-        "None earns as much beyond the label, here in thousandths, in less time: for a single prompt features (0.10 "
+        "Of those compared on all questions, none earns as much beyond the label, here in thousandths, in less time: "
+        "for a single prompt features (0.10 "
         "ms, +3.0); static (0.40 ms, +11.0); TF-IDF (2.0 ms, +16.0) and mpnet (200 ms, +20.0); for many at once "
         "features (40,000 a second, +3.0); TF-IDF (900 a second, +16.0) and mpnet (9.0 a second, +20.0). Point ")
 

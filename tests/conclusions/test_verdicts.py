@@ -161,7 +161,7 @@ def test_c10_needs_domain_and_diversity(low, high, p, expected):
 
 
 def test_routing_waits_for_several_fits_and_knows_the_papers_data():
-    nothing = dict.fromkeys(("against_rivals", "told", "worlds", "unseen_gains_benchmark"))
+    nothing = dict.fromkeys(("against_rivals", "told", "worlds", "specialization", "unseen_gains_benchmark"))
     assert {one["verdict"] for one in routing_claims.rows(nothing, KNOWN, False, "fast").values()} == {""}
     some = nothing | {"against_rivals": rivals(AHEAD, AHEAD, AHEAD), "unseen_gains_benchmark": pd.DataFrame()}
     found = routing_claims.rows(some, KNOWN, True, "fast")
@@ -191,8 +191,8 @@ def test_c3_needs_every_encoder_within_the_margin_and_no_control(change, margin,
 
 def test_q6_is_answered_where_a_decoder_was_tried():
     claim, tried = KNOWN["C3"], pd.DataFrame({"method": ["minilm", "gemma-last"]})
-    none = encoders.rows({"equivalence": None, "explored": None}, claim)
+    none = encoders.rows({"equivalence": None, "levels": None, "explored": None}, claim)
     assert none == dict.fromkeys(("C3", "Q6"), verdicts.waits())
-    assert encoders.rows({"equivalence": None, "explored": tried[:1]}, claim)["Q6"] == verdicts.waits()
-    found = encoders.rows({"equivalence": None, "explored": tried}, claim)["Q6"]
+    assert encoders.rows({"equivalence": None, "levels": None, "explored": tried[:1]}, claim)["Q6"] == verdicts.waits()
+    found = encoders.rows({"equivalence": None, "levels": None, "explored": tried}, claim)["Q6"]
     assert (found["verdict"], found["figure"]) == ("answered", "06_deep_explored")

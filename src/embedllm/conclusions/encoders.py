@@ -13,6 +13,7 @@ from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, UNTESTED, answered
 from embedllm.presentation import about, counted, listed, literal, p_is, thousandths, unsigned
 
 KEPT_AT_ONCE, KEPT_SINGLE = 0.8, 0.5  # of what the best encoder earns, at least, where another is recommended
+PAIRED = ["measure", "difference", "low", "high", "p_holm", "mde"]  # of `encoder_ablation.differences`
 CONTROLS = (catalog.LABEL.name, catalog.RANDOM_VECTORS.name, catalog.SHUFFLED_PROMPTS.name)
 
 
@@ -57,14 +58,18 @@ def where(rows: pd.DataFrame) -> str:
 
 
 def carry(rows: pd.DataFrame) -> str:
-    """Which of the two that vectors carry goes with forecasting, from `encoder_ablation.carried` with ``gain``."""
+    """Which of the two that vectors carry goes with forecasting, from `encoder_ablation.carried` with ``gain``.
+
+    Of what reads the text: the label knows its benchmark and controls know nothing, by construction.
+    """
+    rows = rows[~rows["encoder"].isin(CONTROLS)]
     ranks = rows[["gain", "benchmark", "difficulty"]].rank().corr()["gain"]
     best = {name: rows.loc[rows[name].idxmax()] for name in ("benchmark", "difficulty")}
-    return (f"Over {len(rows)} encoders and controls, what is gained in forecasting has a rank correlation of "
-            f"{ranks['difficulty']:+.2f} with the difficulty that a linear reader finds within benchmarks and of "
-            f"{ranks['benchmark']:+.2f} with the benchmark that it finds. Most difficulty: "
-            f"{best['difficulty']['encoder']} (R2 {best['difficulty']['difficulty']:.2f}); most of the benchmark: "
-            f"{best['benchmark']['encoder']} ({best['benchmark']['benchmark']:.0%} of the questions).")
+    return (f"Over the {len(rows)} encoders that read the text, too few to tell the two apart, what is gained in "
+            f"forecasting has a rank correlation of {ranks['difficulty']:+.2f} with the difficulty that a linear "
+            f"reader finds within benchmarks and of {ranks['benchmark']:+.2f} with the benchmark that it finds. Most "
+            f"difficulty: {best['difficulty']['encoder']} (R2 {best['difficulty']['difficulty']:.2f}); most of the "
+            f"benchmark: {best['benchmark']['encoder']} ({best['benchmark']['benchmark']:.0%} of the questions).")
 
 
 def explored(rows: pd.DataFrame) -> str:
@@ -109,12 +114,27 @@ def cost(table: pd.DataFrame) -> str:
             ("front_many", "prompts_per_second", lambda row: f"{about(row.prompts_per_second)} a second")):
         rows = table[table[front]].sort_values(order, ascending=order == "milliseconds")
         fronts.append(listed(f"{row.encoder} ({tell(row)}, {thousandths(row.gain)})" for row in rows.itertuples()))
-    return (f"None earns as much beyond the label, here in thousandths, in less time: for a single prompt {fronts[0]}; "
+    return (f"Of those compared on all questions, none earns as much beyond the label, here in thousandths, in less "
+            f"time: for a single prompt {fronts[0]}; "
             f"for many at once {fronts[1]}. Point estimates; times of prompts of MMLU-Pro, by make bench.")
 
 
-def recommended(table: pd.DataFrame) -> str:
-    """Which encoder to take, by point estimates, from `encoder_variants.costs`."""
+def routed(rows: pd.DataFrame, forecaster: str) -> str:
+    """How routing by each encoder compares with knowing the label, from `encoder_ablation.differences`."""
+    own = rows[(rows["forecaster"] == forecaster) & (rows["measure"] == "score")]
+    return sorted_by_test(own, f"score of routing by the {forecaster}")
+
+
+def recommended(table: pd.DataFrame, scores: pd.DataFrame) -> str:
+    """Which encoder to take, by point estimates.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `encoder_variants.costs`.
+    scores : DataFrame
+        Score of routing minus the label's, from `encoder_ablation.differences`, of the same forecaster.
+    """
     shown = table[(table["p_holm"] < LEVEL) & (table["gain"] > 0)]
     if shown.empty:
         return ("None of the encoders that were timed is shown to earn anything beyond the benchmark's label here: "
@@ -122,6 +142,8 @@ def recommended(table: pd.DataFrame) -> str:
     best = shown.loc[shown["gain"].idxmax()]
     many = shown[shown["gain"] >= KEPT_AT_ONCE * best["gain"]].nlargest(1, "prompts_per_second").iloc[0]
     one = shown[shown["gain"] >= KEPT_SINGLE * best["gain"]].nsmallest(1, "milliseconds").iloc[0]
+    scores = scores[~scores["method"].isin(CONTROLS)].set_index("method")
+    above = scores.index[(scores["difference"] > 0) & (scores["p_holm"] < LEVEL)]
 
     def kept(row: pd.Series, share: float) -> str:
         if row["encoder"] == best["encoder"]:
@@ -130,12 +152,18 @@ def recommended(table: pd.DataFrame) -> str:
                 f"{interval(row.rename({'gain': 'difference'}))})")
 
     return bullets([
-        f"**For the best forecasts:** {best['encoder']}, {thousandths(best['gain'])} thousandths beyond the label, at "
-        f"{about(best['prompts_per_second'])} prompts a second.",
+        f"**For the best forecasts:** of those compared on all questions {best['encoder']}, "
+        f"{thousandths(best['gain'])} thousandths beyond the label, at {about(best['prompts_per_second'])} prompts a "
+        "second.",
         f"**On a laptop:** {many['encoder']}, {about(many['prompts_per_second'])} prompts a second: "
         f"{kept(many, KEPT_AT_ONCE)}.",
         f"**In the path of a request:** {one['encoder']}, {about(one['milliseconds'])} ms for one prompt (99 of 100 "
-        f"within {about(one['p99'])}): {kept(one, KEPT_SINGLE)}.",
+        f"within {about(one['p99'])}): {kept(one, KEPT_SINGLE)}. Its router's score minus that of one which is told "
+        f"the benchmark: {interval(scores.loc[one['encoder']])} thousandths"
+        + ("" if one["encoder"] == best["encoder"] else
+           f"; with {best['encoder']}: {interval(scores.loc[best['encoder']])}") + ".",
+        f"**Where a router is told the benchmark:** {listed(above, 'none')} "
+        f"{'is' if len(above) < 2 else 'are'} shown to score more than the label alone.",
     ])
 
 
@@ -144,29 +172,36 @@ def conclusion(
     carried: pd.DataFrame, costs: pd.DataFrame, tried: pd.DataFrame | None, reference: str, forecaster: str,
 ) -> str:
     """What the ablation shows; differences in thousandths. `tried`: rows for `explored`, if there are any."""
-    routing = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")
-                         & ~over_label["method"].isin(CONTROLS)]
-    best = routing.loc[routing["difference"].idxmax()]
+    scores = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "score")]
     earned = over_label[(over_label["forecaster"] == forecaster) & (over_label["measure"] == "log_loss")]
     numbers = listed(f"{row.method} {thousandths(row.difference)}" for row in earned.itertuples())
     return "## What the ablation shows\n\n" + bullets([
         f"**Beyond the label.** {beyond_label(over_label, forecaster)} In thousandths of a nat: {numbers}.",
-        f"**Routing.** Of what reads the text {best['method']} gives the highest score; minus that with the label: "
-        f"{interval(best)} thousandths.",
+        f"**Routing.** {routed(over_label, forecaster)}",
         f"**Does it matter?** {against(over_reference)} {alike(equivalent, reference)}",
         f"**Where.** {where(inside)}",
         f"**What vectors carry (Q8).** {carry(carried)}",
         *([] if tried is None else [f"**On a sample.** {explored(tried)}", f"**A decoder (Q6).** {decoder(tried)}"]),
         f"**Cost.** {cost(costs)}",
-    ]) + "\n\n### Which one to take\n\n" + recommended(costs)
+    ]) + "\n\n### Which one to take\n\n" + recommended(costs, scores)
 
 
 def rows(deep: Mapping[str, pd.DataFrame | None], claim: Claim) -> dict[str, dict]:
-    """Rows of notebook 06, from the tables "equivalence" and "explored" of `make deep`, or None; C3 is the claim."""
-    tried = deep["explored"]
+    """Rows of notebook 06, from the tables "equivalence", "levels" and "explored" of `make deep`, or None; claim C3."""
+    tried, equivalent = deep["explored"], deep["equivalence"]
     told = tried is not None and tried["method"].map(_is_decoder).any()
-    return {"C3": waits() if deep["equivalence"] is None else verdict(deep["equivalence"], claim),
+    c3 = waits() if equivalent is None else verdict(equivalent, claim)
+    if equivalent is not None and deep["levels"] is not None:
+        c3["reason"] += f"; {_accuracies(deep['levels'], [claim.values['reference'], *claim.values['compared']])}"
+    return {"C3": c3,
             "Q6": answered("notebook 06, What the ablation shows", "06_deep_explored") if told else waits()}
+
+
+def _accuracies(levels: pd.DataFrame, names: Sequence[str]) -> str:
+    """What encoders reach in the measure of the paper, in a clause, from `encoder_ablation.levels`."""
+    own = levels[(levels["forecaster"] == catalog.CONVEX.name) & (levels["measure"] == "accuracy")]
+    values = own[own["encoder"].isin(names)]["value"]
+    return f"in accuracy, the paper's measure, they reach {values.min():.1%} to {values.max():.1%}"
 
 
 def verdict(equivalent: pd.DataFrame, claim: Claim) -> dict:
@@ -188,7 +223,7 @@ def verdict(equivalent: pd.DataFrame, claim: Claim) -> dict:
     told = f"{worst.name} minus {reference}, the largest difference; margin {unsigned(margin)} thousandths"
     if len(beyond):
         return numbers | {"verdict": FAILS, "p": worst["p_beyond_holm"],
-                          "reason": f"{told}; shown to lie beyond it, which p is of: {listed(beyond.index)}"}
+                          "reason": f"{told}; p is of lying beyond it, which is shown of {listed(beyond.index)}"}
     if (own["p_equivalent"] < claim.level).all():
         return numbers | {"verdict": HOLDS, "reason": told}
     if (margin < 2.5 * own["se"]).any():

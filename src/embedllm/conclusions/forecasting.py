@@ -197,7 +197,7 @@ From the several fits of `make deep` where its tables are there.
 
 **C1, accuracy on unseen questions.** Cross-fitted, with 95 % intervals: {own} {one[own]}, {published}{VOTE}
 {one[VOTE]}, model mean {one["model mean"]}, {catalog.OURS.name} {one[catalog.OURS.name]}. An accuracy cannot
-be compared with that on another table. The base rate is that of the benchmark mean, which does not read the question:
+be compared with that on another table. The base rate is that of the benchmark mean, which knows the benchmark alone:
 {one[BASE]}.{settings}
 
 **C2, ahead of a majority vote at every size.** {growth(curve, own)}{as_published} A vote is no probability; kNN makes

@@ -78,5 +78,5 @@ def against_neighbors(measured: pd.DataFrame) -> str:
     measured = _by_network(measured)
     rows = measured[(measured["stage"] == "after encoding") & (measured["batch"] == 1)].set_index("router")["median"]
     own, other = (about(rows[entry.name]) for entry in (catalog.FACTORIZATION, catalog.KNN))
-    return (f"the prompt being a vector, its answer takes {own} ms, that of {catalog.KNN.name} {other} (medians, "
-            "by make bench)")
+    return (f"the prompt being a vector, the answer of the {catalog.FACTORIZATION.name} takes {own} ms, that of "
+            f"{catalog.KNN.name} {other} (medians, by make bench)")

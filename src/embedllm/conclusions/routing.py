@@ -55,18 +55,25 @@ def judged(before: OutcomeMatrix, after: OutcomeMatrix) -> str:
 
 
 def gain(gains: pd.DataFrame, routers: Sequence[str]) -> str:
-    """The router that gains most over the best single model, from `experiments.routing.gains`."""
-    found = gains[gains["method"].isin(routers)]
-    label = "".join(f" Asking the model that is best in the question's benchmark, which has to be told, gains "
-                    f"{thousandths(value)}." for value in gains["difference"][gains["method"] == LABEL])
+    """The text's router that gains most over the best single model, from `experiments.routing.gains`.
+
+    Beside it what is gained where the benchmark is told.
+    """
+    found = gains[gains["method"].isin([name for name in routers if not catalog.POLICIES[name].told])]
+    known = gains.set_index("method")["difference"]
+    told = {"the best model of that benchmark": LABEL} | {f"the {name}": name for name in routers
+                                                          if catalog.POLICIES[name].told}
+    label = "".join(f" Told the benchmark, {words} gains {thousandths(known[name])}."
+                    for words, name in told.items() if name in known)
     most = found.loc[found["difference"].idxmax()]
     if most["difference"] <= 0 or most["p_holm"] >= LEVEL:
-        return (f"No router is shown to beat always asking the best single model; the closest, {most['method']}, "
+        return (f"No router that reads the text alone is shown to beat always asking the best single model; the "
+                f"closest, {most['method']}, "
                 f"differs by {thousandths(most['difference'])} thousandths, {p_is(most['p_holm'])} after Holm.{label}")
     ahead = ((found["difference"] > 0) & (found["p_holm"] < LEVEL)).sum()
-    return (f"{ahead} of {counted(len(found), 'router')} {'is' if ahead == 1 else 'are'} shown to score more than the "
-            f"best single model; most is gained by {most['method']}, {thousandths(most['difference'])} thousandths."
-            f"{label}")
+    return (f"{ahead} of {counted(len(found), 'router')} that read{'s' * (len(found) == 1)} the text alone "
+            f"{'is' if ahead == 1 else 'are'} shown to score more than the best single model; most is gained by "
+            f"{most['method']}, {thousandths(most['difference'])} thousandths.{label}")
 
 
 def chance(gains: pd.DataFrame) -> str:
@@ -120,7 +127,7 @@ def special(rows: pd.DataFrame) -> str:
         shown = "not shown to differ from none" if row["p_holm"] >= LEVEL else (
             "better" if row["difference"] < 0 else "worse")
         left = "" if row["cells"] == 1 else f" ({1 - row['cells']:.1%} of the cells)"
-        said.append(f"{row['method']}{left}, minus {row['reference']}: {interval(row)}, {shown} (one of "
+        said.append(f"{row['method']}{left} minus {row['reference']}: {interval(row)}, {shown} (one of "
                     f"{unsigned(row['mde'])} would be found)")
     return "Log-loss with deviations, in thousandths of a nat; " + "; ".join(said) + "."
 
@@ -160,7 +167,22 @@ def unseen(rows: pd.DataFrame) -> str:
         left_out, seen, cost = (own.set_index("kind").loc[kind] for kind in ("left out", "seen", "left out minus seen"))
         said.append(f"{method} {thousandths(left_out['difference'])} left out, {thousandths(seen['difference'])} seen, "
                     f"between them {interval(cost)}")
-    return f"Minus the {rows['reference'].iloc[0]}, in thousandths: " + "; ".join(said) + "."
+    what = "Score" if rows["reference"].iloc[0] == SINGLE else "Log-loss"
+    return f"{what} minus that of the {rows['reference'].iloc[0]}, in thousandths: " + "; ".join(said) + "."
+
+
+def elsewhere(losses: pd.DataFrame, gains: pd.DataFrame) -> str:
+    """What is left of forecasts and routers on benchmarks that they never saw, from ``losses`` and ``gains``."""
+    said = []
+    for rows, sign, verb, other in ((losses, -1, "forecasts better", "worse"), (gains, 1, "gains", "loses")):
+        own = rows[(rows["benchmark"] == "all") & (rows["kind"] == "left out")]
+        ahead, behind = (own["method"][side] for side in (sign * own["difference"] > 0, sign * own["difference"] < 0))
+        shown = {name: row for name, row in own.set_index("method").iterrows() if not row["low"] <= 0 <= row["high"]}
+        better, worse = ([name for name in side if name in shown] for side in (ahead, behind))
+        said.append(f"than the {rows['reference'].iloc[0]}, {listed(better, 'nothing')} {verb}, "
+                    f"{listed(worse, 'nothing')} {other}")
+    return (f"On benchmarks left out, of what is shown before correction: {said[0]}; routing by them, compared with "
+            f"the {SINGLE}: {said[1].partition(', ')[2]}. {unseen(losses)} {unseen(gains)}")
 
 
 def distance(rows: pd.DataFrame, reference: str) -> str:
@@ -195,34 +217,27 @@ def incomplete(rows: pd.DataFrame) -> str:
 
 
 def conclusion(
-    tests: pd.DataFrame, gains: pd.DataFrame, over_label: pd.DataFrame, bits: pd.DataFrame, routers: Sequence[str],
-    oracle: pd.DataFrame, best_names: Sequence[str], terms: Mapping[str, str], far: pd.DataFrame | None,
+    tests: pd.DataFrame, gains: pd.DataFrame, over_label: pd.DataFrame, bits: pd.DataFrame, deviations: pd.DataFrame,
+    routers: Sequence[str], oracle: pd.DataFrame, best_names: Sequence[str], terms: Mapping[str, str],
+    far: Sequence[pd.DataFrame | None],
 ) -> str:
     """Answers to the questions of the notebook: does it beat the best model, what does it cost, can it be made safe?
 
     Parameters
     ----------
-    tests : DataFrame
-        The factorization's router against its rivals.
-    gains : DataFrame
-        From `experiments.routing.gains`.
-    over_label : DataFrame
-        Each router minus the best model per benchmark, from `experiments.routing.compared`; empty where there is none.
-    bits : DataFrame
-        A row as for `told`.
+    tests, gains, over_label, bits, deviations : DataFrame
+        The factorization's router against its rivals; `experiments.routing.gains`; each router minus the best model per
+        benchmark, empty where there is none; a row as for `told`; `specialization.specialization`.
     best_names : sequence of str
         The models that did best in training, in some fold.
     terms : mapping
         Sentences on ``cost`` (blank where there is none) and ``safe`` (the guard).
-    far : DataFrame or None
-        From `experiments.unseen.gains`, by benchmark.
+    far : sequence of DataFrame or None
+        From `experiments.unseen.losses` and ``gains``, by benchmark.
     """
     beside = ""
     if len(over_label):
-        rows = gains.set_index("method")["difference"]
-        best_text = rows[[name for name in routers if not catalog.POLICIES[name].told]].idxmax()
-        beside = (f" The best router that reads the text alone, {best_text}, gains {thousandths(rows[best_text])}. "
-                  f"{sorted_by_test(over_label, 'score of routing', article='')}")
+        beside = f" {sorted_by_test(over_label, 'score of routing', article='')}"
     return f"""
 ## What routing shows
 
@@ -235,9 +250,10 @@ single model in training is {listed(literal(name) for name in best_names)}. {gai
 
 **What does it cost?** (One fit.) {terms["cost"] or "No prices and no sizes of these models are known."}
 
-**Can it be made safe?** (One router, fitted once.) {terms["safe"]}
+**Can it be made safe?** {terms["safe"]}
 
-**Domain or difficulty?** {told(bits.iloc[0])}
+**Domain or difficulty?** {told(bits.iloc[0])} {special(deviations)}
 
-**And on questions of another kind?** {"`make deep` computes it." if far is None else unseen(far)}
+**And on questions of another kind?** {"`make deep` computes it." if any(one is None for one in far) else
+                                       elsewhere(*far)}
 """

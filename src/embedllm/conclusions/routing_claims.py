@@ -8,7 +8,9 @@ import pandas as pd
 
 from embedllm.catalog import FACTORIZATION
 from embedllm.claims import Claim
+from embedllm.conclusions._words import interval
 from embedllm.conclusions.verdicts import FAILS, HOLDS, OPEN, OPPOSITE, REPLICATED, answered, waits
+from embedllm.experiments.specialization import WITHIN
 from embedllm.presentation import listed
 
 
@@ -20,22 +22,31 @@ def rows(
     Parameters
     ----------
     deep : mapping
-        "against_rivals", "told", "worlds" and "unseen_gains_benchmark": tables of `make deep`, or None.
+        "against_rivals", "told", "worlds", "specialization" and "unseen_gains_benchmark": tables of `make deep`, or
+        None.
     latency : str
         What `make bench` says of C4, which decides nothing.
     """
-    rivals, told, worlds = (deep[name] for name in ("against_rivals", "told", "worlds"))
+    rivals, told, worlds, special = (deep[name] for name in ("against_rivals", "told", "worlds", "specialization"))
     found = {name: waits() for name in ("C4", "C10", "Q5")}
     if rivals is not None:
         found["C4"] = beats_all(rivals, known["C4"])
         found["C4"]["reason"] += f"; {latency}"
     if told is not None and worlds is not None:
         found["C10"] = of_the_domain(told.iloc[0], worlds, known["C10"])
+        if special is not None:
+            found["C10"]["reason"] += f"; {_of_the_text(special)}"
     if on_the_papers_data:
         found = {name: row | {"verdict": REPLICATED.get(row["verdict"], row["verdict"])} for name, row in found.items()}
     if deep["unseen_gains_benchmark"] is not None:
         found["Q5"] = answered("notebook 04, Questions unlike those of training", "04_deep_unseen_gains_benchmark")
     return found
+
+
+def _of_the_text(special: pd.DataFrame) -> str:
+    """What deviations earn within benchmarks, where the text alone can tell models apart, in a clause."""
+    row = special.set_index("method").loc[WITHIN]
+    return f"log-loss with deviations within benchmarks {interval(row)} thousandths"
 
 
 def beats_all(tests: pd.DataFrame, claim: Claim) -> dict:

@@ -51,6 +51,17 @@ def guarded(gains: pd.DataFrame, left: float) -> str:
             f"{', where others score the same' if same else ''}{share}.")
 
 
+def safe(router: Router, held: pd.DataFrame | None, beyond: pd.DataFrame | None, epsilon: float) -> str:
+    """What a guard is worth: the saved router's certificate, the estimate over fits, and where it breaks."""
+    estimated = "" if held is None else f" Estimated over several fits: {_gains(held)}."
+    return guard(router) + estimated + ("" if beyond is None else f" {broken(beyond, epsilon)}")
+
+
+def _gains(held: pd.DataFrame) -> str:
+    rows = held.set_index("method")
+    return listed(f"{name} {interval(rows.loc[name])}" for name in ("guarded", "unguarded"))
+
+
 def broken(rows: pd.DataFrame, epsilon: float) -> str:
     """Where the guard's promise does not hold: benchmarks it never saw, from `guarding.beyond`."""
     says = "On benchmarks that neither the router nor its guard had seen the guarantee does not apply."
@@ -63,8 +74,8 @@ def broken(rows: pd.DataFrame, epsilon: float) -> str:
     never = f"{counted(stayed, 'guard')} never left the default model, where nothing can be lost" if stayed else (
         "all guards left the default model")
     where = f"{listed(names)}, after Holm, {len(names)} of {total}" if names else f"none of {total}, after Holm"
-    return (f"{says} That the guarded router loses more than the {unsigned(epsilon)} thousandths that it allows is "
-            f"shown on {where}; {never}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} "
+    return (f"{says} With one fit, that the guarded router loses more than the {unsigned(epsilon)} thousandths that it "
+            f"allows is shown on {where}; {never}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} "
             f"thousandths, unguarded {thousandths(free['difference'].mean())}.")
 
 

@@ -73,7 +73,7 @@ def accuracy(difference: Mapping, claim: Claim, on_the_papers_data: bool) -> dic
     """
     row = {name: difference[f"accuracy_{name}"] for name in ("value", "low", "high")}
     published, within = claim.values["accuracy"], claim.values["within"]
-    base = f"{row['value'] - difference['difference']:.3f} by the benchmark means, which do not read the question"
+    base = f"{row['value'] - difference['difference']:.3f} by the benchmark means, which know the benchmark alone"
     if on_the_papers_data:
         inside = published - within <= row["low"] and row["high"] <= published + within
         apart = row["high"] < published - within or row["low"] > published + within

@@ -118,10 +118,10 @@ def _parts(table: OutcomeMatrix, n_folds: int, seed: int) -> Iterator[np.ndarray
         yield np.select([half // 2 == fold, half == 2 * ((fold + 1) % n_folds)], ["test", "val"], "train")
 
 
-def widths(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed: int) -> pd.DataFrame:
-    """How many numbers each encoder makes of a question, in the first fold: ``encoder``, ``dimensions``."""
+def widths(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed: int) -> dict[str, int]:
+    """How many numbers each encoder makes of a question, in the first fold."""
     train = next(_parts(table, n_folds, seed)) == "train"
-    return pd.DataFrame([(name, own(train).shape[1]) for name, own in made.items()], columns=["encoder", "dimensions"])
+    return {name: own(train).shape[1] for name, own in made.items()}
 
 
 def levels(found: Mapping[str, dict], design: Design) -> pd.DataFrame:
@@ -226,12 +226,14 @@ def carried(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed:
     -------
     DataFrame
         ``encoder``; ``benchmark``: share of the questions whose benchmark is found (ridge classification), beside
-        ``largest``, the share of the largest one; ``difficulty``: R2 of the questions' mean scores, minus the means of
-        their benchmarks in training (ridge regression; below zero where those means do better).
+        ``largest``, the share of the largest one, of many benchmarks of their suites; ``difficulty``: R2 of the
+        questions' mean scores, minus the means of their benchmarks in training (ridge regression; below zero where
+        those means do better).
     """
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
     benchmarks = grouped(table).questions["benchmark"].astype(str).to_numpy()
+    tasks = table.questions["benchmark"].astype(str).to_numpy()
     means, penalties = np.nanmean(table.scores, axis=0), np.logspace(-3, 4, 8)
     rows = []
     for name, maker in made.items():
@@ -242,8 +244,8 @@ def carried(table: OutcomeMatrix, made: Mapping[str, Maker], n_folds: int, seed:
             if len(set(benchmarks)) > 1:
                 reader = RidgeClassifierCV(penalties).fit(vectors[train], benchmarks[train])
                 right[test] = reader.predict(vectors[test]) == benchmarks[test]
-            known = pd.Series(means[train]).groupby(benchmarks[train]).mean()
-            rest = means - known.reindex(benchmarks).fillna(means[train].mean()).to_numpy()
+            known = pd.Series(means[train]).groupby(tasks[train]).mean()
+            rest = means - known.reindex(tasks).fillna(means[train].mean()).to_numpy()
             reader = RidgeCV(penalties).fit(vectors[train], rest[train])
             error[test], base[test] = (rest[test] - reader.predict(vectors[test])) ** 2, rest[test] ** 2
         rows.append((name, right.mean(), 1 - error.sum() / base.sum()))

@@ -39,16 +39,33 @@ def variants(
 
 
 def bases(names: Sequence[str], name: str) -> list[tuple[str, str]]:
-    """Each variant and what it is a variant of, so that they differ in one thing: (variant, base).
+    """Each variant and what it is a variant of: (variant, base).
 
-    A truncated encoder is one of the same files, a static one of its teacher, joined ones of the first, one without a
-    prompt's options of itself; any other is compared with the first. `name` as for `variants`.
+    A truncated encoder is one of the same files, one without a prompt's options of itself: these differ in one thing.
+    A static one is a variant of its teacher, joined ones of the first, and any other is compared with the first, from
+    which it differs in more. `name` as for `variants`.
     """
     first, found = names[0], {BARE.format(name): name}
     for one in names:
         entry = ENCODERS.get(one)
         found.setdefault(one, (entry.files or entry.teacher if entry else "") or first)
     return [(one, found[one] if found[one] in names else first) for one in names if one != first]
+
+
+def described(widths: Mapping[str, int]) -> pd.DataFrame:
+    """What is compared: ``encoder`` and its ``dimensions``, from `encoder_ablation.widths`.
+
+    Of networks also ``tokens`` that are read at most, ``parameters``, ``flop_per_token`` (products with weights,
+    attention aside) and ``license``.
+    """
+    rows = []
+    for name, dimensions in widths.items():
+        row = {"encoder": name, "dimensions": dimensions}
+        if entry := ENCODERS.get(name):
+            row |= {"tokens": entry.max_tokens or np.nan, "parameters": entry.parameters or np.nan,
+                    "flop_per_token": entry.flop or np.nan, "license": entry.license}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def costs(gains: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:

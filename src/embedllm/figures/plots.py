@@ -120,7 +120,7 @@ def log_ticks(
 def plot_intervals(
     panels: dict[str, pd.DataFrame], name: str, value: str, label: str | dict[str, str], *,
     hue: str | None = None, levels: Mapping[str, Mapping[str, float]] | None = None, zero: bool = False,
-    margin: float = 0.0, valued: bool = False, low: str = "low", high: str = "high",
+    margin: float = 0.0, valued: bool = False, small: bool = False, low: str = "low", high: str = "high",
 ) -> Figure:
     """Points with intervals, one row per name, one panel a table, rows shared by the panels.
 
@@ -141,7 +141,10 @@ def plot_intervals(
         Half the width of a gray band around zero.
     valued : bool
         Write each value behind its interval, a difference in thousandths.
+    small : bool
+        Mark the axis in thousandths.
     """
+    unit = 1000 if small else 1
     rows = list(dict.fromkeys(row for table in panels.values() for row in table[name]))
     groups = list(dict.fromkeys(g for table in panels.values() for g in table[hue])) if hue else [None]
     height = max(0.27, 0.13 * len(groups)) * len(rows) + 1.1
@@ -152,13 +155,13 @@ def plot_intervals(
             offset = 0 if group is None else 0.5 * (position / max(len(groups) - 1, 1) - 0.5)
             for _, row in part.iterrows():
                 color, height_at = color_of(row[name] if group is None else group, BLUE), rows.index(row[name]) + offset
-                ends = (row[low], row[high]) if low in table else (row[value],) * 2
+                ends = unit * np.array((row[low], row[high]) if low in table else (row[value],) * 2)
                 axes.plot(ends, [height_at] * 2, color=color, lw=1.8, alpha=0.6)
-                axes.plot(row[value], height_at, "o", ms=4.5, color=color)
+                axes.plot(unit * row[value], height_at, "o", ms=4.5, color=color)
                 same = zero and low in table and not any((row[value], *ends))
                 if valued or same:
                     axes.annotate("the same" if same else thousandths(row[value]) if zero else f"{row[value]:.3f}",
-                                  (np.nanmax((row[value], *ends)), height_at), (5, 0), textcoords="offset points",
+                                  (np.nanmax((unit * row[value], *ends)), height_at), (5, 0), textcoords="offset points",
                                   va="center", fontsize=6.5, color=color if same else BLACK,
                                   bbox={"fc": "white", "ec": "none", "pad": 0.5})
         for level_name, level in (levels or {}).get(title, {}).items():
@@ -166,7 +169,7 @@ def plot_intervals(
         if zero:
             axes.axvline(0, lw=0.8, color=BLACK)
         if margin:
-            axes.axvspan(-margin, margin, color=GRAY, alpha=0.18, lw=0, zorder=0)
+            axes.axvspan(-unit * margin, unit * margin, color=GRAY, alpha=0.18, lw=0, zorder=0)
         _arrange(axes, rows, len(panels), bool(zero))
         axes.set(xlabel=label if isinstance(label, str) else label[title])
         axes.set_title(title, size=8 if len(panels) > MANY_PANELS else plt.rcParams["axes.titlesize"])

@@ -24,7 +24,7 @@ def plot_gains(table: pd.DataFrame, label: str) -> Figure:
         From `experiments.routing.gains`.
     """
     shown = table[table["method"] != RANDOM_MODEL]
-    return plot_intervals({"": shown}, "method", "difference", label, zero=True, valued=True)
+    return plot_intervals({"": shown}, "method", "difference", label, zero=True, valued=True, small=True)
 
 
 def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
@@ -124,9 +124,9 @@ def plot_unseen(table: pd.DataFrame) -> Figure:
         From `experiments.unseen.losses` or ``gains``.
     """
     panels = dict(iter(table.groupby("kind", sort=False)))
-    label = f"minus the {table['reference'].iloc[0]}"
+    label = f"minus the {table['reference'].iloc[0]}, thousandths"
     labels = {kind: "difference of the two" if "minus" in kind else label for kind in panels}
-    figure = plot_intervals(panels, "benchmark", "difference", labels, hue="method", zero=True)
+    figure = plot_intervals(panels, "benchmark", "difference", labels, hue="method", zero=True, small=True)
     ends = np.array([axes.get_xlim() for axes in figure.axes])
     for axes in figure.axes:
         axes.set_xlim(ends[:, 0].min(), ends[:, 1].max())

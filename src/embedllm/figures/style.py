@@ -32,7 +32,7 @@ LABELS = {
     "train": SKY, "validation": BLUE,
     "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
     "best per benchmark, in hindsight": BLACK, "guarded": GREEN, "unguarded": VERMILION,
-    "convex embedding, components": PURPLE, catalog.PUBLISHED_NOISE.name: GRAY,
+    "convex embedding, components": VERMILION, catalog.RELATIVE_NOISE.name: SKY, catalog.PUBLISHED_NOISE.name: BLUE,
     "within the size": BLUE, "to the other classes": ORANGE,
 }
 
