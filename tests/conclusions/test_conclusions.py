@@ -505,8 +505,8 @@ def test_left_out_and_seen_stand_beside_each_other():
                          compared(-0.02, 0.1, "kNN", "best single model", benchmark="all", kind="left out minus seen"),
                          compared(0.9, 0.1, "kNN", "best single model", benchmark="law", kind="seen")])
     assert routing.unseen(rows) == (
-        "Score minus that of the best single model, in thousandths: kNN +10.0 left out, +30.0 seen, between them -20.0 (95 % "
-        "interval -30.0 to -10.0).")
+        "Score minus that of the best single model, in thousandths: kNN +10.0 left out, +30.0 seen, between them -20.0 "
+        "(95 % interval -30.0 to -10.0).")
 
 
 def test_speed_is_read_from_the_benchmark():
@@ -553,8 +553,8 @@ def test_stages_say_medians_and_which_targets_are_missed():
 
 def test_the_claim_about_speed_takes_all_that_follows_encoding():
     assert latency.against_neighbors(of_stages()) == (
-        "the prompt being a vector, the answer of the default factorization takes 0.34 ms, that of kNN 2.0 (medians, by "
-        "make bench)")
+        "the prompt being a vector, the answer of the default factorization takes 0.34 ms, that of kNN 2.0 (medians, "
+        "by make bench)")
 
 
 def test_probing_says_whether_distances_outlast_the_initialization():
@@ -626,7 +626,8 @@ def test_an_encoder_is_recommended_by_what_it_keeps():
     scores = pd.DataFrame([compared(value, p, name, "benchmark label") for name, value, p in (
         ("mpnet", 0.01, 0.4), ("minilm", 0.02, 0.01), ("static", -0.01, 0.01), ("features", -0.03, 0.01))])
     assert encoders.recommended(paid, scores) == (
-        "- **For the best forecasts:** of those compared on all questions mpnet, +20.0 thousandths beyond the label, at 9.0 prompts a second.\n"
+        "- **For the best forecasts:** of those compared on all questions mpnet, +20.0 thousandths beyond the label, "
+        "at 9.0 prompts a second.\n"
         "- **On a laptop:** TF-IDF, 900 prompts a second: the cheapest of those that keep 80% of that (80%; its own "
         "gain +16.0 (95 % interval +14.0 to +18.0)).\n"
         "- **In the path of a request:** static, 0.40 ms for one prompt (99 of 100 within 0.50): the cheapest of those "

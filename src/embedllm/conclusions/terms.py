@@ -75,8 +75,8 @@ def broken(rows: pd.DataFrame, epsilon: float) -> str:
         "all guards left the default model")
     where = f"{listed(names)}, after Holm, {len(names)} of {total}" if names else f"none of {total}, after Holm"
     return (f"{says} With one fit, that the guarded router loses more than the {unsigned(epsilon)} thousandths that it "
-            f"allows is shown on {where}; {never}. Its mean gain over benchmarks is {thousandths(own['difference'].mean())} "
-            f"thousandths, unguarded {thousandths(free['difference'].mean())}.")
+            f"allows is shown on {where}; {never}. Its mean gain over benchmarks is "
+            f"{thousandths(own['difference'].mean())} thousandths, unguarded {thousandths(free['difference'].mean())}.")
 
 
 def promise(table: pd.DataFrame) -> str:

@@ -161,8 +161,8 @@ def plot_intervals(
                 same = zero and low in table and not any((row[value], *ends))
                 if valued or same:
                     axes.annotate("the same" if same else thousandths(row[value]) if zero else f"{row[value]:.3f}",
-                                  (np.nanmax((unit * row[value], *ends)), height_at), (5, 0), textcoords="offset points",
-                                  va="center", fontsize=6.5, color=color if same else BLACK,
+                                  (np.nanmax((unit * row[value], *ends)), height_at), (5, 0),
+                                  textcoords="offset points", va="center", fontsize=6.5, color=color if same else BLACK,
                                   bbox={"fc": "white", "ec": "none", "pad": 0.5})
         for level_name, level in (levels or {}).get(title, {}).items():
             axes.axvline(level, ls="--", lw=1, color=color_of(level_name), zorder=0)

@@ -27,6 +27,11 @@ def plot_gains(table: pd.DataFrame, label: str) -> Figure:
     return plot_intervals({"": shown}, "method", "difference", label, zero=True, valued=True, small=True)
 
 
+def plot_within(table: pd.DataFrame, label: str) -> Figure:
+    """The same by benchmark, for several routers; from `experiments.routing.gains_within`."""
+    return plot_intervals({"": table}, "benchmark", "difference", label, hue="method", zero=True, small=True)
+
+
 def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     """Score against price, and the same minus a fixed mix of models: points are models, lines what policies reach.
 
