@@ -19,7 +19,6 @@ from embedllm.conclusions import (
     forecasting,
     latency,
     pricing,
-    probing,
     routing,
     sensitivity,
     terms,
@@ -557,29 +556,6 @@ def test_the_claim_about_speed_takes_all_that_follows_encoding():
         "by make bench)")
 
 
-def test_probing_says_whether_distances_outlast_the_initialization():
-    predictions = pd.DataFrame({"predictors": ["model vectors"], "benchmark": "law", "r2_cv": np.nan,
-                                "note": "not testable: few models"})
-    by_size = pd.DataFrame({"distance": ["raw"], "community": "7B"})
-    for raw, expected in ((0.2, "what they show is the initialization"), (0.9, "they carry more than")):
-        agreement = pd.DataFrame({"distance": ["without level", "raw"], "rank_correlation": [0.95, raw]})
-        said = probing.conclusion(predictions, by_size, agreement, np.nan)
-        assert expected in said
-        assert "Not testable on this table (not testable: few models)" in said
-        assert "Too few models" in said
-    assert "trustworthiness of 0.91" in probing.conclusion(predictions, by_size, agreement, 0.91)
-
-
-def test_captions_of_notebook_05_count_what_their_tables_hold():
-    predictions = pd.DataFrame({"predictors": ["model vectors", "accuracy elsewhere"] * 2,
-                                "r2_cv": [0.5, 0.2, 0.7, 0.4], "benchmark": ["law", "law", "art", "art"]})
-    assert probing.unseen(predictions) == (
-        "The median R2 over 2 benchmarks is 0.60 with model vectors and 0.30 with the mean accuracy elsewhere.")
-    sizes = pd.DataFrame({"distance": ["raw", "raw", "without level"], "community": ["7B", "70B", "7B"],
-                          "difference": [-0.1, -0.1, 0.1], "p_holm": [0.01, 0.2, 0.01]})
-    assert probing.closer(sizes).endswith("by distance: 7B (raw), no class (without level).")
-
-
 def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     names, own = ["minilm", "features", "benchmark label", "control: random vectors"], "convex embedding"
     rows = pd.DataFrame([compared(value, p, name, "benchmark label", measure=measure, forecaster=own)
@@ -804,16 +780,6 @@ def test_the_highest_means_are_doubted_where_the_audit_flags_them(finding, expec
     said = data_preparation.doubts(fit)
     assert expected in said if expected else said == ""
     assert "far below" not in said
-
-
-def test_a_size_class_that_no_test_could_show_is_not_testable():
-    """Two classes: .028 each, and .056 after Holm."""
-    rows = pd.DataFrame({"distance": "without level", "community": ["7B", "70B"], "difference": -0.1, "p_holm": 0.056,
-                         "p_family": 0.028, "p_attainable": [0.001, 0.028]})
-    said = probing._communities(rows)
-    assert "for none of 7B; not testable, since no p-value could fall below 5 %: 70B." in said
-    nothing = probing._communities(rows.assign(p_attainable=0.1))
-    assert nothing == "Not testable on this table: no p-value could fall below 5 % (7B and 70B)."
 
 
 def test_no_conclusion_gives_a_verdict():

@@ -5,136 +5,206 @@ import pandas as pd
 import pytest
 from conftest import make_table
 
+from embedllm import catalog, claims
 from embedllm.conclusions import probing as said
-from embedllm.experiments import comparisons, probes
+from embedllm.conclusions import probing_claims
+from embedllm.experiments import benchmark_prediction as prediction
+from embedllm.experiments import domain, probes, stability, training_ablation
+from embedllm.experiments.comparisons import fitted, train
 from embedllm.outcomes import model_facts
-from embedllm.probing.geometry import distances_without_level, raw_distances
+from embedllm.probing import scores
+from embedllm.probing.geometry import distances_with_level
 from embedllm.sources._rows import from_rows
 
-SETTINGS = {"dim": 2, "epochs": 2, "seed": 0, "n_components": 2}
+KNOWN = claims.all_claims()
 
 
-def pool(n_models=9, benchmarks=(40, 40, 40), seed=0):
-    """Scores with one ability per model, a column ``part``, and vectors: (table, vectors)."""
+def pool(n_models=12, benchmarks=(60, 60, 60), seed=0, lineages=0):
+    """Scores with one ability per lineage, a column ``part``, and vectors: (table, vectors)."""
     rng = np.random.default_rng(seed)
     names = np.repeat([f"b{number}" for number in range(len(benchmarks))], benchmarks)
-    chance = np.linspace(0.2, 0.8, n_models)[:, None]
+    lineage = np.arange(n_models) % (lineages or n_models)
+    chance = np.linspace(0.2, 0.8, n_models)[lineage][:, None]
     table = make_table(rng.random((n_models, len(names))) < chance, names)
     table.questions["part"] = np.resize(["train", "train", "val", "test"], len(names))
+    table.models["lineage"] = [f"l{one}" for one in lineage]
     return table, rng.standard_normal((len(names), 5)).astype(np.float32)
 
 
-def probe(table, vectors, facts=None):
-    rows = probes.leave_one_benchmark_out(table, vectors, **SETTINGS)
-    facts = model_facts(table) if facts is None else facts
-    return rows, probes.benchmark_probes(table, rows, facts, n_permutations=99)
+def learn(table, vectors):
+    return prediction.learn(table, vectors, [catalog.CONVEX])
 
 
 def test_a_left_out_benchmark_is_predicted_from_ability_alone():
-    rows, found = probe(*pool(n_models=16, benchmarks=(200, 200, 200)))
-    assert len(rows) == 3 * 16
-    level = found[found["predictors"] == "accuracy elsewhere"]
-    assert (level["r2_cv"] > 0.8).all()
-    assert (level["p_family_holm"] < 0.05).all()
-    assert (found["reliability"] > 0.9).all()
-    assert (found["note"] == "").all()
-    assert "3 benchmarks" in said._predictions(found)
+    table, vectors = pool(24, (150, 150, 150))
+    learned = learn(table, vectors)
+    found = prediction.pooled(prediction.of_new_models(learned, 2), learned, 0.05).set_index("method")
+    assert found.loc[scores.MEAN, "error"] < 0.3 < found.loc[scores.NOTHING, "error"]
+    within = prediction.within(prediction.of_new_models(learned, 2), learned, table)
+    assert (within[within["method"] == "reliability"]["r2"] > 0.9).all()
+    rows = prediction.regressions(learned, 2, 199)
+    assert (rows["p_lineage_holm"] < 0.05).all() and (rows["note"] == "").all()
+    assert "3 by the test by lineages" in said.significant(rows)
+    judged = probing_claims.beyond_the_mean(found.reset_index(), within, KNOWN["C7"])
+    assert judged["verdict"] in claims.ELSEWHERE and "median R2" in judged["reason"]
 
 
 def test_a_left_out_benchmark_is_not_seen_in_training():
-    """Scores of the left-out benchmark can be anything: its coordinates stay the same."""
+    """Scores of the left-out benchmark can be anything: its coordinates, and what is forecast, stay the same."""
     table, vectors = pool()
     own = (table.questions["benchmark"] == "b1").to_numpy()
-    scores = table.scores.copy()
-    scores[:, own] = 1 - scores[:, own]
-    changed = make_table(scores, table.questions["benchmark"].to_numpy())
-    changed.questions["part"] = table.questions["part"].to_numpy()
-    first, second = (
-        probes.leave_one_benchmark_out(t, vectors, **SETTINGS).query("benchmark == 'b1'") for t in (table, changed)
-    )
-    pd.testing.assert_frame_equal(first[["elsewhere", "c0", "c1"]], second[["elsewhere", "c0", "c1"]])
-    np.testing.assert_allclose(first["accuracy"], 1 - second["accuracy"], atol=1e-6)
+    values = table.scores.copy()
+    values[:, own] = 1 - values[:, own]
+    changed = make_table(values, table.questions["benchmark"].to_numpy())
+    changed.questions["part"], changed.models["lineage"] = table.questions["part"].to_numpy(), table.models["lineage"]
+    first, second = learn(table, vectors), learn(changed, vectors)
+    np.testing.assert_array_equal(*(one.coordinates[catalog.CONVEX.name]["b1"] for one in (first, second)))
+    np.testing.assert_array_equal(*(one.forecasts[catalog.CONVEX.name]["b1"] for one in (first, second)))
+    np.testing.assert_allclose(first.target["b1"], 1 - second.target["b1"], atol=1e-6)
 
 
-@pytest.mark.parametrize(("n_models", "benchmarks"), [(9, (60,)), (4, (40, 40)), (3, (40, 40))])
-def test_too_small_is_a_note(n_models, benchmarks):
-    _, found = probe(*pool(n_models, benchmarks))
-    assert set(found["benchmark"]) == {f"b{number}" for number in range(len(benchmarks))}
-    untested = found[found["r2_cv"].isna()]
-    assert len(untested)
-    assert untested.loc[untested["p"].isna(), "note"].str.startswith("not testable: ").all()
-    assert said._predictions(found)
+def test_too_small_is_a_note():
+    assert learn(*pool(9, (80,))) is None
+    table, vectors = pool(4, (40, 40))
+    learned = learn(table, vectors)
+    rows = prediction.regressions(learned, 3, 99)
+    assert rows["note"][:2].str.startswith("not testable: ").all() and said.significant(rows).startswith("Regressions")
+    few = prediction.pooled(prediction.of_new_models(learned, 3), learned, 0.05)
+    within = prediction.within(prediction.of_new_models(learned, 3), learned, table)
+    assert probing_claims.beyond_the_mean(few, within, KNOWN["C7"])["verdict"] == "not testable here"
+    assert probing_claims.beyond_the_mean(None, None, KNOWN["C7"])["verdict"] == "not testable here"
 
 
-def test_the_accuracy_on_a_single_question_has_no_reliability():
-    _, found = probe(*pool(9, (60, 60, 1)))
-    assert found.set_index("benchmark")["reliability"].isna().to_dict() == {"b0": False, "b1": False, "b2": True}
-
-
-def test_a_benchmark_everybody_gets_right_is_a_note():
-    table, vectors = pool()
+def test_a_benchmark_everybody_gets_right_is_a_note_and_unasked_models_stay_out():
+    table, vectors = pool(12, (60, 60, 60, 60))
     table.scores[:, (table.questions["benchmark"] == "b2").to_numpy()] = 1
-    _, found = probe(table, vectors)
-    row = found[(found["benchmark"] == "b2") & (found["predictors"] == "model vectors")].iloc[0]
-    assert "nothing to explain" in row["note"]
-    assert np.isnan(row["reliability"])
+    table.scores[0, (table.questions["benchmark"] == "b3").to_numpy()] = np.nan
+    learned = learn(make_again(table), vectors)
+    rows = prediction.regressions(learned, 2, 99).set_index(["predictors", "benchmark"])
+    assert "nothing to explain" in rows.loc[("model vectors", "b2"), "note"]
+    assert rows.loc[("model vectors", "b3"), "n_models"] == 11
+    errors = prediction.pooled(prediction.of_new_models(learned, 2), learned, 0.05)
+    assert np.isfinite(errors["error"]).all()
+    trees = prediction.of_new_benchmarks(learned)
+    assert all(np.isfinite(one.to_numpy(float)).all() for one in trees.values())
 
 
-def test_a_model_asked_on_one_benchmark_only_takes_no_part():
-    table, vectors = pool()
-    scores = table.scores.copy()
-    scores[0, (table.questions["benchmark"] != "b0").to_numpy()] = np.nan
-    part = make_table(scores, table.questions["benchmark"].to_numpy())
-    part.questions["part"] = table.questions["part"].to_numpy()
-    rows, found = probe(part, vectors)
-    assert "m0" not in set(rows["model"])
-    assert (found["n_models"] == 8).all()
-    assert np.isfinite(rows.drop(columns=["benchmark", "model"]).to_numpy(float)).all()
+def make_again(table):
+    """The same table, its masks made anew."""
+    found = make_table(table.scores, table.questions["benchmark"].to_numpy())
+    found.questions["part"], found.models["lineage"] = table.questions["part"].to_numpy(), table.models["lineage"]
+    return found
 
 
-def test_one_benchmark_leaves_nothing_to_test_and_the_same_columns():
-    several, vectors = pool()
-    alone = make_table(several.scores, ["b0"] * several.shape[1])
-    alone.questions["part"] = several.questions["part"].to_numpy()
-    found, usual = probe(alone, vectors)[1], probe(several, vectors)[1]
-    assert set(found) >= {"r2", "f", "df_model", "df_resid", "p_holm", "r2_cv", "p_family_holm", "reliability", "note"}
-    assert set(found) <= set(usual)
-    assert found[["r2", "p_holm", "p_family_holm"]].isna().all(axis=None) and found["note"].ne("").all()
+def known(sizes, families, lineages=None):
+    """Facts of models."""
+    names = [f"m{at}" for at in range(len(sizes))]
+    return pd.DataFrame({"parameters_b": sizes, "family": families, "lineage": lineages or names, "kind": None}, names)
 
 
-def test_sizes_unknown_are_said_to_be_unknown():
-    distances = {"without level": np.ones((9, 9)) - np.eye(9)}
-    found = probes.size_communities(distances, model_facts(pool()[0]), n_permutations=99)
-    assert found.empty
-    assert "no model" in said._communities(found)
+def test_sizes_that_lie_together_are_told_and_unknown_ones_said():
+    rng = np.random.default_rng(0)
+    sizes, families = [7.0, 7.0, 70.0, 70.0] * 4, np.repeat(list("abcd"), 4)
+    place = rng.normal(size=(16, 2)) + 6 * (np.array(sizes) > 10)[:, None]
+    distances = {name: np.linalg.norm(place[:, None] - place, axis=2) for name in (probes.WITH, probes.RAW)}
+    facts = known(sizes, families)
+    pooled, rows = probes.by_size(distances, facts, 499), probes.communities(distances, facts, 499)
+    assert probing_claims.by_size(pooled, rows, KNOWN["C8"])["verdict"] == "holds here"
+    assert "by size class 2 of 2 (with level)" in said.groups(rows)
+    assert said.closer(pooled).startswith("Mean distance within a size class")
+    unknown = probes.by_size(distances, facts.assign(parameters_b=np.nan), 99)
+    assert unknown["note"].str.startswith("not testable").all()
+    rows = probes.communities(distances, facts.assign(parameters_b=np.nan), 99)
+    assert probing_claims.by_size(unknown, rows, KNOWN["C8"])["verdict"] == "not testable here"
+    near = probes.neighbors(distances, facts, 99)
+    assert near[near["label"] == "size band"]["share"].min() > 0.9 and "size band" in said.near(near)
 
 
-def test_fine_tunes_of_another_size_or_family_than_their_base_are_no_error():
-    facts = pd.DataFrame({
-        "family": ["a", "b", "a", "c", "c", "d"], "base_model": ["m0", "m0", "m0", "m3", "m3", "m5"],
-        "parameters_b": [7, 7, 13, 7, 70, 70],
-    }, index=[f"m{number}" for number in range(6)])
+def test_models_of_a_lineage_may_differ_in_size_and_family():
+    facts = known([7, 7, 13, 7, 70, 70], ["a", "b", "a", "c", "c", "d"], ["x", "x", "x", "y", "y", "z"])
     rng = np.random.default_rng(0)
     points = rng.standard_normal((6, 2))
-    distances = {"without level": np.linalg.norm(points[:, None] - points, axis=2)}
-    found = probes.size_communities(distances, facts, n_permutations=99)
-    assert set(found["community"]) == {"7B", "13B", "70B"}
-    assert found["note"].notna().all()
-    assert "13B" in said._communities(found)
+    distances = {probes.WITH: np.linalg.norm(points[:, None] - points, axis=2)}
+    found = probes.communities(distances, facts, 99)
+    assert {"7B", "13B", "70B"} <= set(found["community"]) and found["note"].notna().all()
 
 
-def test_two_trainings_agree_on_distances_without_level_better_than_on_raw_ones(planted):
+@pytest.mark.parametrize(("p", "power", "expected"), [(0.5, 0.9, "holds here"), (0.5, 0.5, "inconclusive"),
+                                                      (0.001, 0.9, "does not hold here")])
+def test_no_clusters_needs_power(p, power, expected):
+    found = {"note": "", "p": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4, "n_models": 30}
+    assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == expected
+    assert "would be found in" in said.clustered(found, 4)
+    few = {"note": "not testable: fewer than 20 models", "n_models": 3}
+    assert probing_claims.no_clusters(few, KNOWN["C9"])["verdict"] == "not testable here"
+
+
+def test_what_is_left_out_is_missed_where_it_was_needed():
+    own = np.eye(6) * 0.5 + np.random.default_rng(0).normal(0, 0.01, (6, 6))
+    changed = pd.DataFrame([(f"b{a}", f"b{b}", own[a, b]) for a in range(6) for b in range(6)],
+                           columns=["dropped", "benchmark", "excess"])
+    test = training_ablation.own_against_others(changed)
+    assert (test["p_more"], test["p_attainable"]) == (1 / 720, 1 / 720) and test["difference"] == pytest.approx(
+        0.5, abs=0.02)
+    assert probing_claims.follows_training(test, KNOWN["C11"])["verdict"] == "holds here"
+    few = training_ablation.own_against_others(changed[changed["dropped"].isin(["b0", "b1"])
+                                                       & changed["benchmark"].isin(["b0", "b1"])])
+    assert probing_claims.follows_training(few, KNOWN["C11"])["verdict"] == "not testable here"
+    assert probing_claims.follows_training(None, KNOWN["C11"])["verdict"] == ""
+
+
+def test_drops_take_as_many_questions_at_random_and_leave_the_test_questions():
+    table, vectors = pool(12, (80, 80))
+    found = training_ablation.changes(table, vectors, 2, 2, 0)
+    assert found.shape[0] == 4 and np.isfinite(found["excess"]).all()
+    part = training_ablation.split(table, 0)
+    plans = list(training_ablation._plans(part, table.questions["benchmark"], ["b0", "b1"], 2, 0))
+    assert [name for name, _ in plans] == ["b0"] * 3 + ["b1"] * 3
+    counts = {tuple(kept.value_counts().sort_index()) for name, kept in plans if name == "b0"}
+    assert len(counts) == 1 and all((kept[part == "test"] == "test").all() for _, kept in plans)
+    assert np.isnan(training_ablation.related(found, table, vectors, 99)["correlation"])
+
+
+def test_logits_agree_between_seeds_and_close_models_answer_alike(planted):
     parts, _ = planted
-    first, second = (comparisons.train(parts, dim=8, epochs=60, learning_rate=0.01, batch_cells=1024, seed=seed)
-                     for seed in (0, 1))
-    vectors = parts["train"][1]
-    first, second = (
-        {"without level": distances_without_level(fitted.betas, vectors), "raw": raw_distances(fitted.model_vectors)}
-        for fitted in (first, second)
-    )
-    found = probes.agreement(first, second).set_index("distance")["rank_correlation"]
-    assert found["without level"] > 0.99
-    assert found["raw"] < found["without level"] - 0.03
+    settings = {"dim": 8, "epochs": 60, "learning_rate": 0.01, "batch_cells": 1024, "seed": 0}
+    found = stability.variants(parts, {"again": parts}, **settings).set_index("compared")
+    assert found.loc["factorization, its logits: two seeds", "distances"] > 0.95
+    assert found.loc["factorization, raw vectors: two seeds", "distances"] < found.loc[
+        "factorization, its logits: two seeds", "distances"]
+    assert found.loc["convex: encoder again"].tolist() == pytest.approx([1, 1, 1])
+    convex, own = fitted(parts, catalog.CONVEX), train(parts, **settings)
+    distances = probes.distances(convex, own, parts["train"][1])
+    lineages = pd.Series(parts["train"][0].models.index, parts["train"][0].models.index)
+    rows = stability.disagreement(distances, parts["train"][0], parts["test"][0], lineages, 99).set_index("distance")
+    assert rows.loc[probes.WITH, "correlation"] > 0.3 and rows.loc[probes.WITH, "p"] == 0.01
+    similar = stability.most_similar(convex, 2)
+    apart = distances_with_level(convex.betas, convex.intercepts, parts["train"][1])
+    np.fill_diagonal(apart, np.inf)
+    first = similar[similar["rank"] == 1]
+    np.testing.assert_allclose(first["distance"], apart.min(axis=1), rtol=1e-6)
+    assert len(similar) == 2 * len(apart) and said.agreed(found.reset_index()) and said.answers(rows.reset_index())
+
+
+def test_shares_of_what_tells_models_apart_are_those_planted():
+    class Planted:
+        def predict_proba(self, vectors):
+            return 1 / (1 + np.exp(-self.logits))
+
+    rng = np.random.default_rng(0)
+    table, vectors = pool(20, (200, 200))
+    ease, side = rng.normal(size=400), np.repeat([-1.0, 1.0], 200)
+    by_domain, by_ease = rng.normal(size=20), rng.normal(0, 2, 20)
+    one = Planted()
+    one.logits = np.outer(by_domain, side) + ease
+    found = domain.shares(one, table, vectors).set_index("part")["share"]
+    assert found["between benchmarks"] == pytest.approx(1, abs=0.01), "but for logits beyond the clip"
+    assert found["along difficulty, within benchmarks"] == pytest.approx(0, abs=0.01)
+    one.logits = np.outer(by_ease - by_ease.mean() + 1, ease)
+    found = domain.shares(one, table, vectors).set_index("part")["share"]
+    assert found["along difficulty"] == pytest.approx(1, abs=0.05)
+    assert found["within benchmarks"] == pytest.approx(found["along difficulty, within benchmarks"], abs=0.05)
+    assert next(iter(found.index)) == "between benchmarks", "no suites, no share of theirs"
 
 
 def test_from_rows_to_probes_with_a_models_table():

@@ -87,13 +87,6 @@ def test_shares_fill_each_bar_and_color_the_models_asked_most():
     assert len(colored) == 2 * len(style.KINDS)
 
 
-def test_communities_stand_in_order_of_size():
-    table = pd.DataFrame({"distance": "raw", "community": ["70B", "7B", "13B"], "intra": [1.0, 2.0, 3.0],
-                          "inter": [1.5, 2.5, 3.5]})
-    [axes] = plots.plot_communities(table).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["7B", "13B", "70B"]
-
-
 @pytest.mark.parametrize("name", ["$x$ and $y$", "a_b^c", "<b>"])
 def test_a_name_is_no_formula(name, tmp_path):
     style.use_style()

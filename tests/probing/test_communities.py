@@ -1,12 +1,17 @@
 """Communities: distances by hand, tests against brute force, families that could pass for sizes."""
 
+from itertools import combinations, permutations
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_table
 from scipy.spatial.distance import cdist
+from scipy.special import logit
 from scipy.stats import binom
 
-from embedllm.probing import communities
+from embedllm.probing import arrangements, communities
+from embedllm.probing import sizes as sizes_of
 
 
 @pytest.fixture
@@ -105,7 +110,63 @@ def test_community_test_says_what_it_cannot_test(rng):
 def test_sizes():
     sizes = pd.Series([6, 6.7, 9.2, 10, 12.9, 13, 14.7, 15, 65.2, 72.7, 73, 5.9, np.nan], index=range(5, 18))
     expected = ["7B"] * 3 + [None, None, "13B", "13B", None, "70B", "70B"] + [None] * 3
-    classes = communities.family_of_size(sizes)
+    classes = sizes_of.family_of_size(sizes)
     assert [None if pd.isna(c) else c for c in classes] == expected
     assert classes.index.equals(sizes.index)
-    assert communities.family_of_size([7.0, np.nan]).notna().tolist() == [True, False]
+    assert sizes_of.family_of_size([7.0, np.nan]).notna().tolist() == [True, False]
+
+
+def test_the_pooled_test_equals_brute_force(rng):
+    family, size = np.repeat(["a", "b"], 4), np.array(["7B", "7B", "70B", "70B", "7B", "70B", "70B", "7B"])
+    distances = cdist(place := rng.normal(size=(8, 2)) + (size == "7B")[:, None], place)
+    found = communities.pooled_test(distances, size, family)
+    values = []
+    for first in set(permutations(size[:4])):
+        for second in set(permutations(size[4:])):
+            labels = np.array([*first, *second])
+            same = labels[:, None] == labels
+            values.append(np.mean([distances[np.ix_(own, own)].sum() / 12 - distances[np.ix_(own, ~own)].mean()
+                                   for own in (labels == "7B", labels == "70B")]))
+    own = np.mean([distances[np.ix_(own, own)].sum() / 12 - distances[np.ix_(own, ~own)].mean()
+                   for own in (size == "7B", size == "70B")])
+    assert same.any() and len(values) == 36 and found["p_attainable"] == 1 / 36
+    assert found["difference"] == pytest.approx(own)
+    assert found["p_closer"] == pytest.approx(np.mean(np.array(values) <= own + 1e-9))
+    assert found["p_farther"] == pytest.approx(np.mean(np.array(values) >= own - 1e-9))
+
+
+def test_the_pooled_test_keeps_its_level_with_families_and_says_what_it_cannot_tell(rng):
+    families = np.repeat(np.arange(8), 4)
+    p = []
+    for _ in range(150):
+        place = 2 * rng.normal(size=(8, 3))[families] + rng.normal(size=(32, 3))
+        sizes = np.where(rng.random(32) < 0.2 + 0.6 * (families < 4), "7B", "70B")  # families differ in size
+        p.append(communities.pooled_test(cdist(place, place), sizes, families, n_permutations=199)["p_closer"])
+    assert np.mean(np.array(p) <= 0.05) <= binom.ppf(0.999, 150, 0.065) / 150
+    one = communities.pooled_test(np.zeros((3, 3)), ["7B", "7B", "70B"], ["a", "a", "a"])
+    assert one["note"] == "not testable: fewer than two communities of two units" and np.isnan(one["p_closer"])
+
+
+@pytest.mark.parametrize("labels", ["aabbc", "aaaa", "abc", "aabbbbb"])
+def test_arrangements_are_all_and_distinct(labels):
+    codes = np.unique(list(labels), return_inverse=True)[1]
+    found = list(arrangements.orders(np.bincount(codes)))
+    assert set(found) == set(permutations(codes.tolist())) and len(found) == len(set(found)) == arrangements.number(
+        codes)
+
+
+def test_large_models_that_differ_less_are_found(rng):
+    size = np.repeat([7.0, 70.0], 12)
+    ability = np.where(size < 10, rng.normal(0, 1.2, 24), rng.normal(1, 0.1, 24))
+    table = make_table(rng.random((24, 800)) < 1 / (1 + np.exp(rng.normal(size=800) - ability[:, None])))
+    lineages = pd.Series([f"l{at}" for at in range(24)], table.models.index)
+    found = sizes_of.alike_by_size(table, pd.Series(size, table.models.index), lineages).set_index("size")
+    small, large = found.loc["5 to 10B"], found.loc["from 50B"]
+    assert small["spread_low"] > large["spread_high"]
+    right = table.scores[12:]
+    disagree = [(right[a] != right[b]).mean() for a, b in combinations(range(12), 2)]
+    assert large["disagreement"] == pytest.approx(np.mean(disagree), abs=1e-6)
+    assert small["spread"] == pytest.approx(np.std(logit(table.model_means[:12]), ddof=1), rel=1e-6)
+    assert abs(large["alike"]) < 0.05 and large["alike_low"] <= large["alike"] <= large["alike_high"]
+    half = lineages.where(np.arange(24) % 2 == 0, lineages.shift())
+    assert sizes_of.alike_by_size(table, pd.Series(size, table.models.index), half)["n_lineages"].tolist() == [6, 6]

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binom
+from sklearn.manifold import trustworthiness
 from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 
@@ -123,21 +124,14 @@ def test_regression_equals_statsmodels_and_leaves_unasked_models_out(rng):
     y[4] = np.nan
     frame = pd.DataFrame({"y": y, "a": x[:, 0], "b": x[:, 1], "family": FAMILIES_9}).dropna()
     fit = ols("y ~ a + b", frame).fit()
-    result = prediction.predict_benchmark(x, y, FAMILIES_9, "gpqa")
-    assert (result["benchmark"], result["n_models"], result["n_families"]) == ("gpqa", 28, 9)
+    result = prediction.predict_benchmark(x, y, FAMILIES_9, FAMILIES_9, "gpqa")
+    assert (result["benchmark"], result["n_models"], result["n_lineages"]) == ("gpqa", 28, 9)
     expected = {
         "r2": fit.rsquared, "r2_adjusted": fit.rsquared_adj, "f": fit.fvalue, "p": fit.f_pvalue,
         "df_model": 2, "df_resid": 25, "rmse": np.sqrt(fit.ssr / 28),
     }
     assert {name: result[name] for name in expected} == pytest.approx(expected)
-
-    error, spread = [], []
-    for name, out in frame.groupby("family"):
-        rest = frame[frame["family"] != name]
-        error.extend(out["y"] - ols("y ~ a + b", rest).fit().predict(out))
-        spread.extend(out["y"] - rest["y"].mean())
-    assert result["r2_cv"] == pytest.approx(1 - np.square(error).sum() / np.square(spread).sum())
-    assert result["rmse_cv"] == pytest.approx(np.sqrt(np.mean(np.square(error))))
+    assert result["p_lineage"] == result["p_family"]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -150,7 +144,7 @@ def test_family_test_equals_brute_force(seed):
 
     families = np.repeat(list("abcde"), [4, 3, 3, 2, 2])
     x, y = draw(np.random.default_rng(seed), families, 2, 0.5)
-    result = prediction.predict_benchmark(x, y, families, "piqa")
+    result = prediction.predict_benchmark(x, y, families, families, "piqa")
     onehot = families[:, None] == np.unique(families)
     contrasts = null_space(np.ones((1, 14)))  # REML is the likelihood of what no constant can shift
 
@@ -178,7 +172,7 @@ def test_family_test_equals_brute_force(seed):
 def test_family_test_keeps_its_level_where_the_classical_test_does_not(families, n_predictors, rng):
     """Nothing to find, but families alike on both sides."""
     results = [
-        prediction.predict_benchmark(*draw(rng, families, n_predictors, 0.6), families, "x", n_permutations=199)
+        prediction.predict_benchmark(*draw(rng, families, n_predictors, 0.6), families, families, "x", 199)
         for _ in range(150)
     ]
     false_alarms = (pd.DataFrame(results)[["p", "p_family"]] <= 0.05).mean()
@@ -189,30 +183,30 @@ def test_family_test_keeps_its_level_where_the_classical_test_does_not(families,
 
 def test_planted_relation_is_found_with_several_predictors(rng):
     for families in (FAMILIES_16, FAMILIES_9):
-        result = prediction.predict_benchmark(*draw(rng, families, 4, 0.5, effect=3), families, "x")
-        assert result["p_family"] < 0.01 and result["r2_cv"] > 0.7
+        result = prediction.predict_benchmark(*draw(rng, families, 4, 0.5, effect=3), families, families, "x")
+        assert result["p_lineage"] < 0.01 and result["r2"] > 0.7
 
 
 def test_table_adjusts_over_benchmarks(rng):
-    rows = [prediction.predict_benchmark(*draw(rng, FAMILIES_9, 1, 0.5, effect=e), FAMILIES_9, str(e))
+    rows = [prediction.predict_benchmark(*draw(rng, FAMILIES_9, 1, 0.5, effect=e), FAMILIES_9, FAMILIES_9, str(e))
             for e in (3, 1, 0)]
-    table = prediction.leave_one_out_table(rows)
-    for column, adjusted in (("p", "p_holm"), ("p_family", "p_family_holm")):
+    table = prediction.regressions_table(rows)
+    for column, adjusted in (("p", "p_holm"), ("p_lineage", "p_lineage_holm"), ("p_family", "p_family_holm")):
         np.testing.assert_allclose(table[adjusted], multipletests(table[column], method="holm")[1])
 
 
 def test_regression_says_what_is_wrong(rng):
     x, y = draw(rng, FAMILIES_9, 2, 0.5)
     with pytest.raises(ValueError, match="x: every model has one accuracy"):
-        prediction.predict_benchmark(x, np.full(29, 0.5), FAMILIES_9, "x")
+        prediction.predict_benchmark(x, np.full(29, 0.5), FAMILIES_9, FAMILIES_9, "x")
     with pytest.raises(ValueError, match="29 models cannot carry 28"):
-        prediction.predict_benchmark(rng.normal(size=(29, 28)), y, FAMILIES_9, "x")
+        prediction.predict_benchmark(rng.normal(size=(29, 28)), y, FAMILIES_9, FAMILIES_9, "x")
     with pytest.raises(ValueError, match="one row per model"):
-        prediction.predict_benchmark(x, y[1:], FAMILIES_9, "x")
+        prediction.predict_benchmark(x, y[1:], FAMILIES_9, FAMILIES_9, "x")
     with pytest.raises(ValueError, match=r"\[3\] have no family"):
-        prediction.predict_benchmark(x, y, [*FAMILIES_9[:3], None, *FAMILIES_9[4:]], "x")
-    alone = prediction.predict_benchmark(x, y, ["one"] * 29, "x")
-    assert np.isnan(alone["r2_cv"]) and alone["p_family"] == alone["p_family_attainable"] == 1
+        prediction.predict_benchmark(x, y, [*FAMILIES_9[:3], None, *FAMILIES_9[4:]], FAMILIES_9, "x")
+    alone = prediction.predict_benchmark(x, y, FAMILIES_9, ["one"] * 29, "x")
+    assert alone["p_family"] == alone["p_family_attainable"] == 1 > alone["p_lineage"]
 
 
 # Reliability
@@ -239,19 +233,30 @@ def test_reliability_limits(rng):
         prediction.reliability(np.ones((5, 1)))
 
 
-# Map
+# Maps
 
 
-def test_map_is_reproducible_and_trusted_where_groups_are_clear(rng):
+def test_maps_are_reproducible_and_trusted_where_groups_are_clear(rng):
     points = np.repeat(10 * rng.normal(size=(4, 6)), 10, axis=0) + rng.normal(size=(40, 6))
-    flat, trust = geometry.tsne(points, seed=1)
-    again, _ = geometry.tsne(points, seed=1)
-    pd.testing.assert_frame_equal(flat, again)
-    assert list(flat.columns) == ["x", "y"] and 0.9 < trust <= 1
+    places, trust = geometry.maps(points, (5, 10), (0, 1)).values()
+    again = geometry.maps(points, (5, 10), (0, 1))["places"]
+    pd.testing.assert_frame_equal(places, again)
+    assert list(places["map"].unique()) == list(trust["map"]) == [
+        "PCA", *(f"t-SNE, perplexity {one}, seed {seed}" for one in (5, 10) for seed in (0, 1))]
+    assert (trust[["trustworthiness", "continuity"]] > 0.8).all(axis=None) and trust["overlap"].between(0.2, 1).all()
+    assert trust["trustworthiness"].iloc[1] == pytest.approx(trustworthiness(
+        points, places[places["map"] == trust["map"].iloc[1]][["x", "y"]].to_numpy(), n_neighbors=5))
 
 
-def test_map_of_the_smallest_pool(rng):
-    flat, trust = geometry.tsne(rng.normal(size=(8, 3)))
-    assert flat.shape == (8, 2) and np.isfinite(flat.to_numpy()).all() and 0 <= trust <= 1
+def test_maps_of_the_smallest_pool(rng):
+    places, trust = geometry.maps(rng.normal(size=(8, 3)), (30,), (0,)).values()
+    assert len(places) == 16 and np.isfinite(places[["x", "y"]].to_numpy()).all() and len(trust) == 2
     with pytest.raises(ValueError, match="needs 8 models"):
-        geometry.tsne(rng.normal(size=(7, 3)))
+        geometry.maps(rng.normal(size=(7, 3)), (30,), (0,))
+
+
+def test_a_distance_with_level_is_the_difference_of_logits(rng):
+    betas, intercepts, prompts = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(1, 1, (50, 3))
+    logits = intercepts[:, None] + betas @ prompts.T
+    expected = np.sqrt(((logits[:, None] - logits) ** 2).mean(axis=2))
+    np.testing.assert_allclose(geometry.distances_with_level(betas, intercepts, prompts), expected)

@@ -14,8 +14,8 @@ from embedllm.conclusions.data_preparation import doubts
 from embedllm.levels import groups_apart
 from embedllm.outcomes import OutcomeMatrix, grouped, model_facts
 from embedllm.presentation import counted
-from embedllm.probing.communities import family_of_size
 from embedllm.probing.geometry import FEWEST_TO_PLOT
+from embedllm.probing.sizes import family_of_size
 from embedllm.splits import PARTS
 from embedllm.study.parameters import NOTEBOOKS, Parameters
 

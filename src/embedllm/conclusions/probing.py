@@ -2,93 +2,185 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from embedllm.conclusions._words import LEVEL
-from embedllm.presentation import counted, listed, literal
+from embedllm.conclusions._words import LEVEL, bullets
+from embedllm.experiments.benchmark_prediction import CONVEX, TEXT, VECTORS
+from embedllm.experiments.probes import RAW, WITH, WITHOUT
+from embedllm.presentation import counted, listed, literal, p_is
+from embedllm.probing import scores
 
-BY_CHANCE = 0.5  # rank correlation of two trainings below which distances show their initialization
-
-
-def unseen(predictions: pd.DataFrame) -> str:
-    """How well accuracy is predicted for families not seen, from `probes.benchmark_probes`."""
-    rows = predictions[predictions["r2_cv"].notna()]
-    medians = rows.groupby("predictors")["r2_cv"].median()
-    return (f"The median R2 over {counted(rows['benchmark'].nunique(), 'benchmark')} is {medians['model vectors']:.2f} "
-            f"with model vectors and {medians['accuracy elsewhere']:.2f} with the mean accuracy elsewhere.")
+OWN, FORECASTS = VECTORS[CONVEX], TEXT[CONVEX]
+TOO_FEW = "Fewer than two benchmarks can be left out: nothing to predict."
 
 
-def closer(by_size: pd.DataFrame) -> str:
-    """Which size classes are shown to lie closer together, from `probes.size_communities`."""
+def _span(row: Mapping, name: str = "difference") -> str:
+    """A difference in squared error with its interval."""
+    return f"{row[name]:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}, {p_is(row['p'])})"
+
+
+def predicted(rows: pd.DataFrame, own: str) -> str:
+    """How well one method predicts what was not measured, beside the others: from `benchmark_prediction.pooled`."""
+    errors = rows.set_index("method")
+    others = listed(f"{name} {errors.loc[name, 'error']:.2f}" for name in errors.index if name != own)
+    return (f"Squared error in units of the variance over {errors['n_lineages'].iloc[0]} lineages: {own} "
+            f"{errors.loc[own, 'error']:.2f}; {others}. Minus the {scores.MEAN}, {own}: {_span(errors.loc[own])}.")
+
+
+def best(rows: pd.DataFrame) -> str:
+    """Which methods err less than the mean elsewhere, which more; from `benchmark_prediction.pooled`."""
+    own = rows[rows["method"] != scores.MEAN]
+    less, more = (own["method"][(own["p"] < LEVEL) & (sign * own["difference"] > 0)] for sign in (-1, 1))
+    return (f"Shown to err less than the {scores.MEAN} (each at 5 %): {listed(less)}; more: {listed(more)}; the lowest "
+            f"error has {rows.loc[rows['error'].idxmin(), 'method']}.")
+
+
+def significant(rows: pd.DataFrame) -> str:
+    """What the paper's regressions say, from `benchmark_prediction.regressions`."""
+    own = rows[(rows["predictors"] == OWN) & rows["p"].notna()]
+    if own.empty:
+        return f"Regressions are not testable on this table ({literal(rows['note'].iloc[0])})."
+    counts = {words: int((own[name] < LEVEL).sum()) for words, name in (
+        ("the classical F test", "p_holm"), ("the test by lineages", "p_lineage_holm"),
+        ("the test by families", "p_family_holm"))}
+    told = listed(f"{number} by {words}" for words, number in counts.items())
+    floors = own[["p_lineage_attainable", "p_family_attainable"]].max()
+    return (f"A regression of the accuracy on {OWN} is significant, after Holm, on so many of "
+            f"{counted(len(own), 'benchmark')}: {told} (the smallest p that these can reach: {floors.iloc[0]:.2g} and "
+            f"{floors.iloc[1]:.2g}).")
+
+
+def closer(pooled: pd.DataFrame) -> str:
+    """Whether lineages of one size lie closer together, by distance; from `probes.by_size`."""
     said = []
-    for distance, rows in by_size.groupby("distance", sort=False):
-        shown = rows["community"][(rows["difference"] < 0) & (rows["p_holm"] < LEVEL)]
-        said.append(f"{listed(shown, 'no class')} ({distance})")
-    return f"Shown to lie closer to their own size class than to the others, by distance: {', '.join(said)}."
+    for row in pooled.to_dict("records"):
+        if row["note"]:
+            said.append(f"{row['distance']}: {row['note']}")
+            continue
+        said.append(f"{row['distance']} {row['difference']:+.2g} ({p_is(row['p_closer'])}; at least "
+                    f"{row['p_attainable']:.2g}; sizes moved across families: {p_is(row['p_across'])})")
+    return f"Mean distance within a size class minus that to the others, over the classes: {'; '.join(said)}."
 
 
-def trusted(trust: float) -> str:
-    """How far a map can be believed."""
-    return f"Neighbors on the map are neighbors in the data with a trustworthiness of {trust:.2f}."
+def groups(rows: pd.DataFrame) -> str:
+    """Which communities are shown to lie closer, from `probes.communities`."""
+    said = []
+    for by, own in rows.groupby("by", sort=False):
+        parts = []
+        for distance, some in own.groupby("distance", sort=False):
+            tested = some["p_family"].notna() & (some["p_attainable"] * some["p_family"].notna().sum() < LEVEL)
+            shown = some["community"][(some["difference"] < 0) & (some["p_holm"] < LEVEL)]
+            parts.append(f"{len(shown)} of {tested.sum()} ({distance})" if tested.any() else
+                         f"not testable ({distance})")
+        said.append(f"by {by} {listed(parts)}")
+    return ("Shown to be closer within than to the others, after Holm, of the communities that can be: "
+            f"{'; '.join(said)}.")
 
 
-def conclusion(predictions: pd.DataFrame, by_size: pd.DataFrame, agreement: pd.DataFrame, trust: float) -> str:
-    """What the probes show.
+def alike(rows: pd.DataFrame) -> str:
+    """How much models of a size differ from each other (Q1), from `sizes.alike_by_size`."""
+    if len(rows) < 2:
+        return "Fewer than two size bands of four lineages: nothing to compare."
+    small, large = rows.iloc[0], rows.iloc[-1]
+
+    def both(name: str) -> str:
+        apart = ("lower for the larger" if large[f"{name}_high"] < small[f"{name}_low"] else
+                 "higher for the larger" if large[f"{name}_low"] > small[f"{name}_high"] else "intervals overlap")
+        return f"{small[name]:.2f} and {large[name]:.2f} ({apart})"
+
+    return (f"Models {small['size']} and {large['size']}: SD of the logit of accuracy {both('spread')}; share of "
+            f"questions on which two disagree {both('disagreement')}; likeness of answers beyond ability and "
+            f"difficulty {both('alike')}.")
+
+
+def read_off(rows: pd.DataFrame) -> str:
+    """What a linear map reads off the vectors, from `linear_probes.probe`."""
+    tested, untested = rows[rows["note"] == ""], rows["target"][rows["note"] != ""]
+    told = listed(f"{row.target} {row.score:.2f} (random labels {row.random:.2f}, {p_is(row.p)})"
+                  for row in tested.itertuples())
+    return (f"Cross-validated over lineages, R2 or the mean share of each class that is told: {told}."
+            + f" Not testable: {listed(untested)}." * bool(len(untested)))
+
+
+def clustered(found: Mapping, apart: float) -> str:
+    """What the clustering test says, from `clusters.clustering_test`."""
+    if found["note"]:
+        return f"Clusters are {found['note']}."
+    return (f"Cluster index {found['index']:.3f}; samples of one normal distribution have {found['null']:.3f} "
+            f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; two clusters {apart:g} SD apart would "
+            f"be found in {found['power']:.0%} of samples.")
+
+
+def trusted(trust: pd.DataFrame) -> str:
+    """How far maps can be believed, from `geometry.maps`."""
+    rows = trust[trust["map"] != "PCA"]
+    spans = listed(f"{name} {rows[name].min():.2f} to {rows[name].max():.2f}"
+                   for name in ("trustworthiness", "continuity", "overlap"))
+    flat = trust[trust["map"] == "PCA"].iloc[0]
+    return (f"Of {counted(len(rows), 't-SNE map')} {spans}; PCA {flat['trustworthiness']:.2f}, "
+            f"{flat['continuity']:.2f}, {flat['overlap']:.2f}.")
+
+
+def near(rows: pd.DataFrame) -> str:
+    """Whether neighbors share what is known of models, from `probes.neighbors`."""
+    own = rows[(rows["distance"] == WITH) & (rows["note"] == "")]
+    told = listed(f"{row.label} {row.share:.0%} ({row.expected:.0%} by chance, {p_is(row.p)})"
+                  for row in own.itertuples())
+    return f"Of the five nearest neighbors of other lineages, so many share a model's {told}." if len(own) else (
+        "Too little is known of the models to look at their neighbors.")
+
+
+def answers(rows: pd.DataFrame) -> str:
+    """Whether close models answer alike, from `stability.disagreement`."""
+    known = rows.set_index("distance")
+    told = listed(f"{name} {known.loc[name, 'correlation']:.2f} ({p_is(known.loc[name, 'p'])})" for name in known.index
+                  if pd.notna(known.loc[name, "correlation"]))
+    return f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}."
+
+
+def agreed(rows: pd.DataFrame) -> str:
+    """How far fits agree, from `stability.variants`."""
+    return "Rank correlation of distances: " + listed(f"{row.distances:.2f} ({row.compared})"
+                                                      for row in rows.itertuples()) + "."
+
+
+def domain(rows: pd.DataFrame) -> str:
+    """What the deviations of models go with (Q8), from `domain.shares`."""
+    return ("Of what tells models apart in the learned logits: " + listed(
+        f"{row.part} {row.share:.0%}" for row in rows.itertuples()) + ".")
+
+
+def ablated(test: Mapping, related: Mapping) -> str:
+    """What leaving benchmarks out changes (C11), from `training_ablation`."""
+    told = "" if pd.isna(related["correlation"]) else (
+        f" That more is lost where prompts are alike: rank correlation {related['correlation']:+.2f}, "
+        f"{p_is(related['p'])}.")
+    return (f"The squared error of the probe rises by {test['own']:+.3f} on the benchmark left out and by "
+            f"{test['others']:+.3f} on the others, beyond as many random questions; difference "
+            f"{test['difference']:+.3f}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
+
+
+def conclusion(said: Mapping[str, str]) -> str:
+    """The findings, each beside what it answers.
 
     Parameters
     ----------
-    predictions, by_size, agreement : DataFrame
-        From `probes.benchmark_probes`, `probes.size_communities`, `probes.agreement`.
-    trust : float
-        Trustworthiness of the map; NaN where there is none.
+    said : mapping
+        What is asked, as in "C7, a new model", to a sentence; a blank one is left out.
     """
-    raw, logit = (agreement.set_index("distance")["rank_correlation"][name] for name in ("raw", "without level"))
-    on_raw = "what they show is the initialization" if raw < BY_CHANCE else "they carry more than the initialization"
-    on_map = "Too few models: a map would say nothing."
-    if trust > 0:
-        on_map = (f"{trusted(trust)} Whether it shows clusters is left to the eye, which is no test.")
-    return f"""
-## What the probes show
-
-**C7, accuracy on a benchmark that was left out.** {_predictions(predictions)}
-
-**C8, models of one size.** {_communities(by_size)} Two trainings agree on distances without the overall level with a
-rank correlation of {logit:.2f}, on raw distances of {raw:.2f}: {on_raw}.
-
-**C9, clusters.** {on_map}
-"""
+    return "## What the probes show\n\n" + bullets(f"**{asked}.** {answer}" for asked, answer in said.items() if answer)
 
 
-def _predictions(probes: pd.DataFrame) -> str:
-    """What `probes.benchmark_probes` shows, in sentences that claim no more."""
-    tested = probes[probes["r2_cv"].notna()]
-    by_vectors, by_level = (
-        tested[tested["predictors"] == name].set_index("benchmark") for name in ("model vectors", "accuracy elsewhere")
-    )
-    if by_vectors.empty:
-        return f"Not testable on this table ({literal(probes['note'].iloc[0])})."
-    classical, respecting = ((by_vectors[column] < LEVEL).sum() for column in ("p_holm", "p_family_holm"))
-    better = (by_vectors["r2_cv"] > by_level["r2_cv"].reindex(by_vectors.index)).sum()
-    return (
-        f"Vectors learned without a benchmark predict the accuracy on it for {classical} of "
-        f"{counted(len(by_vectors), 'benchmark')} by the classical F test and for {respecting} by the test that "
-        f"respects families (both after Holm). {unseen(probes)} The vectors' R2 is the higher one on {better} of "
-        f"{len(by_vectors)}, a count that is no test."
-    )
+def shown_distances() -> str:
+    """Which distances are compared, in words."""
+    return bullets([
+        f"**{WITH}**: root mean square difference of two models' logits over the training prompts, by the convex "
+        "embedding: what the paper measures, in coordinates that no seed decides.",
+        f"**{WITHOUT}**: the same with each model's overall level, its ability, removed.",
+        f"**{RAW}**: Euclidean distance of the published factorization's vectors, which the initialization decides in "
+        "part.",
+    ])
 
 
-def _communities(communities: pd.DataFrame) -> str:
-    """What `probes.size_communities` shows for the distance without level, in sentences that claim no more."""
-    rows = communities[communities["distance"] == "without level"].set_index("community")
-    if rows.empty:
-        return "Not tested: no model is known to have a size in one of the classes."
-    shown = rows.index[(rows["difference"] < 0) & (rows["p_holm"] < LEVEL)]
-    testable = rows["p_family"].notna() & (rows["p_attainable"] * rows["p_family"].notna().sum() < LEVEL)
-    tested, untested = rows.index[testable], rows.index[~testable]
-    if tested.empty:
-        return f"Not testable on this table: no p-value could fall below 5 % ({listed(untested)})."
-    return (
-        f"Without the overall level and with families respected, models are shown to lie closer to their own size "
-        f"class than to the other classes for {listed(shown)} of {listed(tested)}"
-        + (f"; not testable, since no p-value could fall below 5 %: {listed(untested)}" if len(untested) else "") + "."
-    )

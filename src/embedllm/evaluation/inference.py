@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from embedllm.evaluation.intervals import ALPHA, N_RESAMPLES, bootstrap_weights, interval
 from embedllm.evaluation.permutation import sign_flip_p
@@ -161,6 +162,26 @@ def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> 
         "p_lower": p_lower, "p_upper": p_upper, "p": max(p_lower, p_upper),
         "equivalent": max(p_lower, p_upper) < 0.05,
     }
+
+
+def of_independent(values: np.ndarray, level: float = ALPHA) -> dict[str, float]:
+    """The mean of values that count as independent draws, one for each lineage, say.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``low`` and ``high`` (Student's t), ``p`` (studentized sign flips) and ``mde``: the smallest
+        true value that a two-sided t test at this level finds with power 0.8. NaN but for the first with fewer than
+        two values.
+    """
+    values, n = np.asarray(values, np.float64), len(values)
+    found = {"difference": float(values.mean())}
+    if n < 2:
+        return found | dict.fromkeys(("low", "high", "p", "mde"), float("nan"))
+    reach, se = float(student.isf(level / 2, n - 1)), float(values.std(ddof=1) / np.sqrt(n))
+    [p] = sign_flip_p(values[:, None], np.arange(n), 10_000, np.random.default_rng(0))
+    return found | {"low": found["difference"] - reach * se, "high": found["difference"] + reach * se, "p": p,
+                    "mde": (reach + float(student.ppf(POWER, n - 1))) * se}
 
 
 def holm(p: pd.Series) -> np.ndarray:

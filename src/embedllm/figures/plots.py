@@ -195,21 +195,6 @@ def _arrange(axes, rows: list[str], n_panels: int, differences: bool) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def plot_communities(table: pd.DataFrame) -> Figure:
-    """Mean distances within size classes and to the others, a panel for each distance.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `probes.size_communities`.
-    """
-    long = table.melt(["distance", "community"], ["intra", "inter"], "pairs", "mean distance")
-    long["pairs"] = long["pairs"].replace({"intra": "within the size", "inter": "to the other classes"})
-    long = long.sort_values("community", key=lambda sizes: sizes.str.rstrip("B").astype(int), kind="stable")
-    panels = dict(list(long.groupby("distance")))
-    return plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
-
-
 def plot_shares(table: pd.DataFrame) -> Figure:
     """Which models each router asks, by benchmark: stacked bars, a panel per router; those asked most have a color.
 

@@ -30,7 +30,9 @@ KINDS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)  # those that can be told 
 LABELS = {
     "observed": BLACK, "drawn without specialization": GRAY, "2PL": GRAY, "Rasch": SKY, "3PL": PURPLE,
     "train": SKY, "validation": BLUE,
-    "model vectors": BLUE, "accuracy elsewhere": ORANGE, "reliability": GREEN,
+    "model vectors": BLUE, "mean elsewhere": ORANGE, "reliability": BLACK, "vectors of the factorization": SKY,
+    "ridge on accuracies elsewhere": VERMILION, "ridge on whole model vectors": GREEN,
+    "no predictor": GRAY, "forecasts from the text": BLUE, "forecasts of the factorization": SKY,
     "best per benchmark, in hindsight": BLACK, "guarded": GREEN, "unguarded": VERMILION,
     "convex embedding, components": VERMILION, catalog.RELATIVE_NOISE.name: SKY, catalog.PUBLISHED_NOISE.name: BLUE,
     "within the size": BLUE, "to the other classes": ORANGE,

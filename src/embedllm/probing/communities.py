@@ -13,31 +13,8 @@ import numpy as np
 import pandas as pd
 
 from embedllm.evaluation.inference import holm
+from embedllm.probing import arrangements
 from embedllm.probing.prediction import family_codes
-
-SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
-
-
-def family_of_size(parameters_b) -> pd.Series:
-    """Size communities, the paper's names and our ranges: "7B" (6 to 9), "13B" (13, 14), "70B" (65 to 72).
-
-    `parameters_b` is in billions, one value a model, NaN where unpublished; fractions are dropped, so
-    that 9.2 counts as 9 and 72.7 as 72. Returns a Series of str with the index of the input.
-    """
-    billions = np.floor(pd.Series(parameters_b, dtype=float))
-    classes = pd.Series(np.nan, index=billions.index, dtype=object, name="size")
-    for name, (least, most) in SIZE_CLASSES.items():
-        classes[billions.between(least, most)] = name
-    return classes
-
-
-def size_bands(parameters_b) -> pd.Series:
-    """Five bands of size that every model of known size falls into, as an ordered category.
-
-    `parameters_b` is in billions, one value a model, NaN where unpublished.
-    """
-    edges, names = [0, 5, 10, 20, 50, np.inf], ["under 5B", "5 to 10B", "10 to 20B", "20 to 50B", "from 50B"]
-    return pd.cut(pd.Series(parameters_b, dtype=float), edges, right=False, labels=names)
 
 
 def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFrame:
@@ -146,6 +123,57 @@ def community_test(
     table = pd.DataFrame(rows, columns=columns)
     table.insert(columns.index("p_attainable") + 1, "p_holm", holm(table["p_family"]))
     return table
+
+
+def pooled_test(
+    distances: np.ndarray, labels, families, base_models=None, n_permutations: int = 4999
+) -> dict[str, float | int | str]:
+    """The same question once for all communities: is the mean of their differences below zero?
+
+    The mean of ``difference`` over the communities of two units and more. All labels move at once among the base
+    models of each family: every arrangement, or `n_permutations` random ones.
+
+    Parameters
+    ----------
+    distances, labels, families, base_models, n_permutations
+        As for `community_test`.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can be),
+        ``n_units``, ``n_communities``; ``note``: why the p are NaN, else blank.
+    """
+    units, between = _units(distances, labels, base_models, families)
+    codes, names = pd.factorize(units["label"])
+    counted = np.flatnonzero(np.bincount(codes, minlength=len(names)) > 1)
+    found = {"difference": np.nan, "p_closer": np.nan, "p_farther": np.nan, "p_attainable": np.nan,
+             "n_units": len(units), "n_communities": len(counted)}
+    if len(counted) < 2:
+        return found | {"note": "not testable: fewer than two communities of two units"}
+    groups = [np.flatnonzero(units["family"] == family) for family in units["family"].unique()]
+    number = prod(arrangements.number(codes[group]) for group in groups)
+    if number <= n_permutations + 1:
+        drawn = np.empty((number, len(codes)), int)
+        for row, parts in zip(drawn, product(*(arrangements.orders(np.bincount(codes[group])) for group in groups)),
+                              strict=True):
+            for group, part in zip(groups, parts, strict=True):
+                row[group] = part
+    else:
+        rng = np.random.default_rng(0)
+        drawn = np.tile(codes, (1 + n_permutations, 1))
+        for group in groups:
+            drawn[1:, group] = rng.permuted(drawn[1:, group], axis=1)
+    means = []
+    for code in counted:
+        intra, inter = _within_and_across(between, drawn == code)
+        means.append(intra - inter)
+    values = np.mean(means, axis=0)
+    own = (drawn == codes).all(axis=1).argmax()
+    slack = 1e-9 * between.max()
+    return found | {"difference": float(values[own]), "p_closer": float(np.mean(values <= values[own] + slack)),
+                    "p_farther": float(np.mean(values >= values[own] - slack)), "p_attainable": 1 / len(drawn),
+                    "note": "" if number > 1 else "not testable: one arrangement only"}
 
 
 def _units(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:

@@ -7,6 +7,8 @@ What is identified are the logit coefficients ``beta_m = A' (w * p_m)`` and the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist, squareform
@@ -84,6 +86,15 @@ def distances_without_level(betas: np.ndarray, prompt_vectors: np.ndarray) -> np
     return squareform(pdist(_logit_profiles(betas, prompt_vectors)))
 
 
+def distances_with_level(betas: np.ndarray, intercepts: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
+    """The same with ability: the root mean square difference of two models' logits over the questions.
+
+    Takes what `identified_coordinates` takes; returns shape (n_models, n_models), float64.
+    """
+    level = np.asarray(intercepts, float) + np.asarray(betas, float) @ np.mean(prompt_vectors, 0, float)
+    return np.hypot(distances_without_level(betas, prompt_vectors), np.abs(level[:, None] - level))
+
+
 def raw_distances(model_vectors: np.ndarray) -> np.ndarray:
     """Euclidean distances between model vectors, as the paper measures them (not identified).
 
@@ -92,22 +103,25 @@ def raw_distances(model_vectors: np.ndarray) -> np.ndarray:
     return squareform(pdist(np.asarray(model_vectors, float)))
 
 
-def tsne(coordinates: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
-    """A t-SNE map of the models, and how far its neighborhoods can be trusted.
+def maps(
+    coordinates: np.ndarray, perplexities: Sequence[float], seeds: Sequence[int]
+) -> dict[str, pd.DataFrame]:
+    """Maps of the models in two dimensions, and how far each can be trusted.
+
+    The first is that of the two leading principal components, the others are t-SNE (van der Maaten and Hinton 2008).
 
     Parameters
     ----------
     coordinates : ndarray, shape (n_models, n_coordinates), float
         At least 8 models and 2 coordinates.
-    seed : int
 
     Returns
     -------
-    map : DataFrame
-        Columns ``x``, ``y``; one row per model.
-    trustworthiness : float
-        In [0, 1]: penalty for neighbors in the map (5, or fewer where the pool is small) that are
-        none in the coordinates; about 0.5 for a random map (Venna & Kaski 2001).
+    dict
+        *places*: ``map`` ("PCA", "t-SNE, perplexity 10, seed 0", ...), ``x``, ``y``; in each map one row per model.
+        *trust*: a row a map, with 5 neighbors, or fewer where the pool is small: ``trustworthiness`` (penalty for
+        neighbors in the map that are none in the coordinates) and ``continuity`` (for those that are torn apart),
+        about 0.5 for a random map (Venna and Kaski 2001); ``overlap``, the share of neighbors that are the same.
 
     Raises
     ------
@@ -120,14 +134,32 @@ def tsne(coordinates: np.ndarray, seed: int = 0) -> tuple[pd.DataFrame, float]:
     n_models, n_coordinates = coordinates.shape
     if n_models < FEWEST_TO_PLOT or n_coordinates < 2:
         raise ValueError(
-            f"t-SNE needs {FEWEST_TO_PLOT} models and 2 coordinates, found {n_models} and {n_coordinates}"
+            f"a map needs {FEWEST_TO_PLOT} models and 2 coordinates, found {n_models} and {n_coordinates}"
         )
-    perplexity = min(30, (n_models - 1) / 3)
-    # The exact method is quick at some hundred models and does not depend on the number of threads.
-    method = TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed)
-    flat = method.fit_transform(coordinates)
-    trust = trustworthiness(coordinates, flat, n_neighbors=min(5, (n_models - 1) // 2))
-    return pd.DataFrame(flat, columns=["x", "y"]), float(trust)
+    centered = coordinates - coordinates.mean(axis=0)
+    left, size, _ = np.linalg.svd(centered, full_matrices=False)
+    found = {"PCA": left[:, :2] * size[:2]}
+    for perplexity in dict.fromkeys(min(one, (n_models - 1) // 3) for one in perplexities):
+        for seed in seeds:
+            # The exact method is quick at some hundred models and does not depend on the number of threads.
+            method = TSNE(perplexity=perplexity, init="random" if seed else "pca", method="exact", random_state=seed)
+            found[f"t-SNE, perplexity {perplexity:g}, seed {seed}"] = method.fit_transform(coordinates)
+    k, rows = min(5, (n_models - 1) // 2), []
+    for name, flat in found.items():
+        here, there = (_nearest(one, k) for one in (coordinates, flat))
+        rows.append((name, trustworthiness(coordinates, flat, n_neighbors=k),
+                     trustworthiness(flat, coordinates, n_neighbors=k), (here & there).sum() / here.sum()))
+    places = pd.concat([pd.DataFrame(flat, columns=["x", "y"]).assign(map=name) for name, flat in found.items()])
+    return {"places": places, "trust": pd.DataFrame(rows, columns=["map", "trustworthiness", "continuity", "overlap"])}
+
+
+def _nearest(points: np.ndarray, k: int) -> np.ndarray:
+    """Which are the k nearest neighbors of each point: bool, (n_points, n_points)."""
+    distances = squareform(pdist(points))
+    np.fill_diagonal(distances, np.inf)
+    found = np.zeros(distances.shape, bool)
+    np.put_along_axis(found, np.argsort(distances, axis=1, kind="stable")[:, :k], True, axis=1)
+    return found
 
 
 def _logit_profiles(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:

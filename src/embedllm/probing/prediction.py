@@ -1,7 +1,7 @@
-"""What the model vectors know of a benchmark that they were learned without: regressions that respect families.
+"""What the model vectors know of a benchmark that they were learned without: regressions that respect lineages.
 
-Models of one family resemble each other in vectors and in accuracy alike, so that free permutations
-and classical tests find relations where there are none. The family is the unit here.
+Models of one lineage resemble each other in vectors and in accuracy alike, so that free permutations
+and classical tests find relations where there are none. The lineage is the unit here, the family beside it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from scipy.linalg import orth
 
 from embedllm.evaluation.inference import holm
 
-INTRACLASS = np.linspace(0, 0.95, 20)  # correlations within a family among which REML chooses
+INTRACLASS = np.linspace(0, 0.95, 20)  # correlations within a group among which REML chooses
 N_SPLITS = 50  # of the questions of a benchmark into halves
 
 
 def predict_benchmark(
     coordinates: np.ndarray,
     accuracy: np.ndarray,
+    lineages,
     families,
     benchmark: str,
     n_permutations: int = 2000,
@@ -28,12 +29,12 @@ def predict_benchmark(
     Ordinary least squares of the accuracy itself, as in the paper. Any predictors serve: the model's
     vectors, or, as a baseline, its accuracy on the other benchmarks.
 
-    ``p`` is the classical F test: it takes models for independent and is too small where families
-    differ. ``p_family`` asks the same of whole families. Accuracy and coordinates are whitened for a
-    family random intercept (its variance fitted by REML without the coordinates), which gives
-    the statistic its power; then the null residuals change sign by whole families and are recentered,
-    and F is compared with its values under all flips, or under `n_permutations` random ones.
-    It assumes families to be independent and symmetric, and nothing within a family: the random
+    ``p`` is the classical F test: it takes models for independent and is too small where lineages
+    differ. ``p_lineage`` asks the same of whole lineages, ``p_family`` of whole families. Accuracy and
+    coordinates are whitened for a random intercept of the group (its variance fitted by REML without the
+    coordinates), which gives the statistic its power; then the null residuals change sign by whole groups
+    and are recentered, and F is compared with its values under all flips, or under `n_permutations` random
+    ones. It assumes groups to be independent and symmetric, and nothing within a group: the random
     intercept may be wrong. (Cluster sign flips: Cameron, Gelbach & Miller 2008, doi:10.1162/rest.90.3.414.)
 
     Parameters
@@ -41,20 +42,18 @@ def predict_benchmark(
     coordinates : ndarray, shape (n_models, n_predictors), float
     accuracy : ndarray, shape (n_models,), float in [0, 1]
         NaN where a model was not asked; that model is left out.
-    families : array-like of str, shape (n_models,)
+    lineages, families : array-like of str, shape (n_models,)
     benchmark : str
         Name of the held-out benchmark.
     n_permutations : int
-        All 2^(n_families - 1) distinct flips are enumerated if there are at most this many.
+        All 2^(n_groups - 1) distinct flips are enumerated if there are at most this many.
 
     Returns
     -------
     dict
-        ``benchmark``, ``n_models``, ``n_families``; ``r2``, ``r2_adjusted``, ``rmse`` in sample;
-        ``f``, ``df_model``, ``df_resid``, ``p``; ``r2_cv``, ``rmse_cv`` of forecasts for families left
-        out, against the mean of the other families (NaN where too few models remain);
-        ``p_family``, ``p_family_attainable`` (the smallest value it can take: 6 families are needed to
-        get below 0.05).
+        ``benchmark``, ``n_models``, ``n_lineages``; ``r2``, ``r2_adjusted``, ``rmse`` in sample; ``f``,
+        ``df_model``, ``df_resid``, ``p``; ``p_lineage`` and ``p_family`` with ``p_lineage_attainable`` and
+        ``p_family_attainable`` (the smallest values they can take: 6 groups are needed to get below 0.05).
 
     Raises
     ------
@@ -65,15 +64,15 @@ def predict_benchmark(
     from statsmodels.regression.linear_model import OLS
 
     coordinates, accuracy = np.asarray(coordinates, float), np.asarray(accuracy, float)
-    if coordinates.ndim != 2 or not len(coordinates) == len(accuracy) == len(families):
+    if coordinates.ndim != 2 or not len(coordinates) == len(accuracy) == len(lineages) == len(families):
         raise ValueError(
             f"{benchmark}: coordinates {coordinates.shape}, accuracy {accuracy.shape} and "
-            f"{len(families)} families must share their first axis, one row per model"
+            f"{len(lineages)} lineages must share their first axis, one row per model"
         )
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{benchmark}: coordinates hold values that are not finite")
     asked = ~np.isnan(accuracy)
-    x, y, family = coordinates[asked], accuracy[asked], family_codes(families)[asked]
+    x, y = coordinates[asked], accuracy[asked]
     if len(y) < x.shape[1] + 2:
         raise ValueError(
             f"{benchmark}: {len(y)} models cannot carry {x.shape[1]} predictors; use fewer components"
@@ -82,12 +81,12 @@ def predict_benchmark(
         raise ValueError(f"{benchmark}: every model has one accuracy, {y[0]:g}: there is nothing to explain")
 
     fit = OLS(y, np.column_stack([np.ones(len(y)), x])).fit()
-    r2_cv, rmse_cv = _leave_one_family_out(x, y, family)
-    p_family, attainable = _family_sign_flip(x, y, family, n_permutations)
+    p_lineage, lineage_attainable = _group_sign_flip(x, y, family_codes(lineages)[asked], n_permutations)
+    p_family, family_attainable = _group_sign_flip(x, y, family_codes(families)[asked], n_permutations)
     return {
         "benchmark": benchmark,
         "n_models": len(y),
-        "n_families": len(np.unique(family)),
+        "n_lineages": len(np.unique(family_codes(lineages)[asked])),
         "r2": float(fit.rsquared),
         "r2_adjusted": float(fit.rsquared_adj),
         "rmse": float(np.sqrt(np.mean(fit.resid**2))),
@@ -95,20 +94,21 @@ def predict_benchmark(
         "df_model": int(fit.df_model),
         "df_resid": int(fit.df_resid),
         "p": float(fit.f_pvalue),
-        "r2_cv": r2_cv,
-        "rmse_cv": rmse_cv,
+        "p_lineage": p_lineage,
+        "p_lineage_attainable": lineage_attainable,
         "p_family": p_family,
-        "p_family_attainable": attainable,
+        "p_family_attainable": family_attainable,
     }
 
 
-def leave_one_out_table(rows: list[dict]) -> pd.DataFrame:
+def regressions_table(rows: list[dict]) -> pd.DataFrame:
     """One row per held-out benchmark, with p-values adjusted by Holm over the benchmarks.
 
-    Takes the results of `predict_benchmark`; adds ``p_holm`` and ``p_family_holm``.
+    Takes the results of `predict_benchmark`; adds ``p_holm``, ``p_lineage_holm`` and ``p_family_holm``.
     """
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"]), p_family_holm=holm(table["p_family"]))
+    return table.assign(p_holm=holm(table["p"]), p_lineage_holm=holm(table["p_lineage"]),
+                        p_family_holm=holm(table["p_family"]))
 
 
 def reliability(scores: np.ndarray) -> float:
@@ -168,26 +168,13 @@ def family_codes(families) -> np.ndarray:
     return pd.factorize(families)[0]
 
 
-def _leave_one_family_out(x: np.ndarray, y: np.ndarray, family: np.ndarray) -> tuple[float, float]:
-    """R2 and root mean squared error of forecasts for families that the regression has not seen."""
-    design = np.column_stack([np.ones(len(y)), x])
-    forecast, mean = np.empty_like(y), np.empty_like(y)
-    for out in (family == f for f in np.unique(family)):
-        if (~out).sum() <= design.shape[1]:
-            return np.nan, np.nan
-        forecast[out] = design[out] @ np.linalg.lstsq(design[~out], y[~out])[0]
-        mean[out] = y[~out].mean()
-    squared_error = (y - forecast) ** 2
-    return float(1 - squared_error.sum() / ((y - mean) ** 2).sum()), float(np.sqrt(squared_error.mean()))
-
-
-def _family_sign_flip(
-    x: np.ndarray, y: np.ndarray, family: np.ndarray, n_permutations: int
+def _group_sign_flip(
+    x: np.ndarray, y: np.ndarray, group: np.ndarray, n_permutations: int
 ) -> tuple[float, float]:
-    """The p of `predict_benchmark`'s family test and the smallest attainable one."""
-    onehot = family[:, None] == np.unique(family)
-    n_families = onehot.shape[1]
-    whitener, ones = _family_whitener(y, onehot)
+    """The p of `predict_benchmark`'s test by groups and the smallest attainable one."""
+    onehot = group[:, None] == np.unique(group)
+    n_groups = onehot.shape[1]
+    whitener, ones = _whitener(y, onehot)
     ones /= np.linalg.norm(ones)  # the whitened intercept
 
     def without_intercept(columns):
@@ -196,25 +183,25 @@ def _family_sign_flip(
     basis = orth(without_intercept(whitener @ (x - x.mean(axis=0))))
     residuals = without_intercept((whitener @ y)[:, None])
 
-    signs = _signs(n_families, n_permutations, np.random.default_rng(0))
+    signs = _signs(n_groups, n_permutations, np.random.default_rng(0))
     flipped = without_intercept(residuals * (onehot @ signs.T))  # (n_models, 1 + n_flips)
     # The share explained grows with F, and orders the flips as F does.
     explained = ((basis.T @ flipped) ** 2).sum(axis=0) / (flipped**2).sum(axis=0)
     return float(np.mean(explained >= explained[0] * (1 - 1e-9))), 1 / len(signs)
 
 
-def _signs(n_families: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
-    """Signs of families, one row per flip, the identity first; one family stays, F ignores a global sign."""
-    if n_families - 1 < 31 and 2 ** (n_families - 1) <= n_permutations + 1:
-        flips = np.arange(2 ** (n_families - 1))[:, None] >> np.arange(n_families) & 1
+def _signs(n_groups: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Signs of groups, one row per flip, the identity first; one group stays, F ignores a global sign."""
+    if n_groups - 1 < 31 and 2 ** (n_groups - 1) <= n_permutations + 1:
+        flips = np.arange(2 ** (n_groups - 1))[:, None] >> np.arange(n_groups) & 1
     else:
-        flips = rng.integers(2, size=(1 + n_permutations, n_families))
+        flips = rng.integers(2, size=(1 + n_permutations, n_groups))
         flips[0] = 0
     return 1 - 2 * flips
 
 
-def _family_whitener(y: np.ndarray, onehot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """V^(-1/2) for V = I + ratio * same family, ratio by REML from y alone; and its row sums."""
+def _whitener(y: np.ndarray, onehot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V^(-1/2) for V = I + ratio * same group, ratio by REML from y alone; and its row sums."""
     n_models, sizes = len(y), onehot.sum(axis=0)
     best = (-np.inf, None, None)
     for ratio in INTRACLASS / (1 - INTRACLASS):

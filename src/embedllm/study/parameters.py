@@ -187,8 +187,11 @@ class ModelRouting(Fitting):
 
 
 class Probing(Fitting):
-    N_COMPONENTS: Count = Field(3, description="principal components of the vectors that the probe may use")
+    N_COMPONENTS: Count = Field(3, description="coordinates, beside the level, that the linear probe is given")
     N_PERMUTATIONS: int = Field(4999, description="of every permutation test", ge=99)
+    PERPLEXITIES: Distinct[Annotated[int, Ge(2)]] = Field([5, 15, 30], description="of the t-SNE maps", min_length=1)
+    N_MAPS: Count = Field(2, description="seeds that each is drawn with")
+    N_DROPS: int = Field(0, description="random drops for each benchmark left out; 0 shows those of make deep", ge=0)
 
 
 class EmbedderAblation(Fitting):

@@ -1,0 +1,101 @@
+"""What can be read off model vectors by a linear map: ability, size, kind and family, lineages left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from embedllm.probing.folds import lineage_folds
+
+PENALTIES = np.logspace(-4, 0, 5)  # of ridge, in units of the coordinates' sum of squares
+FEWEST = 10  # lineages of a class, and of all where a number is read
+
+
+def probe(
+    coordinates: np.ndarray, targets: Mapping[str, Sequence], lineages: Sequence[str], n_permutations: int
+) -> pd.DataFrame:
+    """Ridge regressions on the coordinates, cross-validated over lineages, against targets that were permuted.
+
+    Classes are told by one regression each, the highest wins. The penalty is the best of five for the target, and
+    again for each permutation, so that the choice cannot pass for knowledge. Targets move among the lineages, each
+    model taking that of a model of another lineage; *selectivity* is what is reached beyond such random labels.
+
+    Parameters
+    ----------
+    coordinates : ndarray, shape (n_models, n_coordinates)
+    targets : mapping of name to array-like, shape (n_models,)
+        Numbers, or texts for classes; None or NaN where it is not known. Classes of fewer than ten lineages are left
+        out.
+    lineages : array-like of str, shape (n_models,)
+
+    Returns
+    -------
+    DataFrame
+        ``target``, ``n_models``, ``n_lineages``, ``n_classes`` (0 for a number), ``score``: R2, of classes the mean
+        share of each that is told; ``random`` (mean of the permutations), ``selectivity``, ``p`` (one-sided),
+        ``note``: why it is not tested.
+    """
+    rows = []
+    for name, values in targets.items():
+        values, lineage = pd.Series(list(values), dtype=object), pd.Series(np.asarray(lineages, dtype=object))
+        numeric = pd.api.types.is_numeric_dtype(values.infer_objects())
+        kept = values.notna()
+        if not numeric:
+            counts = lineage[kept].groupby(values[kept]).nunique()
+            kept &= values.isin(counts.index[counts >= FEWEST])
+        classes = 0 if numeric else values[kept].nunique()
+        row = {"target": name, "n_models": int(kept.sum()), "n_lineages": lineage[kept].nunique(), "n_classes": classes}
+        if row["n_lineages"] < FEWEST or classes == 1 or (not numeric and not classes):
+            rows.append(row | {"note": f"not testable: fewer than {FEWEST} lineages, or than two classes of so many"})
+            continue
+        own = values[kept].astype(float).to_numpy() if numeric else pd.factorize(values[kept])[0]
+        found = _scores(coordinates[kept], own, lineage[kept].to_numpy(), classes, n_permutations)
+        rows.append(row | {"score": found[0], "random": found[1:].mean(), "selectivity": found[0] - found[1:].mean(),
+                           "p": float((found >= found[0] - 1e-12).mean()), "note": ""})
+    return pd.DataFrame(rows, columns=["target", "n_models", "n_lineages", "n_classes", "score", "random",
+                                       "selectivity", "p", "note"])
+
+
+def _scores(x: np.ndarray, y: np.ndarray, lineage: np.ndarray, classes: int, n_permutations: int) -> np.ndarray:
+    """The score of the target, first, and of its permutations: (1 + n_permutations,)."""
+    rng, fold = np.random.default_rng(0), lineage_folds(lineage)
+    orders = np.stack([np.arange(len(y)), *(_moved(lineage, rng) for _ in range(n_permutations))])
+    drawn = y[orders]  # (1 + n_permutations, n_models)
+    best = np.full(len(drawn), -np.inf)
+    for penalty in PENALTIES:
+        hat = _hat(x, fold, penalty)
+        if classes:
+            told = np.stack([(drawn == one) @ hat.T for one in range(classes)])
+            right = told.argmax(axis=0) == drawn
+            score = np.mean([(right & (drawn == one)).sum(axis=1) / (drawn == one).sum(axis=1)
+                             for one in range(classes)], axis=0)
+        else:
+            error = ((drawn @ hat.T - drawn) ** 2).sum(axis=1)
+            score = 1 - error / ((drawn - drawn.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        best = np.maximum(best, score)
+    return best
+
+
+def _hat(x: np.ndarray, fold: np.ndarray, penalty: float) -> np.ndarray:
+    """What turns targets into forecasts of each fold from the others, by ridge with an intercept: (n, n)."""
+    hat = np.zeros((len(x), len(x)))
+    for number in np.unique(fold):
+        out = fold == number
+        center = x[~out].mean(axis=0)
+        known, new = x[~out] - center, x[out] - center
+        left, size, right = np.linalg.svd(known, full_matrices=False)
+        weight = size / (size**2 + penalty * (size**2).sum())
+        slopes = new @ right.T * weight @ left.T  # (n_out, n_known); known is centered, so that targets need not be
+        hat[np.ix_(out, ~out)] = slopes + 1 / len(known)
+    return hat
+
+
+def _moved(lineage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Positions to take targets from: lineages in another order, their models after one another, wrapped."""
+    code = pd.factorize(lineage)[0]
+    order = np.concatenate([np.flatnonzero(code == one) for one in rng.permutation(code.max() + 1)])
+    found = np.empty(len(code), int)
+    found[np.argsort(code, kind="stable")] = order
+    return found

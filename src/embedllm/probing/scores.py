@@ -1,0 +1,215 @@
+"""Accuracies that nobody measured: of a new model on a known benchmark, and of all models on a new benchmark.
+
+Two questions that are easily mixed. For a *new model* the benchmark is known from others, and a regression on them can
+use it (C7). On a *new benchmark* no model has been asked, so that nothing can be fitted to it. Rivals of the model
+vectors stand beside them on the same folds: the mean accuracy elsewhere, a ridge regression on all accuracies
+elsewhere, and boosted trees on features of model and benchmark in the manner of Xia et al. (2020, ACL, "Predicting
+Performance for Natural Language Processing Tasks"). The lineage is the unit: its models resemble each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from embedllm.evaluation.inference import of_independent
+from embedllm.probing import trees
+from embedllm.probing.folds import N_INNER, lineage_folds, without
+
+MEAN, RIDGE, TREES, NOTHING = "mean elsewhere", "ridge on accuracies elsewhere", "boosted trees", "no predictor"
+PENALTIES = np.logspace(-3, 3, 13)  # of a ridge regression, per model, on standardized predictors
+N_RESAMPLES = 2000
+Predictors = Mapping[str, np.ndarray]  # of models by benchmark: shape (n_models, n_numbers)
+LEAVES, N_TREES, RATE = (3, 6), 200, 0.1
+FEWEST = 8  # lineages, below which nothing is cross-validated
+
+
+def of_new_models(
+    known: pd.DataFrame, coordinates: Mapping[str, Predictors], whole: Mapping[str, Predictors], target: pd.DataFrame,
+    facts: pd.DataFrame,
+) -> dict[str, pd.DataFrame]:
+    """Accuracies of models on a benchmark, from regressions that saw models of other lineages there.
+
+    Parameters
+    ----------
+    known : DataFrame, models x benchmarks
+        Accuracy on the training questions, complete.
+    coordinates, whole : mapping of name to `Predictors`
+        What was learned without the benchmark: few numbers for ordinary least squares, and many for ridge.
+    target : DataFrame, models x benchmarks
+        The accuracies to forecast; NaN where a model was not asked.
+    facts : DataFrame, indexed by model
+        ``lineage``, ``family``, ``kind``, ``parameters_b``.
+
+    Returns
+    -------
+    dict
+        Method to DataFrame like `target`.
+    """
+    fold, lineage = lineage_folds(facts["lineage"]), pd.factorize(facts["lineage"])[0]
+    means = {name: without(known, name) for name in target}
+    linear = {NOTHING: {name: np.zeros((len(known), 0)) for name in target},
+              MEAN: {name: means[name][:, None] for name in target}, **coordinates}
+    ridged = {RIDGE: {name: known.drop(columns=name).to_numpy() for name in target}, **whole}
+    found = {method: {} for method in (*linear, *ridged)}
+    for name in target:
+        y = target[name].to_numpy(float)
+        for method, x in linear.items():
+            found[method][name] = _crossed(y, x[name], fold, least_squares)
+        for method, x in ridged.items():
+            found[method][name] = _crossed(y, x[name], fold, lambda y, x, new, rows: ridge(y, x, new, lineage[rows]))
+    tables = {method: pd.DataFrame(columns, index=target.index) for method, columns in found.items()}
+    return tables | {TREES: trees.on_new_models(known, target, facts, fold)}
+
+
+def of_new_benchmarks(
+    known: pd.DataFrame, forecasts: Mapping[str, pd.DataFrame], features: pd.DataFrame, target: pd.DataFrame,
+    facts: pd.DataFrame,
+) -> dict[str, pd.DataFrame]:
+    """Accuracies on a benchmark that no model was asked: what is known elsewhere, and what its prompts tell.
+
+    Parameters
+    ----------
+    known, target, facts
+        As for `of_new_models`.
+    forecasts : mapping of name to DataFrame like `target`
+        Of forecasters that learned without the benchmark, averaged over its prompts.
+    features : DataFrame, indexed by benchmark
+        What can be said of a benchmark without any answer: numbers.
+
+    Returns
+    -------
+    dict
+        Method to DataFrame like `target`.
+    """
+    means = pd.DataFrame({name: without(known, name) for name in target}, index=target.index)
+    return {MEAN: means, **forecasts, TREES: trees.on_new_benchmarks(known, features, target, facts)}
+
+
+def squared_errors(
+    forecasts: Mapping[str, pd.DataFrame], target: pd.DataFrame, facts: pd.DataFrame, weights: np.ndarray,
+    *, centered: bool = False,
+) -> pd.DataFrame:
+    """Squared errors in units of the variance of accuracy over lineages, by method and lineage.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n_models,)
+        Of a model within its lineage: near-copies share one.
+    centered : bool
+        Without each benchmark's mean error: whether models are told apart, wherever the benchmark lies.
+
+    Returns
+    -------
+    DataFrame, lineages x methods
+        The mean over benchmarks, and over models of the lineage; 1 is what the mean over all lineages would reach.
+    """
+    lineage = facts["lineage"]
+    by_lineage = weighted(target, lineage, weights)
+    scale = by_lineage.var(ddof=0)
+    used = scale.index[scale > 0]
+    found = {}
+    for method, forecast in forecasts.items():
+        error = forecast[used] - target[used]
+        if centered:
+            error = error - weighted(error, lineage, weights).mean()
+        found[method] = (weighted(error**2, lineage, weights) / scale[used]).mean(axis=1)
+    return pd.DataFrame(found)
+
+
+def weighted(values: pd.DataFrame, lineage: pd.Series, weights: np.ndarray) -> pd.DataFrame:
+    """Mean of each lineage's models, lineages x columns; NaN counts as not asked."""
+    totals = values.mul(weights, axis=0).groupby(lineage.to_numpy()).sum(min_count=1)
+    asked = values.notna().mul(weights, axis=0).groupby(lineage.to_numpy()).sum()
+    return totals / asked.where(asked > 0)
+
+
+def shares(
+    forecasts: Mapping[str, pd.DataFrame], target: pd.DataFrame, facts: pd.DataFrame, weights: np.ndarray
+) -> pd.DataFrame:
+    """R2 of each method in each benchmark, lineages counting alike: one minus its error over the variance of lineages.
+
+    Returns
+    -------
+    DataFrame
+        ``method``, ``benchmark``, ``r2`` with ``low`` and ``high`` (95 %, bootstrap of lineages).
+    """
+    lineage, rng, rows = facts["lineage"], np.random.default_rng(0), []
+    by_lineage = weighted(target, lineage, weights)
+    draws = rng.integers(len(by_lineage), size=(N_RESAMPLES, len(by_lineage)))
+    for method, forecast in forecasts.items():
+        errors = weighted((forecast - target) ** 2, lineage, weights)
+        for name in target:
+            both = np.column_stack([errors[name], by_lineage[name]])
+            if np.isnan(both[:, 0]).all() or by_lineage[name].var() == 0:
+                continue
+            error, value = np.moveaxis(both[draws], 2, 0)
+            r2 = 1 - np.nanmean(error, axis=1) / np.nanvar(value, axis=1)
+            own = 1 - np.nanmean(both[:, 0]) / np.nanvar(both[:, 1])
+            rows.append((method, name, own, *np.quantile(r2, (0.025, 0.975))))
+    return pd.DataFrame(rows, columns=["method", "benchmark", "r2", "low", "high"])
+
+
+def compared(errors: pd.DataFrame, reference: str, level: float) -> pd.DataFrame:
+    """Each method's mean squared error over lineages, and its difference to one of them.
+
+    Parameters
+    ----------
+    errors : DataFrame, lineages x methods
+        From `squared_errors`.
+    level : float
+        Of the intervals: Student's t over lineages. ``p``: studentized sign flips of lineages.
+
+    Returns
+    -------
+    DataFrame
+        ``method``, ``reference``, ``error``, ``difference`` with ``low`` and ``high``, ``p``, ``mde`` (what a test at
+        the level finds with power .8), ``n_lineages``.
+    """
+    errors = errors.dropna()
+    rows = []
+    for method in errors:
+        row = {"method": method, "reference": reference, "error": errors[method].mean(), "n_lineages": len(errors)}
+        if method != reference:
+            row |= of_independent(errors[method] - errors[reference], level)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["method", "reference", "error", "difference", "low", "high", "p", "mde",
+                                       "n_lineages"])
+
+
+def least_squares(y: np.ndarray, x: np.ndarray, new: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Forecasts for new rows; fewer predictors than rows are needed, else NaN."""
+    if len(y) <= x.shape[1] + 1:
+        return np.full(len(new), np.nan)
+    design = np.column_stack([np.ones(len(y)), x])
+    return np.column_stack([np.ones(len(new)), new]) @ np.linalg.lstsq(design, y)[0]
+
+
+def ridge(y: np.ndarray, x: np.ndarray, new: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Ridge regression on predictors of one unit; the penalty by cross-validation over groups, within these rows."""
+    fold, losses = lineage_folds(groups, N_INNER), np.zeros(len(PENALTIES))
+    for out in (fold == number for number in range(N_INNER)):
+        if out.any() and not out.all():
+            losses += ((_ridge_path(y[~out], x[~out], x[out]) - y[out]) ** 2).sum(axis=1)
+    return _ridge_path(y, x, new)[losses.argmin()]
+
+
+def _ridge_path(y: np.ndarray, x: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Forecasts for each of `PENALTIES`: (n_penalties, n_new)."""
+    center = x.mean(axis=0)
+    left, size, right = np.linalg.svd(x - center, full_matrices=False)
+    penalties = PENALTIES[:, None] * (size**2).sum()
+    shrunk = size / (size**2 + np.maximum(penalties, 1e-300)) * (left.T @ (y - y.mean()))
+    return y.mean() + shrunk @ right @ (new - center).T
+
+
+def _crossed(y: np.ndarray, x: np.ndarray, fold: np.ndarray, fit) -> np.ndarray:
+    """Forecasts of each fold by a fit on the others; models without a score neither fit nor are forecast."""
+    forecast, asked = np.full(len(y), np.nan), ~np.isnan(y)
+    for number in np.unique(fold):
+        new, rows = asked & (fold == number), np.flatnonzero(asked & (fold != number))
+        if new.any() and len(rows):
+            forecast[new] = fit(y[rows], x[rows], x[new], rows)
+    return forecast
