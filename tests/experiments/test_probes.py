@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 from conftest import make_table
 
+from embedllm import __main__ as command
 from embedllm import catalog, claims
 from embedllm.conclusions import probing as said
 from embedllm.conclusions import probing_claims
 from embedllm.experiments import benchmark_prediction as prediction
-from embedllm.experiments import domain, probes, stability, training_ablation
+from embedllm.experiments import domain, probes, specialists, stability, training_ablation
 from embedllm.experiments.comparisons import fitted, train
 from embedllm.outcomes import model_facts
 from embedllm.probing import scores
@@ -132,7 +133,8 @@ def test_models_of_a_lineage_may_differ_in_size_and_family():
 @pytest.mark.parametrize(("p", "power", "expected"), [(0.5, 0.9, "holds here"), (0.5, 0.5, "inconclusive"),
                                                       (0.001, 0.9, "does not hold here")])
 def test_no_clusters_needs_power(p, power, expected):
-    found = {"note": "", "p": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4, "n_models": 30}
+    found = {"note": "", "p": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4, "n_models": 30,
+             "smaller": 0.4, "along_first": 0.9}
     assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == expected
     assert "would be found in" in said.clustered(found, 4)
     few = {"note": "not testable: fewer than 20 models", "n_models": 3}
@@ -205,6 +207,37 @@ def test_shares_of_what_tells_models_apart_are_those_planted():
     assert found["along difficulty"] == pytest.approx(1, abs=0.05)
     assert found["within benchmarks"] == pytest.approx(found["along difficulty, within benchmarks"], abs=0.05)
     assert next(iter(found.index)) == "between benchmarks", "no suites, no share of theirs"
+
+
+def test_specialized_models_are_trained_on_alone():
+    table, vectors = pool(16, (120, 120))
+    table.models["kind"] = ["math", "code"] * 5 + ["base"] * 6
+    fields = specialists.fields(table, "directory")
+    assert list(fields.index) == list(table.models.index[:10]) and set(fields) == {"math", "code"}
+    points = specialists.trained_alone(table, vectors, list(fields.index))
+    changed = table.scores.copy()
+    changed[10:] = 1 - changed[10:]
+    other = make_again(table)
+    other.scores[:] = changed
+    np.testing.assert_array_equal(points, specialists.trained_alone(other, vectors, list(fields.index)))
+    assert specialists.fields(table, "metabench").empty, "none of the names"
+    names = [name for group in specialists.BY_NAME["metabench"].values() for name in group]
+    assert len(names) == len(set(names))
+
+
+def test_the_most_similar_models_on_the_command_line(planted, tmp_path, capsys):
+    parts, _ = planted
+    one = fitted(parts, catalog.CONVEX)
+    one.save(path := tmp_path / "one.npz")
+    name = one.models[3]
+    assert command.main(["similar", name, "--embedding", str(path), "-n", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model,rank,similar,distance" and len(lines) == 3 and lines[1].startswith(f"{name},1,")
+    for arguments, message in ((["nobody", "--embedding", str(path)], "is called nobody; did you mean"),
+                               ([name, "--embedding", str(tmp_path / "none")], "is not there: `make reproduce`"),
+                               ([name, "--embedding", str(path), "-n", "0"], "-n is 0")):
+        assert command.main(["similar", *arguments]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_from_rows_to_probes_with_a_models_table():

@@ -24,6 +24,7 @@ def test_planted_clusters_are_found_and_an_outlier_is_none():
     points[:30, 0] += 6
     found = clusters.clustering_test(clusters.principal(points), 4, 0.1, 0.05, 199, 50)
     assert found["p"] < 0.02 and found["power"] > 0.8 and found["index"] < found["low"]
+    assert found["smaller"] == 0.5 and found["along_first"] > 0.9
     alone = rng.normal(size=(60, 5))
     alone[0] += 30
     assert clusters.clustering_test(clusters.principal(alone), 4, 0.1, 0.05, 199, 50)["p"] > 0.05

@@ -130,7 +130,7 @@ def test_the_pooled_test_equals_brute_force(rng):
     own = np.mean([distances[np.ix_(own, own)].sum() / 12 - distances[np.ix_(own, ~own)].mean()
                    for own in (size == "7B", size == "70B")])
     assert same.any() and len(values) == 36 and found["p_attainable"] == 1 / 36
-    assert found["difference"] == pytest.approx(own)
+    assert found["gap"] == pytest.approx(own)
     assert found["p_closer"] == pytest.approx(np.mean(np.array(values) <= own + 1e-9))
     assert found["p_farther"] == pytest.approx(np.mean(np.array(values) >= own - 1e-9))
 

@@ -59,7 +59,7 @@ def closer(pooled: pd.DataFrame) -> str:
         if row["note"]:
             said.append(f"{row['distance']}: {row['note']}")
             continue
-        said.append(f"{row['distance']} {row['difference']:+.2g} ({p_is(row['p_closer'])}; at least "
+        said.append(f"{row['distance']} {row['gap']:+.2g} ({p_is(row['p_closer'])}; at least "
                     f"{row['p_attainable']:.2g}; sizes moved across families: {p_is(row['p_across'])})")
     return f"Mean distance within a size class minus that to the others, over the classes: {'; '.join(said)}."
 
@@ -110,7 +110,8 @@ def clustered(found: Mapping, apart: float) -> str:
         return f"Clusters are {found['note']}."
     return (f"Cluster index {found['index']:.3f}; samples of one normal distribution have {found['null']:.3f} "
             f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; two clusters {apart:g} SD apart would "
-            f"be found in {found['power']:.0%} of samples.")
+            f"be found in {found['power']:.0%} of samples. The best two groups, of which the smaller holds "
+            f"{found['smaller']:.0%}, differ along the first component by {found['along_first']:.0%}.")
 
 
 def trusted(trust: pd.DataFrame) -> str:
@@ -121,6 +122,15 @@ def trusted(trust: pd.DataFrame) -> str:
     flat = trust[trust["map"] == "PCA"].iloc[0]
     return (f"Of {counted(len(rows), 't-SNE map')} {spans}; PCA {flat['trustworthiness']:.2f}, "
             f"{flat['continuity']:.2f}, {flat['overlap']:.2f}.")
+
+
+def specialized(rows: pd.DataFrame, trust: pd.DataFrame) -> str:
+    """What the vectors of specialized models alone show, from `clusters.purity` and `geometry.maps`."""
+    row, flat = rows.iloc[0], trust.iloc[1]
+    told = row["note"] or (f"of the five nearest neighbors of other lineages {row['share']:.0%} are of the same field, "
+                           f"{row['expected']:.0%} by chance, {p_is(row['p'])}")
+    return (f"{row['n_models']} specialized models of {row['n_labels']} fields, trained on alone: {told}; the map "
+            f"keeps {flat['overlap']:.0%} of the neighbors.")
 
 
 def near(rows: pd.DataFrame) -> str:

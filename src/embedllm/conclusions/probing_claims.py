@@ -77,7 +77,7 @@ def by_size(pooled: pd.DataFrame, communities: pd.DataFrame, claim: Claim) -> di
                OPPOSITE if row["p_farther"] < claim.level else OPEN)
     raw = pooled.set_index("distance")["p_closer"].to_dict()
     others = ", ".join(f"{name} {p_is(p)}" for name, p in raw.items() if name != WITH)
-    return {"ours": row["difference"], "p": min(row["p_closer"], row["p_farther"]), "verdict": verdict,
+    return {"ours": row["gap"], "p": min(row["p_closer"], row["p_farther"]), "verdict": verdict,
             "reason": f"mean distance in logits, the level included, within {', '.join(counted['community'])} minus to "
                       f"the other classes, {row['n_units']:.0f} lineages (p at least {row['p_attainable']:.3g}); by "
                       f"other distances {others}", "figure": "05_communities"}
@@ -91,7 +91,8 @@ def no_clusters(found: Mapping, claim: Claim) -> dict:
     return {"ours": found["index"], "p": found["p"], "verdict": verdict,
             "reason": f"cluster index of {found['n_models']} models on five components; samples of one normal "
                       f"distribution {found['low']:.3f} to {found['high']:.3f}; two clear clusters would be found in "
-                      f"{found['power']:.0%} of samples", "figure": "05_map"}
+                      f"{found['power']:.0%} of samples; the best two groups, the smaller {found['smaller']:.0%} of the models, "
+                      f"differ along the first component by {found['along_first']:.0%}", "figure": "05_map"}
 
 
 def follows_training(test: Mapping | None, claim: Claim) -> dict:

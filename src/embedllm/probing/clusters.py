@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.cluster import KMeans
 
 N_COMPONENTS = 5  # principal components that are looked at
 N_STARTS, STEPS = 8, 20  # of two means
@@ -81,7 +82,9 @@ def clustering_test(
     -------
     dict
         ``n_models``, ``index``, ``null`` (mean of the normal samples) with ``low`` and ``high`` (their middle 95 %),
-        ``p`` (one-sided), ``planted`` (mean at clear clusters), ``power`` and ``note``: why p is NaN, else blank.
+        ``p`` (one-sided), ``planted`` (mean at clear clusters), ``power``; of the best two groups ``smaller``, the
+        share of the points in the smaller one, and ``along_first``, the share of the squared distance of their
+        centers that lies along the first component; ``note``: why p is NaN, else blank.
     """
     n = len(points)
     if n < FEWEST:
@@ -93,10 +96,13 @@ def clustering_test(
     planted[:, :, 0] = (planted[:, :, 0] + side * spread[0] * apart / 2) / np.sqrt(1 + apart**2 / 4)
     found = cluster_index(planted, smallest)
     [own] = cluster_index(points[None], smallest)
+    first = KMeans(2, n_init=N_STARTS, random_state=0).fit_predict(points) == 0
+    between = (points[first].mean(axis=0) - points[~first].mean(axis=0)) ** 2
     least = np.quantile(null, level)
     return {"n_models": n, "index": own, "null": null.mean(), "low": np.quantile(null, 0.025),
             "high": np.quantile(null, 0.975), "p": (1 + (null <= own).sum()) / (1 + n_draws),
-            "planted": found.mean(), "power": (found <= least).mean(), "note": ""}
+            "planted": found.mean(), "power": (found <= least).mean(), "smaller": min(first.mean(), 1 - first.mean()),
+            "along_first": between[0] / between.sum(), "note": ""}
 
 
 def principal(vectors: np.ndarray, n_components: int = N_COMPONENTS) -> np.ndarray:

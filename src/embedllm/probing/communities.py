@@ -141,13 +141,13 @@ def pooled_test(
     Returns
     -------
     dict
-        ``difference``, ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can be),
+        ``gap`` (that mean), ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can be),
         ``n_units``, ``n_communities``; ``note``: why the p are NaN, else blank.
     """
     units, between = _units(distances, labels, base_models, families)
     codes, names = pd.factorize(units["label"])
     counted = np.flatnonzero(np.bincount(codes, minlength=len(names)) > 1)
-    found = {"difference": np.nan, "p_closer": np.nan, "p_farther": np.nan, "p_attainable": np.nan,
+    found = {"gap": np.nan, "p_closer": np.nan, "p_farther": np.nan, "p_attainable": np.nan,
              "n_units": len(units), "n_communities": len(counted)}
     if len(counted) < 2:
         return found | {"note": "not testable: fewer than two communities of two units"}
@@ -171,7 +171,7 @@ def pooled_test(
     values = np.mean(means, axis=0)
     own = (drawn == codes).all(axis=1).argmax()
     slack = 1e-9 * between.max()
-    return found | {"difference": float(values[own]), "p_closer": float(np.mean(values <= values[own] + slack)),
+    return found | {"gap": float(values[own]), "p_closer": float(np.mean(values <= values[own] + slack)),
                     "p_farther": float(np.mean(values >= values[own] - slack)), "p_attainable": 1 / len(drawn),
                     "note": "" if number > 1 else "not testable: one arrangement only"}
 
