@@ -141,8 +141,8 @@ def pooled_test(
     Returns
     -------
     dict
-        ``gap`` (that mean), ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can be),
-        ``n_units``, ``n_communities``; ``note``: why the p are NaN, else blank.
+        ``gap`` (that mean), ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can
+        be), ``n_units``, ``n_communities``; ``note``: why the p are NaN, else blank.
     """
     units, between = _units(distances, labels, base_models, families)
     codes, names = pd.factorize(units["label"])
