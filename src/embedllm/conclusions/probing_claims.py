@@ -91,8 +91,8 @@ def no_clusters(found: Mapping, claim: Claim) -> dict:
     return {"ours": found["index"], "p": found["p"], "verdict": verdict,
             "reason": f"cluster index of {found['n_models']} models on five components; samples of one normal "
                       f"distribution {found['low']:.3f} to {found['high']:.3f}; two clear clusters would be found in "
-                      f"{found['power']:.0%} of samples; the best two groups, the smaller {found['smaller']:.0%} of the "
-                      f"models, differ along the first component by {found['along_first']:.0%}", "figure": "05_map"}
+                      f"{found['power']:.0%} of samples; the best two groups, the smaller {found['smaller']:.0%} of "
+                      f"the models, differ along the first component by {found['along_first']:.0%}", "figure": "05_map"}
 
 
 def follows_training(test: Mapping | None, claim: Claim) -> dict:
