@@ -52,7 +52,7 @@ KNOWN_EXTRAS := data encoders
 EXTRA_SETUP := $(EXTRAS:%=$(VENV)/.embedllm-extra-%)
 
 NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
-             06_embedder_ablation 07_sensitivity
+             06_embedder_ablation 07_sensitivity 08_method_checks
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
 .PHONY: help setup reproduce check deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet weights-gemma encode-deep
@@ -116,9 +116,10 @@ $(RUN)/02_training.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/de
 $(RUN)/03_correctness_forecasting.done: $(TABLE) $(RUN)/inputs/deep.sha
 $(RUN)/04_model_routing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/03_correctness_forecasting.products \
                                $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
-$(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products
+$(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/inputs/deep.sha
 $(RUN)/06_embedder_ablation.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/07_sensitivity.done: $(TABLE) $(RUN)/inputs/deep.sha
+$(RUN)/08_method_checks.done: $(TABLE) $(RUN)/inputs/deep.sha
 # Read only after `inputs`, which deletes damaged ones.
 ifneq ($(filter notebooks $(RUN)/%,$(MAKECMDGOALS)),)
 -include $(wildcard $(RUN)/*.d)

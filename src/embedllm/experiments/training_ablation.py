@@ -70,8 +70,15 @@ def changes(
     return found.assign(excess=found["error"] - found["random"])
 
 
-def own_against_others(changed: pd.DataFrame) -> dict[str, float]:
+def own_against_others(changed: pd.DataFrame, most: int = MOST) -> dict[str, float]:
     """Is more lost on the benchmark that was left out than on the others? A permutation test of the drops.
+
+    Parameters
+    ----------
+    changed : DataFrame
+        From `changes`.
+    most : int
+        Random arrangements, where there are not fewer in all.
 
     Returns
     -------
@@ -81,11 +88,11 @@ def own_against_others(changed: pd.DataFrame) -> dict[str, float]:
     """
     excess = changed.pivot_table(index="dropped", columns="benchmark", values="excess").to_numpy()
     n = len(excess)
-    if factorial(n) <= MOST + 1:
+    if factorial(n) <= most + 1:
         orders = np.array(list(permutations(range(n))))
     else:
         rng = np.random.default_rng(0)
-        orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(MOST))])
+        orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(most))])
     own = excess[np.arange(n), orders].mean(axis=1)
     values = own - (excess.sum() - n * own) / (n * n - n)
     return {"difference": float(values[0]), "p_more": float((values >= values[0] - 1e-12).mean()),

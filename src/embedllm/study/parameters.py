@@ -219,6 +219,10 @@ class Sensitivity(Fitting):
     FOLD_SEED: Seed = Field(0, description="draws the folds")
 
 
+class MethodChecks(Parameters):
+    N_REPEATS: int = Field(50, description="repetitions of each check, under its null and with an effect", ge=10)
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_data_preparation": DataPreparation,
     "02_training": Training,
@@ -227,6 +231,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "05_probing": Probing,
     "06_embedder_ablation": EmbedderAblation,
     "07_sensitivity": Sensitivity,
+    "08_method_checks": MethodChecks,
 }
 TABLE = next(iter(NOTEBOOKS))  # the notebook that everything else starts from
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}

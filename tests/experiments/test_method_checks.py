@@ -1,0 +1,64 @@
+"""The checks of the checks: rates by hand, a broken test is caught, repetitions are the same however divided."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedllm.conclusions import method_checks as said
+from embedllm.experiments import method_checks as checks
+from embedllm.experiments import null_data
+
+
+def found(value: float, covered: float = 0.95, n: int = 2000) -> dict:
+    """Every check with the same share of p-values at .01, of covered intervals."""
+    def share(hits, one, other):
+        return np.where(np.arange(n) < round(hits * n), one, other)
+
+    return {(one.name, planted): share(covered, 1.0, 0.0) if one.covers else share(0.9 if planted else value, 0.01, 0.8)
+            for one in checks.CHECKS for planted in (False, True)}
+
+
+@pytest.mark.parametrize(("rate", "covered", "expected"), [(0.05, 0.95, True), (0.06, 0.92, False), (0.08, 0.5, False)])
+def test_a_rate_passes_by_its_limit(rate, covered, expected):
+    rows = checks.judged(found(rate, covered))
+    assert rows["passes"].all() == expected
+    tests = rows[rows["power"].notna()]
+    assert np.allclose(tests["rate"], rate) and (tests["bound"] > rate).all() and np.allclose(tests["power"], 0.9)
+    assert np.allclose(rows[rows["power"].isna()]["rate"], covered)
+    assert f"{int(rows['passes'].sum())} of {len(rows)} checks pass" in said.conclusion(rows)
+
+
+def test_few_repetitions_settle_nothing():
+    assert not checks.judged(found(0.05, n=100))["passes"].any()
+
+
+def test_repetitions_are_the_same_however_they_are_divided(monkeypatch):
+    few = tuple(one for one in checks.CHECKS if one.name in ("mean over lineages", "its interval, over lineages"))
+    monkeypatch.setattr(checks, "CHECKS", few)
+    whole = checks.run(20, 0)
+    monkeypatch.setattr(checks, "CHUNK", 7)
+    for key, values in checks.run(20, 0).items():
+        np.testing.assert_array_equal(values, whole[key])
+    assert not np.array_equal(checks.run(20, 1)[few[0].name, False], whole[few[0].name, False])
+
+
+def test_a_test_that_ignores_families_is_caught(monkeypatch):
+    """Free permutation of sizes among models: what the study replaced."""
+    def lenient(rng, planted):
+        distances, size, *_ = null_data.sized(rng, planted)
+        return checks.pooled_test(distances, size, np.zeros(len(size)), None, 99)["p_closer"]
+
+    naive = replace(checks.CHECKS[8], draw=lenient)
+    p = checks.repeated(naive.draw, False, list(range(150)))
+    assert np.mean(p <= 0.05) > 0.1 > np.mean(checks.repeated(checks.CHECKS[8].draw, False, list(range(150))) <= 0.05)
+
+
+def test_curves_rise_to_one():
+    rows = checks.curves(found(0.05))
+    last = rows[rows["p"] == 1]
+    assert (last["share"] == 1).all() and set(rows["drawn"]) == {"null", "planted"}
+    assert rows["check"].nunique() == sum(not one.covers for one in checks.CHECKS)
+    level = rows[(rows["drawn"] == "null") & np.isclose(rows["p"], 0.05)]
+    assert np.allclose(level["share"], 0.05) and isinstance(rows, pd.DataFrame)
