@@ -58,7 +58,8 @@ class Check:
 
 
 def _paired(rng: np.random.Generator, planted: bool) -> float:
-    return inference.paired_test(*null_data.questions(rng, planted), seed=int(rng.integers(2**31)), n_permutations=499)["p"]
+    drawn = null_data.questions(rng, planted)
+    return inference.paired_test(*drawn, seed=int(rng.integers(2**31)), n_permutations=499)["p"]
 
 
 def _covered(rng: np.random.Generator, planted: bool) -> float:
@@ -98,7 +99,8 @@ def _one_size(rng: np.random.Generator, planted: bool) -> float:
 
 def _read_off(rng: np.random.Generator, planted: bool) -> float:
     family, lineage = null_data.lineages(rng)
-    x, y = null_data.alike(rng, np.zeros_like(family), lineage, 4), null_data.alike(rng, np.zeros_like(family), lineage, 1)[:, 0]
+    x, y = (null_data.alike(rng, np.zeros_like(family), lineage, width) for width in (4, 1))
+    y = y[:, 0]
     return linear_probes.probe(x, {"y": y + 1.5 * planted * x[:, 0]}, lineage, N_PERMUTATIONS)["p"].iloc[0]
 
 
