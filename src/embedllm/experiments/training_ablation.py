@@ -139,7 +139,7 @@ def _coordinates(parts: Parts, n_components: int) -> np.ndarray:
 
 def _errors(coordinates: np.ndarray, target: pd.DataFrame, lineage: pd.Series, weights: np.ndarray) -> pd.Series:
     """Mean squared error of the probe over lineages, by benchmark."""
-    fold, forecast = lineage_folds(lineage), target * np.nan
+    fold, forecast = lineage_folds(lineage), target.astype(np.float64) * np.nan
     for name in target:
         asked = target[name].notna().to_numpy()
         for number in np.unique(fold):
