@@ -96,6 +96,19 @@ def test_a_name_is_no_formula(name, tmp_path):
     assert f">{name}<" in unescape((tmp_path / "one.svg").read_text())
 
 
+def test_a_heavy_svg_is_left_out(tmp_path, monkeypatch):
+    table = pd.DataFrame({"name": ["a"], "value": [0.5]})
+
+    def save():
+        style.save_figure(tmp_path / "one", table, "A caption.",
+                          lambda written: plots.plot_intervals({"": written}, "name", "value", "label"))
+        return sorted(path.suffix for path in tmp_path.iterdir())
+
+    assert save() == [".csv", ".png", ".svg"]
+    monkeypatch.setattr(style, "HEAVY", 100)
+    assert save() == [".csv", ".png"]
+
+
 def test_learning_is_drawn_by_metric_against_the_reference_with_what_cannot_be_seen():
     rows = [(metric, labels, name, "majority vote", value, value - 0.01, value + 0.01, 0.005)
             for metric, value in (("accuracy", 0.02), ("log_loss", -0.03)) for labels in (950, 14_200, 1_200_000)

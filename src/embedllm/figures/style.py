@@ -21,6 +21,7 @@ from embedllm.files import write
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
+HEAVY = 40_000  # bytes of an SVG, beyond which the PNG has to do: its marks are many
 DIGITS = 6  # significant ones, in tables and in what is drawn from them
 
 # Okabe and Ito's color-blind safe set, for what is no method of the catalog.
@@ -60,7 +61,7 @@ def use_style() -> None:
 def save_figure(
     path: Path, table: pd.DataFrame, caption: str, draw: Callable[[pd.DataFrame], Figure], vector: bool = True
 ) -> Figure:
-    """Write a table as ``path``.csv and what `draw` makes of the written table as .png and .svg.
+    """Write a table as ``path``.csv and what `draw` makes of the written table as .png and, if it is light, .svg.
 
     The same table gives the same bytes: no dates, a fixed SVG salt, a PNG with a palette. The PNG
     carries the caption, from which the gallery is made.
@@ -74,7 +75,7 @@ def save_figure(
     draw : callable
         Is handed the table as `as_written` has it.
     vector : bool
-        Write the SVG.
+        Write the SVG; one of more than `HEAVY` bytes is left out.
     """
     table = as_written(table)
     figure = draw(table)
@@ -86,7 +87,11 @@ def save_figure(
     image = io.BytesIO()
     colors = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colors.save(image, format="png", optimize=True, pnginfo=info)
-    contents = {".png": image.getvalue(), ".csv": to_csv(table).encode()} | ({".svg": svg.getvalue()} if vector else {})
+    contents = {".png": image.getvalue(), ".csv": to_csv(table).encode()}
+    if vector and len(svg.getvalue()) <= HEAVY:
+        contents[".svg"] = svg.getvalue()
+    else:
+        path.with_name(f"{path.name}.svg").unlink(missing_ok=True)
     for suffix, content in contents.items():
         write(path.with_name(path.name + suffix), content)
     return figure
