@@ -26,7 +26,7 @@ def plot_errors(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     shown = {title: table[table["difference"].notna() & (table["method"] != NOTHING)]
              for title, table in tables.items()}
-    return plot_intervals(shown, "method", "difference", "error minus that of the mean elsewhere", zero=True)
+    return plot_intervals(shown, "method", "difference", "minus the mean elsewhere", zero=True)
 
 
 def plot_within(table: pd.DataFrame) -> Figure:
@@ -70,6 +70,7 @@ def plot_changes(table: pd.DataFrame) -> Figure:
     sns.heatmap(wide, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, square=True, linewidths=0.5,
                 cbar_kws={"label": "squared error beyond random drops"})
     axes.tick_params(length=0, labelsize=7.5)
+    plt.setp(axes.get_yticklabels(), rotation=0)
     plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     axes.set(xlabel="predicted", ylabel="left out of the training")
     return figure
