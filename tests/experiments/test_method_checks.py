@@ -55,6 +55,29 @@ def test_a_test_that_ignores_families_is_caught(monkeypatch):
     assert np.mean(p <= 0.05) > 0.1 > np.mean(checks.repeated(checks.CHECKS[8].draw, False, list(range(150))) <= 0.05)
 
 
+def test_a_miss_is_repeated_once_with_fresh_seeds_and_twice_as_often(monkeypatch):
+    few = tuple(one for one in checks.CHECKS if one.name in ("mean over lineages", "what is left out"))
+    monkeypatch.setattr(checks, "CHECKS", few)
+    asked = []
+    whole = checks.run
+
+    def run(number, seed, compute, names=()):
+        asked.append((number, seed, tuple(names)))
+        return whole(number, seed, lambda calls: [call() for call in calls], names)
+
+    monkeypatch.setattr(checks, "run", run)
+    rates = checks.settled(20, 0)["rates"]
+    assert asked == [(20, 0, ()), (40, 1, ("mean over lineages", "what is left out"))], "20 settle nothing"
+    assert rates["tries"].tolist() == [2, 2] and rates["repetitions"].tolist() == [40, 40]
+
+
+def test_a_repetition_without_a_result_is_told():
+    broken = found(0.05)
+    broken["clusters", False][3] = np.nan
+    with pytest.raises(ValueError, match="clusters: 1 of 2000 repetitions have no result"):
+        checks.judged(broken)
+
+
 def test_curves_rise_to_one():
     rows = checks.curves(found(0.05))
     last = rows[rows["p"] == 1]

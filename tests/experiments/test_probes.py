@@ -47,7 +47,7 @@ def test_a_left_out_benchmark_is_predicted_from_ability_alone():
     assert (rows["p_lineage_holm"] < 0.05).all() and (rows["note"] == "").all()
     assert "3 by the test by lineages" in said.significant(rows)
     judged = probing_claims.beyond_the_mean(found.reset_index(), within, KNOWN["C7"])
-    assert judged["verdict"] in claims.ELSEWHERE and "median R2" in judged["reason"]
+    assert "median R2" in judged["reason"] and judged["figure"] == "05_new_models"
 
 
 def test_a_left_out_benchmark_is_not_seen_in_training():
@@ -127,18 +127,57 @@ def test_models_of_a_lineage_may_differ_in_size_and_family():
     points = rng.standard_normal((6, 2))
     distances = {probes.WITH: np.linalg.norm(points[:, None] - points, axis=2)}
     found = probes.communities(distances, facts, 99)
-    assert {"7B", "13B", "70B"} <= set(found["community"]) and found["note"].notna().all()
+    assert {"7B", "13B", "70B"} <= set(found["community"])
+    assert (found["p_family"].isna() == (found["note"] != "")).all()
 
 
 @pytest.mark.parametrize(("p", "power", "expected"), [(0.5, 0.9, "holds here"), (0.5, 0.5, "inconclusive"),
                                                       (0.001, 0.9, "does not hold here")])
 def test_no_clusters_needs_power(p, power, expected):
-    found = {"note": "", "p": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4, "n_models": 30,
-             "smaller": 0.4, "along_first": 0.9}
+    found = {"note": "", "p": p, "p_even": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4,
+             "n_models": 30, "smaller": 0.4, "along_first": 0.9}
     assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == expected
-    assert "would be found in" in said.clustered(found, 4)
+    assert "would be told from both in" in said.clustered(found, 4)
     few = {"note": "not testable: fewer than 20 models", "n_models": 3}
     assert probing_claims.no_clusters(few, KNOWN["C9"])["verdict"] == "not testable here"
+
+
+def test_a_flat_distribution_is_no_cluster():
+    found = {"note": "", "p": 0.001, "p_even": 0.5, "power": 0.9, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4,
+             "n_models": 30, "smaller": 0.4, "along_first": 0.9}
+    assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == "holds here"
+
+
+@pytest.mark.parametrize(("difference", "low", "p", "expected"), [
+    (-0.1, -0.2, 0.001, "holds here"), (0.1, 0.05, 0.001, "opposite here"), (0.0, -0.01, 0.9, "does not hold here"),
+    (-0.01, -0.1, 0.5, "inconclusive")])
+def test_c7_by_its_rule(difference, low, p, expected):
+    pooled = pd.DataFrame({"method": [said.OWN, scores.MEAN, scores.RIDGE], "difference": [difference, np.nan, 0.0],
+                           "low": low, "high": difference + 0.1, "p": p, "n_lineages": 20})
+    within = pd.DataFrame({"method": [said.OWN, scores.MEAN] * 3, "benchmark": list("aabbcc"), "r2": 0.5})
+    assert probing_claims.beyond_the_mean(pooled, within, KNOWN["C7"])["verdict"] == expected
+
+
+@pytest.mark.parametrize(("closer", "farther", "classes", "expected"), [
+    (0.001, 1.0, (-1, -1), "holds here"), (0.001, 1.0, (-1, 1), "inconclusive"), (1.0, 0.001, (1, 1), "opposite here"),
+    (0.3, 0.7, (-1, -1), "inconclusive")])
+def test_c8_by_its_rule(closer, farther, classes, expected):
+    pooled = pd.DataFrame({"distance": [probes.WITH], "note": "", "gap": -0.1, "p_closer": closer, "p_farther": farther,
+                           "p_attainable": 0.001, "n_units": 20})
+    near = pd.DataFrame({"by": "size class", "distance": probes.WITH, "community": ["7B", "70B"], "n_units": 5,
+                         "difference": classes})
+    assert probing_claims.by_size(pooled, near, KNOWN["C8"])["verdict"] == expected
+    border = pooled.assign(p_attainable=KNOWN["C8"].level)
+    assert probing_claims.by_size(border, near, KNOWN["C8"])["verdict"] == "not testable here"
+
+
+def test_questions_without_data_are_not_answered():
+    found = {"new_models": None, "by_benchmark": None, "by_size": pd.DataFrame({"distance": [probes.WITH], "note": "no",
+             "p_attainable": np.nan}), "communities": None, "clusters": {"note": "not testable: few"}, "maps": None,
+             "bands": pd.DataFrame(), "ablation": None}
+    rows = probing_claims.rows(found, KNOWN, False)
+    assert {name: rows[name]["verdict"] for name in ("Q1", "Q3", "Q7", "Q8")} == {"Q1": "", "Q3": "", "Q7": "",
+                                                                                "Q8": "answered"}
 
 
 def test_what_is_left_out_is_missed_where_it_was_needed():
@@ -149,6 +188,8 @@ def test_what_is_left_out_is_missed_where_it_was_needed():
     assert (test["p_more"], test["p_attainable"]) == (1 / 720, 1 / 720) and test["difference"] == pytest.approx(
         0.5, abs=0.02)
     assert probing_claims.follows_training(test, KNOWN["C11"])["verdict"] == "holds here"
+    turned = training_ablation.own_against_others(changed.assign(excess=-changed["excess"]))
+    assert probing_claims.follows_training(turned, KNOWN["C11"])["verdict"] == "opposite here"
     few = training_ablation.own_against_others(changed[changed["dropped"].isin(["b0", "b1"])
                                                        & changed["benchmark"].isin(["b0", "b1"])])
     assert probing_claims.follows_training(few, KNOWN["C11"])["verdict"] == "not testable here"
@@ -185,7 +226,9 @@ def test_logits_agree_between_seeds_and_close_models_answer_alike(planted):
     np.fill_diagonal(apart, np.inf)
     first = similar[similar["rank"] == 1]
     np.testing.assert_allclose(first["distance"], apart.min(axis=1), rtol=1e-6)
-    assert len(similar) == 2 * len(apart) and said.agreed(found.reset_index()) and said.answers(rows.reset_index())
+    assert len(similar) == 2 * len(apart)
+    assert "(convex: encoder again)" in said.agreed(found.reset_index())
+    assert "the difference in accuracy does" in said.answers(rows.reset_index())
 
 
 def test_shares_of_what_tells_models_apart_are_those_planted():

@@ -23,11 +23,15 @@ def test_planted_clusters_are_found_and_an_outlier_is_none():
     points = rng.normal(size=(60, 5))
     points[:30, 0] += 6
     found = clusters.clustering_test(clusters.principal(points), 4, 0.1, 0.05, 199, 50)
-    assert found["p"] < 0.02 and found["power"] > 0.8 and found["index"] < found["low"]
-    assert found["smaller"] == 0.5 and found["along_first"] > 0.9
+    assert found["p"] < 0.02 and 0.2 < found["power"] <= 1 and found["index"] < found["low"]
+    assert found["p_even"] < 0.02 and found["smaller"] == 0.5 and found["along_first"] > 0.9
     alone = rng.normal(size=(60, 5))
     alone[0] += 30
     assert clusters.clustering_test(clusters.principal(alone), 4, 0.1, 0.05, 199, 50)["p"] > 0.05
+    flat = rng.normal(size=(300, 5))
+    flat[:, 0] = rng.uniform(-6, 6, 300)
+    even = clusters.clustering_test(clusters.principal(flat), 4, 0.1, 0.05, 199, 20)
+    assert even["p"] < 0.05 < even["p_even"], "no gap, though not normal"
     few = clusters.clustering_test(points[:19], 4, 0.1, 0.05)
     assert np.isnan(few["p"]) and few["note"].startswith("not testable")
 

@@ -124,12 +124,16 @@ def test_the_pooled_test_equals_brute_force(rng):
     for first in set(permutations(size[:4])):
         for second in set(permutations(size[4:])):
             labels = np.array([*first, *second])
-            same = labels[:, None] == labels
             values.append(np.mean([distances[np.ix_(own, own)].sum() / 12 - distances[np.ix_(own, ~own)].mean()
                                    for own in (labels == "7B", labels == "70B")]))
     own = np.mean([distances[np.ix_(own, own)].sum() / 12 - distances[np.ix_(own, ~own)].mean()
                    for own in (size == "7B", size == "70B")])
-    assert same.any() and len(values) == 36 and found["p_attainable"] == 1 / 36
+    assert len(values) == 36
+    low, high = min(values), max(values)
+    tails = (np.mean(np.isclose(values, end)) for end in (low, high))
+    assert found["p_attainable"] == pytest.approx(min(tails))
+    swapped = communities.pooled_test(distances[:4, :4], size[:4], family[:4])
+    assert swapped["p_attainable"] >= 1 / 3, "of two classes all labels can be swapped: nothing changes"
     assert found["gap"] == pytest.approx(own)
     assert found["p_closer"] == pytest.approx(np.mean(np.array(values) <= own + 1e-9))
     assert found["p_farther"] == pytest.approx(np.mean(np.array(values) >= own - 1e-9))
@@ -163,6 +167,8 @@ def test_large_models_that_differ_less_are_found(rng):
     found = sizes_of.alike_by_size(table, pd.Series(size, table.models.index), lineages).set_index("size")
     small, large = found.loc["5 to 10B"], found.loc["from 50B"]
     assert small["spread_low"] > large["spread_high"]
+    pseudo = [np.std(np.delete(logit(table.model_means[:12]), at), ddof=1) for at in range(12)]
+    assert small["spread_se"] == pytest.approx(np.sqrt(11 / 12 * ((pseudo - np.mean(pseudo)) ** 2).sum()), rel=1e-6)
     right = table.scores[12:]
     disagree = [(right[a] != right[b]).mean() for a, b in combinations(range(12), 2)]
     assert large["disagreement"] == pytest.approx(np.mean(disagree), abs=1e-6)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from embedllm.conclusions._words import LEVEL, bullets
+from embedllm.experiments import stability
 from embedllm.experiments.benchmark_prediction import CONVEX, TEXT, VECTORS
 from embedllm.experiments.probes import RAW, WITH, WITHOUT
 from embedllm.presentation import counted, listed, literal, p_is
@@ -33,8 +35,8 @@ def best(rows: pd.DataFrame) -> str:
     """Which methods err less than the mean elsewhere, which more; from `benchmark_prediction.pooled`."""
     own = rows[rows["method"] != scores.MEAN]
     less, more = (own["method"][(own["p"] < LEVEL) & (sign * own["difference"] > 0)] for sign in (-1, 1))
-    return (f"Shown to err less than the {scores.MEAN} (each at 5 %): {listed(less)}; more: {listed(more)}; the lowest "
-            f"error has {rows.loc[rows['error'].idxmin(), 'method']}.")
+    return (f"Less than the {scores.MEAN}, each tested at 5 % without correction, err {listed(less)}; more "
+            f"{listed(more)}. The lowest error has {rows.loc[rows['error'].idxmin(), 'method']}.")
 
 
 def significant(rows: pd.DataFrame) -> str:
@@ -47,8 +49,8 @@ def significant(rows: pd.DataFrame) -> str:
         ("the test by families", "p_family_holm"))}
     told = listed(f"{number} by {words}" for words, number in counts.items())
     floors = own[["p_lineage_attainable", "p_family_attainable"]].max()
-    return (f"A regression of the accuracy on {OWN} is significant, after Holm, on so many of "
-            f"{counted(len(own), 'benchmark')}: {told} (the smallest p that these can reach: {floors.iloc[0]:.2g} and "
+    return (f"A regression of the accuracy on {OWN} is significant, after Holm, on {told}, of "
+            f"{counted(len(own), 'benchmark')} (the smallest p that these can reach: {floors.iloc[0]:.2g} and "
             f"{floors.iloc[1]:.2g}).")
 
 
@@ -75,24 +77,25 @@ def groups(rows: pd.DataFrame) -> str:
             parts.append(f"{len(shown)} of {tested.sum()} ({distance})" if tested.any() else
                          f"not testable ({distance})")
         said.append(f"by {by} {listed(parts)}")
-    return ("Shown to be closer within than to the others, after Holm, of the communities that can be: "
+    return ("Communities shown to lie closer together than to the others, after Holm, of those that a test could show: "
             f"{'; '.join(said)}.")
 
 
 def alike(rows: pd.DataFrame) -> str:
     """How much models of a size differ from each other (Q1), from `sizes.alike_by_size`."""
     if len(rows) < 2:
-        return "Fewer than two size bands of four lineages: nothing to compare."
+        return "Fewer than two size bands of six lineages: nothing to compare."
     small, large = rows.iloc[0], rows.iloc[-1]
 
     def both(name: str) -> str:
-        apart = ("lower for the larger" if large[f"{name}_high"] < small[f"{name}_low"] else
-                 "higher for the larger" if large[f"{name}_low"] > small[f"{name}_high"] else "intervals overlap")
-        return f"{small[name]:.2f} and {large[name]:.2f} ({apart})"
+        gap = large[name] - small[name]
+        reach = 2 * np.hypot(small[f"{name}_se"], large[f"{name}_se"])
+        return (f"{small[name]:.2f} and {large[name]:.2f} (difference {gap:+.2f}, {gap - reach:+.2f} to "
+                f"{gap + reach:+.2f})")
 
-    return (f"Models {small['size']} and {large['size']}: SD of the logit of accuracy {both('spread')}; share of "
-            f"questions on which two disagree {both('disagreement')}; likeness of answers beyond ability and "
-            f"difficulty {both('alike')}.")
+    return (f"Models {small['size']} and {large['size']}, with 95 % intervals by the jackknife: SD of the logit of "
+            f"accuracy {both('spread')}; share of questions on which two disagree {both('disagreement')}; likeness of "
+            f"answers beyond ability and difficulty {both('alike')}.")
 
 
 def read_off(rows: pd.DataFrame) -> str:
@@ -109,9 +112,11 @@ def clustered(found: Mapping, apart: float) -> str:
     if found["note"]:
         return f"Clusters are {found['note']}."
     return (f"Cluster index {found['index']:.3f}; samples of one normal distribution have {found['null']:.3f} "
-            f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; two clusters {apart:g} SD apart would "
-            f"be found in {found['power']:.0%} of samples. The best two groups, of which the smaller holds "
-            f"{found['smaller']:.0%}, differ along the first component by {found['along_first']:.0%}.")
+            f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; against samples whose first component, "
+            f"which is mostly ability, is spread evenly {p_is(found['p_even'])}. Two clusters {apart:g} SD apart would "
+            f"be told from both in {found['power']:.0%} of samples. Of the squared distance between the best two "
+            f"groups {found['along_first']:.0%} lies along the first component; the smaller holds "
+            f"{found['smaller']:.0%} of the models.")
 
 
 def trusted(trust: pd.DataFrame) -> str:
@@ -138,8 +143,9 @@ def near(rows: pd.DataFrame) -> str:
     own = rows[(rows["distance"] == WITH) & (rows["note"] == "")]
     told = listed(f"{row.label} {row.share:.0%} ({row.expected:.0%} by chance, {p_is(row.p)})"
                   for row in own.itertuples())
-    return f"Of the five nearest neighbors of other lineages, so many share a model's {told}." if len(own) else (
-        "Too little is known of the models to look at their neighbors.")
+    if own.empty:
+        return "Too little is known of the models to look at their neighbors."
+    return f"Share of a model's five nearest neighbors of other lineages that are of its own: {told}."
 
 
 def answers(rows: pd.DataFrame) -> str:
@@ -147,7 +153,11 @@ def answers(rows: pd.DataFrame) -> str:
     known = rows.set_index("distance")
     told = listed(f"{name} {known.loc[name, 'correlation']:.2f} ({p_is(known.loc[name, 'p'])})" for name in known.index
                   if pd.notna(known.loc[name, "correlation"]))
-    return f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}."
+    level, beside = known["correlation"][WITH], known["correlation"][stability.BASELINE]
+    more = "no more than" if not level > beside else "more than"
+    return (f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}. So the "
+            f"vectors' distance tells {more} the difference in accuracy does, in this point estimate; what is left "
+            "once the level is removed is the vectors' own.")
 
 
 def agreed(rows: pd.DataFrame) -> str:
@@ -158,8 +168,21 @@ def agreed(rows: pd.DataFrame) -> str:
 
 def domain(rows: pd.DataFrame) -> str:
     """What the deviations of models go with (Q8), from `domain.shares`."""
-    return ("Of what tells models apart in the learned logits: " + listed(
-        f"{row.part} {row.share:.0%}" for row in rows.itertuples()) + ".")
+    share = rows.set_index("part")["share"]
+    domain, difficulty = share[share.index.str.startswith("between")].sum(), share["along difficulty"]
+    order = "more with domain" if domain > difficulty else "more with difficulty"
+    return (f"Of what tells models apart in the learned logits {domain:.0%} lies between benchmarks and "
+            f"{share['within benchmarks']:.0%} within them; taken apart another way, {difficulty:.0%} goes with "
+            f"difficulty, and within benchmarks {share['along difficulty, within benchmarks']:.0%} of all does. It "
+            f"goes {order}.")
+
+
+def carried(rows: pd.DataFrame) -> str:
+    """What the prompt vectors carry of the two (Q8), from `encoder_ablation.carried`."""
+    row = rows.iloc[0]
+    return (f"From the prompt vectors a linear reader tells the benchmark of {row['benchmark']:.0%} of the questions "
+            f"(the largest has {row['largest']:.0%}), and {max(row['difficulty'], 0):.0%} of the variance of "
+            "difficulty within benchmarks.")
 
 
 def ablated(test: Mapping, related: Mapping) -> str:

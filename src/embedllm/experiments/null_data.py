@@ -7,17 +7,19 @@ from scipy.spatial.distance import pdist, squareform
 
 from embedllm.splits import Design
 
+SHIFT = 0.2  # of a method that differs
 
-def questions(rng: np.random.Generator, planted: bool, n: int = 240) -> tuple[np.ndarray, np.ndarray, Design]:
+
+def questions(rng: np.random.Generator, planted: bool, n: int = 810) -> tuple[np.ndarray, np.ndarray, Design]:
     """Per-question values of two methods: skewed, strata of different spread, some questions in groups."""
     strata = np.repeat(np.arange(6), n // 6)
     groups = np.where(rng.random(n) < 0.2, np.arange(n) // 3, n + np.arange(n))
     shared = rng.exponential(size=2 * n)[groups] - 1
     spread = np.linspace(0.5, 2, 6)[strata]
-    return spread * shared + (0.35 if planted else 0.0), np.zeros(n), Design(strata, groups)
+    return spread * shared + (SHIFT if planted else 0.0), np.zeros(n), Design(strata, groups)
 
 
-def fits(rng: np.random.Generator, planted: bool, n_fits: int = 5, n: int = 240) -> tuple[np.ndarray, ...]:
+def fits(rng: np.random.Generator, planted: bool, n_fits: int = 5, n: int = 810) -> tuple[np.ndarray, ...]:
     """The same over several fits, each with an error of its own in every question and in all of them."""
     one, other, design = questions(rng, planted, n)
     own = rng.normal(0, 0.1, (n_fits, 1)) + rng.normal(0, 0.5, (n_fits, n))
@@ -25,7 +27,7 @@ def fits(rng: np.random.Generator, planted: bool, n_fits: int = 5, n: int = 240)
 
 
 def lineages(rng: np.random.Generator, n_families: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Family and lineage of each of some 40 models: two to four lineages a family, one to three models a lineage."""
+    """Family and lineage of each of some 40 models: one to three lineages a family, of one to three models."""
     family, lineage = [], []
     for one in range(n_families):
         for _ in range(rng.integers(1, 4)):

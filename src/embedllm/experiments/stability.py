@@ -23,6 +23,7 @@ from embedllm.splits import Parts
 
 LENGTHS = (4, 16)  # numbers per model
 N_SIMILAR = 5
+BASELINE = "difference in accuracy"
 
 
 def variants(
@@ -101,7 +102,7 @@ def disagreement(
     wrong = asked - right
     apart = (right @ wrong.T + wrong @ right.T) / np.maximum(asked @ asked.T, 1)
     means = train.model_means
-    found = {**distances, "difference in accuracy": np.abs(means[:, None] - means)}
+    found = {**distances, BASELINE: np.abs(means[:, None] - means)}
     return pd.DataFrame([{"distance": name, **mantel(values, apart, n_permutations, lineages.to_numpy(str))}
                          for name, values in found.items()])
 

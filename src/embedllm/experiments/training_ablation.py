@@ -52,12 +52,14 @@ def changes(
     part, benchmarks = split(table, seed), table.questions["benchmark"].astype(str)
     names = sorted(benchmarks.unique())
     plans = list(_plans(part, benchmarks, names, n_draws, seed))
-    calls = (partial(_coordinates, cut(table, vectors, kept), n_components) for _, kept in plans)
+    prompts = vectors[(part == "train").to_numpy()]
+    calls = (partial(_coordinates, cut(table, vectors, kept), prompts, n_components) for _, kept in plans)
     found = compute(Counted(calls, len(plans)))
     test = table.at((part == "test").to_numpy())
     target, copies = by_benchmark(test)[names], near_copies(table)
     weights, lineage = 1 / copies.map(copies.value_counts()).to_numpy(), table.models["lineage"]
     scale = weighted(target, lineage, weights).var(ddof=0)
+    scale = scale.where(scale > 0)
     errors = pd.DataFrame([_errors(one, target, lineage, weights) / scale for one in found],
                           index=[name for name, _ in plans])
     rows = []
@@ -130,11 +132,15 @@ def _plans(
             yield name, kept
 
 
-def _coordinates(parts: Parts, n_components: int) -> np.ndarray:
-    """Level and leading coordinates of convex vectors, (n_models, 1 + n_components)."""
+def _coordinates(parts: Parts, prompts: np.ndarray, n_components: int) -> np.ndarray:
+    """Level and leading coordinates of convex vectors, (n_models, 1 + n_components).
+
+    Over the same prompts whatever was left out: components chosen without a benchmark's prompts would tell less of it
+    though nothing was trained anew.
+    """
     one = fitted(parts, catalog.CONVEX)
     n = min(n_components, len(one.models) - 1)
-    return identified_coordinates(one.betas, one.intercepts, parts["train"][1], n)[0]
+    return identified_coordinates(one.betas, one.intercepts, prompts, n)[0]
 
 
 def _errors(coordinates: np.ndarray, target: pd.DataFrame, lineage: pd.Series, weights: np.ndarray) -> pd.Series:

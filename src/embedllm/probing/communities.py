@@ -172,7 +172,9 @@ def pooled_test(
     own = (drawn == codes).all(axis=1).argmax()
     slack = 1e-9 * between.max()
     return found | {"gap": float(values[own]), "p_closer": float(np.mean(values <= values[own] + slack)),
-                    "p_farther": float(np.mean(values >= values[own] - slack)), "p_attainable": 1 / len(drawn),
+                    "p_farther": float(np.mean(values >= values[own] - slack)),
+                    "p_attainable": float(min(np.mean(values <= values.min() + slack),
+                                              np.mean(values >= values.max() - slack))),
                     "note": "" if number > 1 else "not testable: one arrangement only"}
 
 

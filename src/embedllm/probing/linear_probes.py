@@ -18,9 +18,10 @@ def probe(
 ) -> pd.DataFrame:
     """Ridge regressions on the coordinates, cross-validated over lineages, against targets that were permuted.
 
-    Classes are told by one regression each, the highest wins. The penalty is the best of five for the target, and
-    again for each permutation, so that the choice cannot pass for knowledge. Targets move among the lineages, each
-    model taking that of a model of another lineage; *selectivity* is what is reached beyond such random labels.
+    The unit is the lineage, for classes the models of a lineage that share one: its coordinates are their mean, and so
+    is a number that is read. Targets move freely among the units. Classes are told by one regression each, the highest
+    wins. The penalty is the best of five for the target, and again for each permutation, so that the choice cannot pass
+    for knowledge. *Selectivity* is what is reached beyond such random labels.
 
     Parameters
     ----------
@@ -50,8 +51,12 @@ def probe(
         if row["n_lineages"] < FEWEST or classes == 1 or (not numeric and not classes):
             rows.append(row | {"note": f"not testable: fewer than {FEWEST} lineages, or than two classes of so many"})
             continue
-        own = values[kept].astype(float).to_numpy() if numeric else pd.factorize(values[kept])[0]
-        found = _scores(coordinates[kept], own, lineage[kept].to_numpy(), classes, n_permutations)
+        unit = lineage[kept].astype(str) + ("" if numeric else " " + values[kept].astype(str))
+        points = pd.DataFrame(coordinates[kept]).groupby(unit.to_numpy()).mean().to_numpy()
+        told = values[kept].astype(float) if numeric else pd.Series(pd.factorize(values[kept])[0])
+        own = told.groupby(unit.to_numpy()).mean().to_numpy()
+        of_unit = lineage[kept].groupby(unit.to_numpy()).first().to_numpy()
+        found = _scores(points, own if numeric else own.astype(int), of_unit, classes, n_permutations)
         rows.append(row | {"score": found[0], "random": found[1:].mean(), "selectivity": found[0] - found[1:].mean(),
                            "p": float((found >= found[0] - 1e-12).mean()), "note": ""})
     return pd.DataFrame(rows, columns=["target", "n_models", "n_lineages", "n_classes", "score", "random",
@@ -61,7 +66,7 @@ def probe(
 def _scores(x: np.ndarray, y: np.ndarray, lineage: np.ndarray, classes: int, n_permutations: int) -> np.ndarray:
     """The score of the target, first, and of its permutations: (1 + n_permutations,)."""
     rng, fold = np.random.default_rng(0), lineage_folds(lineage)
-    orders = np.stack([np.arange(len(y)), *(_moved(lineage, rng) for _ in range(n_permutations))])
+    orders = np.stack([np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(n_permutations))])
     drawn = y[orders]  # (1 + n_permutations, n_models)
     best = np.full(len(drawn), -np.inf)
     for penalty in PENALTIES:
@@ -90,12 +95,3 @@ def _hat(x: np.ndarray, fold: np.ndarray, penalty: float) -> np.ndarray:
         slopes = new @ right.T * weight @ left.T  # (n_out, n_known); known is centered, so that targets need not be
         hat[np.ix_(out, ~out)] = slopes + 1 / len(known)
     return hat
-
-
-def _moved(lineage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions to take targets from: lineages in another order, their models after one another, wrapped."""
-    code = pd.factorize(lineage)[0]
-    order = np.concatenate([np.flatnonzero(code == one) for one in rng.permutation(code.max() + 1)])
-    found = np.empty(len(code), int)
-    found[np.argsort(code, kind="stable")] = order
-    return found

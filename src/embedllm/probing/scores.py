@@ -19,10 +19,9 @@ from embedllm.probing import trees
 from embedllm.probing.folds import N_INNER, lineage_folds, without
 
 MEAN, RIDGE, TREES, NOTHING = "mean elsewhere", "ridge on accuracies elsewhere", "boosted trees", "no predictor"
-PENALTIES = np.logspace(-3, 3, 13)  # of a ridge regression, per model, on standardized predictors
+PENALTIES = np.logspace(-5, 1, 13)  # of a ridge regression, in units of the predictors' sum of squares
 N_RESAMPLES = 2000
 Predictors = Mapping[str, np.ndarray]  # of models by benchmark: shape (n_models, n_numbers)
-LEAVES, N_TREES, RATE = (3, 6), 200, 0.1
 FEWEST = 8  # lineages, below which nothing is cross-validated
 
 
@@ -104,7 +103,8 @@ def squared_errors(
     Returns
     -------
     DataFrame, lineages x methods
-        The mean over benchmarks, and over models of the lineage; 1 is what the mean over all lineages would reach.
+        The mean over benchmarks, and over models of the lineage; 1 is what the mean over all lineages would reach, of
+        lineages whose models are alike.
     """
     lineage = facts["lineage"]
     by_lineage = weighted(target, lineage, weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.special import logit
+from scipy.stats import t
 
 from embedllm.lineages import likeness
 from embedllm.outcomes import OutcomeMatrix
@@ -34,8 +35,7 @@ def size_bands(parameters_b) -> pd.Series:
     return pd.cut(pd.Series(parameters_b, dtype=float), edges, right=False, labels=names)
 
 
-N_RESAMPLES = 2000
-FEWEST = 4  # lineages in a band
+FEWEST = 6  # lineages in a band
 
 
 def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Series) -> pd.DataFrame:
@@ -51,13 +51,13 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
     Returns
     -------
     DataFrame
-        A row for each band of four lineages and more: ``size``, ``n_models``, ``n_lineages``; ``spread``: SD over
+        A row for each band of six lineages and more: ``size``, ``n_models``, ``n_lineages``; ``spread``: SD over
         lineages of the logit of the mean score; ``disagreement``: share of common questions that one of two answers
         rightly and the other does not; ``alike``: how much more two answer alike than their abilities and the
         questions' difficulties imply (`lineages.likeness`), which compares them as if they were equally good. Each
         with ``_low`` and ``_high``: 95 %, bootstrap of lineages.
     """
-    bands, rng, rows = size_bands(parameters_b), np.random.default_rng(0), []
+    bands, rows = size_bands(parameters_b), []
     ability = logit(np.clip(table.model_means, 1e-3, 1 - 1e-3))
     asked = table.observed.astype(np.float32)
     right = np.where(table.observed, table.scores >= 0.5, 0).astype(np.float32)
@@ -71,21 +71,24 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
             continue
         onehot = np.eye(len(names))[code] / np.bincount(code)[code][:, None]
         row = {"size": band, "n_models": len(members), "n_lineages": len(names)}
-        draws = np.stack([np.ones(len(names)), *rng.multinomial(len(names), np.full(len(names), 1 / len(names)),
-                                                                N_RESAMPLES)])
-        own = onehot.T @ ability[members]
-        mean = draws @ own / len(names)
-        values = {"spread": np.sqrt(np.maximum(draws @ own**2 / len(names) - mean**2, 0) * len(names)
-                                    / (len(names) - 1))}
+        n = len(names)
+        own, between = onehot.T @ ability[members], {}
         for name, matrix in pairs.items():
-            between = onehot.T @ matrix[np.ix_(members, members)] @ onehot
-            np.fill_diagonal(between, 0)
-            weight = draws.sum(axis=1) ** 2 - (draws**2).sum(axis=1)
-            values[name] = np.einsum("di,ij,dj->d", draws, between, draws) / np.maximum(weight, 1)
-        for name, one in values.items():
-            low, high = np.quantile(one[1:], (0.025, 0.975))
-            row |= {name: one[0], f"{name}_low": low, f"{name}_high": high}
+            between[name] = onehot.T @ matrix[np.ix_(members, members)] @ onehot
+            np.fill_diagonal(between[name], 0)
+
+        def measured(kept: np.ndarray, own=own, between=between) -> list[float]:
+            count = kept.sum()
+            return [own[kept].std(ddof=1), *(one[np.ix_(kept, kept)].sum() / (count * (count - 1))
+                                             for one in between.values())]
+
+        whole = np.array(measured(np.ones(n, bool)))
+        without = np.array([measured(np.arange(n) != at) for at in range(n)])
+        errors = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+        for name, value, se in zip(("spread", *pairs), whole, errors, strict=True):
+            reach = float(t.isf(0.025, n - 1)) * se
+            row |= {name: value, f"{name}_se": se, f"{name}_low": value - reach, f"{name}_high": value + reach}
         rows.append(row)
     columns = ["size", "n_models", "n_lineages", *(f"{name}{end}" for name in ("spread", *pairs)
-                                                   for end in ("", "_low", "_high"))]
+                                                   for end in ("", "_se", "_low", "_high"))]
     return pd.DataFrame(rows, columns=columns)
