@@ -593,6 +593,14 @@ def test_encoders_are_told_by_what_they_earn_beyond_the_label():
     assert encoders.decoder(tried[:1]) == "No encoder built on a decoder was tried."
 
 
+def test_other_forms_of_a_network_are_told_with_their_drift():
+    measured = pd.DataFrame({"way": ["float32", "int8"], "prompts_per_second": [100.0, 250.0], "ratio": [1.25, 0.5],
+                             "lowest_cosine": [1.0, 0.93]})
+    assert encoders.forms(measured) == (
+        "MiniLM as it is, in float32, takes 1.25 times what its matrix products alone would (measured beside it). In "
+        "other forms, compared with those vectors: int8 2.5 times as fast, lowest cosine 0.930.")
+
+
 def test_an_encoder_is_recommended_by_what_it_keeps():
     paid = pd.DataFrame({"encoder": ["mpnet", "minilm", "TF-IDF", "static", "features"],
                          "gain": [0.02, 0.017, 0.016, 0.011, 0.003], "p_holm": [0.01] * 4 + [0.9],

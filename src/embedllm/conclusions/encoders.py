@@ -119,6 +119,15 @@ def cost(table: pd.DataFrame) -> str:
             f"for many at once {fronts[1]}. Point estimates; times of prompts of MMLU-Pro, by make bench.")
 
 
+def forms(measured: pd.DataFrame) -> str:
+    """What other forms of one network save, and how far their vectors drift: ``timing_encoders`` of `make bench`."""
+    plain = measured.iloc[0]
+    told = listed(f"{row.way} {row.prompts_per_second / plain['prompts_per_second']:.1f} times as fast, lowest cosine "
+                  f"{row.lowest_cosine:.3f}" for row in measured.iloc[1:].itertuples())
+    return (f"MiniLM as it is, in {plain['way']}, takes {plain['ratio']:.2f} times what its matrix products alone "
+            f"would (measured beside it). In other forms, compared with those vectors: {told}.")
+
+
 def routed(rows: pd.DataFrame, forecaster: str) -> str:
     """How routing by each encoder compares with knowing the label, from `encoder_ablation.differences`."""
     own = rows[(rows["forecaster"] == forecaster) & (rows["measure"] == "score")]

@@ -13,7 +13,8 @@ from embedllm.presentation import about
 LABELS = {"benchmark": "benchmark found, share of the questions", "difficulty": "R2 of difficulty within benchmarks"}
 
 COSTS = (("milliseconds", "front_one", "milliseconds for one prompt"),
-         ("prompts_per_second", "front_many", "prompts a second, at once"))
+         ("prompts_per_second", "front_many", "prompts a second, at once"),
+         ("flop", "", "operations a prompt, networks"))
 
 
 def plot_carried(table: pd.DataFrame) -> Figure:
@@ -37,25 +38,32 @@ def plot_carried(table: pd.DataFrame) -> Figure:
 
 
 def plot_cost(table: pd.DataFrame) -> Figure:
-    """Gain in forecasting against the time of one prompt and against prompts a second, with what no other beats.
+    """Gain in forecasting against the time of one prompt, prompts a second and operations, with what no other beats.
 
     Parameters
     ----------
     table : DataFrame
         From `encoder_variants.costs`.
     """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), sharey=True)
+    figure, panels = plt.subplots(1, len(COSTS), figsize=(WIDTH, 3.2), sharey=True)
     for axes, (name, front, label) in zip(panels, COSTS, strict=True):
         for row in table.itertuples():
             at = getattr(row, name)
             axes.plot([at, at], [1000 * row.low, 1000 * row.high], lw=1.8, alpha=0.6, color=color_of(row.encoder))
             axes.plot(at, 1000 * row.gain, "o", ms=6, color=color_of(row.encoder), label=row.encoder)
-        best = table[table[front]].sort_values("gain")
+        best = table[table[front]].sort_values("gain") if front else _cheapest(table[table[name].notna()], name)
         axes.plot(best[name], 1000 * best["gain"], lw=0.8, color=BLACK, zorder=0)
         axes.axhline(0, ls="--", lw=0.8, color=BLACK, zorder=0)
-        axes.set(xlabel=label)
+        axes.set_xlabel(label, fontsize=7.5)
     panels[0].set(ylabel="log-loss below that of\nthe label, thousandths")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7.5)
     for axes, (name, _, _) in zip(panels, COSTS, strict=True):
-        log_ticks(axes, table[name], name=about)
+        if table[name].notna().any():
+            log_ticks(axes, table[name].dropna(), 6.5, name=about)
     return figure
+
+
+def _cheapest(table: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """The rows that earn more than every cheaper one, and anything at all."""
+    rows = table.sort_values([cost, "gain"], ascending=[True, False])
+    return rows[(rows["gain"] > rows["gain"].cummax().shift(fill_value=0.0))]
