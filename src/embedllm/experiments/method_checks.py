@@ -89,12 +89,19 @@ def _regression(rng: np.random.Generator, planted: bool) -> float:
     return predict_benchmark(x, y, family, family, "", N_PERMUTATIONS)["p_family"]
 
 
+def _testable(ask: Callable[..., float], rng: np.random.Generator, planted: bool) -> float:
+    """The p of the first pool drawn in which sizes can be told apart at all."""
+    while np.isnan(p := ask(*null_data.sized(rng, planted), N_PERMUTATIONS)):
+        pass
+    return p
+
+
 def _sizes(rng: np.random.Generator, planted: bool) -> float:
-    return pooled_test(*null_data.sized(rng, planted), N_PERMUTATIONS)["p_closer"]
+    return _testable(lambda *drawn: pooled_test(*drawn)["p_closer"], rng, planted)
 
 
 def _one_size(rng: np.random.Generator, planted: bool) -> float:
-    return community_test(*null_data.sized(rng, planted), N_PERMUTATIONS)["p_family"].iloc[0]
+    return _testable(lambda *drawn: community_test(*drawn)["p_family"].iloc[0], rng, planted)
 
 
 def _read_off(rng: np.random.Generator, planted: bool) -> float:
