@@ -33,6 +33,7 @@ def test_behind_a_fixed_cost_the_last_power_is_the_higher_one():
     assert megabytes.last == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
     if not (weights.local("minilm") / "model.safetensors").exists():
         pytest.skip(f"no weights of minilm ({ENCODERS['minilm'].weights.remedy})")

@@ -38,7 +38,10 @@ def log_loss(forecaster, parts, part="test"):
     return np.nanmean(question_scores(told(forecaster, parts, part), parts[part][0].scores, "log_loss"))
 
 
-@pytest.fixture(params=catalog.FORECASTERS)
+LONG = (catalog.WITH_NETWORK.name,)  # its parts are tried by themselves
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in catalog.FORECASTERS])
 def name(request):
     return request.param
 
