@@ -21,7 +21,7 @@ from embedllm.files import write
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
-HEAVY = 40_000  # bytes of an SVG, beyond which the PNG has to do: its marks are many
+HEAVY = 25_000  # bytes of an SVG, beyond which the PNG has to do: its marks are many
 DIGITS = 6  # significant ones, in tables and in what is drawn from them
 
 # Okabe and Ito's color-blind safe set, for what is no method of the catalog.
