@@ -30,7 +30,7 @@ LEVEL = 0.05
 MOST_FALSE, LEAST_COVERED = 0.065, 0.93  # bounds of `verdict` on generated vectors
 N_PERMUTATIONS = 199  # of a permutation test in a check
 CHUNK, SEEDS = 50, 1_000_000  # repetitions that are kept as one; that a seed of the run has to itself
-POINTS = 101  # of a curve
+POINTS = 51  # of a curve
 Draw = Callable[[np.random.Generator, bool], float]  # whether an effect is planted -> p, or 1.0 for a covered interval
 
 
