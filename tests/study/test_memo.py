@@ -90,6 +90,7 @@ print(json.dumps([closure.code([root]).digest for root in {roots}]))"""
     assert dict(zip(USERS, moved, strict=True)) == USERS
 
 
+@pytest.mark.slow
 def test_a_change_in_one_forecaster_computes_its_forecasts_anew_and_no_others(package, tmp_path):
     def computed() -> set[str]:
         return set(run(package, FORECASTS, str(tmp_path / "memo")))

@@ -220,7 +220,7 @@ class Sensitivity(Fitting):
 
 
 class MethodChecks(Parameters):
-    N_REPEATS: int = Field(50, description="repetitions of each check, under its null and with an effect", ge=10)
+    N_REPEATS: int = Field(50, description="repetitions of each check, under its null and with an effect", ge=2)
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
