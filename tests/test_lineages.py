@@ -14,6 +14,7 @@ from embedllm.lineages import (
     RELATED,
     RIDGE_MODEL,
     RIDGE_QUESTION,
+    disagreements,
     likeness,
     lineages,
     near_copies,
@@ -221,3 +222,9 @@ def test_models_that_answer_alike_are_one_lineage_and_no_error(seed):
     scores[1] = scores[2] = scores[0]
     assert lineages(make_table(scores)).nunique() == 2
     assert lineages(make_table(np.ones((3, 200)))).nunique() >= 1
+
+
+def test_models_disagree_on_what_one_answers_rightly_alone():
+    nan = np.nan
+    table = make_table(np.array([[1, 0, 1, nan], [1, 1, 0, 0.0], [nan, nan, nan, 0.7]], np.float32))
+    np.testing.assert_allclose(disagreements(table), [[0, 2 / 3, 0], [2 / 3, 0, 1], [0, 1, 0]])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from embedllm.presentation import listed, literal
@@ -150,8 +151,7 @@ def verdicts(
 def measured(value: float | str) -> str:
     """A value of a verdict, to three digits that mean something."""
     number = float(f"{float(value):.3g}")
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.6f}".rstrip("0").rstrip(".") if (
-        abs(number) >= 1e-6) else f"{number:g}"
+    return f"{number:,.0f}" if abs(number) >= 100 else np.format_float_positional(number, trim="-")
 
 
 def as_read(table: pd.DataFrame) -> pd.DataFrame:

@@ -47,6 +47,22 @@ def representatives(table: OutcomeMatrix) -> np.ndarray:
     return table.models.index.isin(first)
 
 
+def disagreements(table: OutcomeMatrix) -> np.ndarray:
+    """Share of common questions that one of two models answers rightly and the other does not.
+
+    A graded score is right from 0.5 on.
+
+    Returns
+    -------
+    ndarray, shape (n_models, n_models), float64
+        0 where two models share no question.
+    """
+    asked = table.observed.astype(np.float64)
+    right = np.where(table.observed, table.scores >= 0.5, 0).astype(np.float64)
+    wrong = asked - right
+    return (right @ wrong.T + wrong @ right.T) / np.maximum(asked @ asked.T, 1)
+
+
 def likeness(table: OutcomeMatrix) -> np.ndarray:
     """How much more models answer alike than their abilities and the difficulty of the questions imply.
 

@@ -318,8 +318,8 @@ def test_routing_concludes_with_rivals_labels_and_luck():
     losses = far.assign(reference="model mean")
     known = routing.conclusion(rivals, gains[1:], label[:0], bits, *given, [losses, far])
     assert "compared with best per benchmark" not in known
-    assert ("than the model mean, nothing forecasts better, kNN worse; routing by them, compared with the best single "
-            "model: kNN gains, nothing loses. Log-loss minus that of the model mean, in") in known
+    assert ("without correction: lower log-loss than the model mean: none; higher: kNN; lower score of routing than "
+            "the best single model: none; higher: kNN. Log-loss minus that of the model mean, in") in known
 
 
 def test_captions_of_notebook_04_count_what_their_tables_hold():

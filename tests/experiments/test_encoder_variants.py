@@ -40,9 +40,10 @@ def test_the_front_is_what_none_beats_in_both():
     gains = pd.DataFrame({"method": list("abcd"), "difference": [-0.02, -0.01, -0.01, 0.001], "p_holm": 0.01,
                           "low": -0.03, "high": 0.01})
     measured = pd.DataFrame({"encoder": list("abcde"), "milliseconds": [10.0, 1.0, 2.0, 0.5, 0.1],
-                             "prompts_per_second": [5.0, 4.0, 100.0, 90.0, 1e6]})
+                             "prompts_per_second": [5.0, 4.0, 100.0, 90.0, 1e6], "flop": [9e9, np.nan, 1e9, 1e8, 1.0]})
     found = variants.costs(gains, measured).set_index("encoder")
     assert found.index.tolist() == list("abcd"), "the label, which nothing was earned over, and e have no row"
     assert found["front_one"].tolist() == [True, True, False, False], "d costs least and earns nothing"
     assert found["front_many"].tolist() == [True, False, True, False]
+    assert found["front_flop"].tolist() == [True, False, True, False], "b is no network"
     assert found.loc["a", ["gain", "low", "high"]].tolist() == [0.02, -0.01, 0.03]

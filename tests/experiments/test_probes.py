@@ -16,6 +16,7 @@ from embedllm.outcomes import model_facts
 from embedllm.probing import scores
 from embedllm.probing.geometry import distances_with_level
 from embedllm.sources._rows import from_rows
+from embedllm.splits import split
 
 KNOWN = claims.all_claims()
 
@@ -200,7 +201,7 @@ def test_drops_take_as_many_questions_at_random_and_leave_the_test_questions():
     table, vectors = pool(12, (80, 80))
     found = training_ablation.changes(table, vectors, 2, 2, 0)
     assert found.shape[0] == 4 and np.isfinite(found["excess"]).all()
-    part = training_ablation.split(table, 0)
+    part = split(table, 0)
     plans = list(training_ablation._plans(part, table.questions["benchmark"], ["b0", "b1"], 2, 0))
     assert [name for name, _ in plans] == ["b0"] * 3 + ["b1"] * 3
     counts = {tuple(kept.value_counts().sort_index()) for name, kept in plans if name == "b0"}

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.cluster import KMeans
 
-from embedllm.probing import clusters
+from embedllm.probing import clusters, geometry
 
 
 def test_the_index_is_that_of_two_means():
@@ -22,15 +22,15 @@ def test_planted_clusters_are_found_and_an_outlier_is_none():
     rng = np.random.default_rng(1)
     points = rng.normal(size=(60, 5))
     points[:30, 0] += 6
-    found = clusters.clustering_test(clusters.principal(points), 4, 0.1, 0.05, 199, 50)
+    found = clusters.clustering_test(geometry.principal(points, 5), 4, 0.1, 0.05, 199, 50)
     assert found["p"] < 0.02 and 0.2 < found["power"] <= 1 and found["index"] < found["low"]
     assert found["p_even"] < 0.02 and found["smaller"] == 0.5 and found["along_first"] > 0.9
     alone = rng.normal(size=(60, 5))
     alone[0] += 30
-    assert clusters.clustering_test(clusters.principal(alone), 4, 0.1, 0.05, 199, 50)["p"] > 0.05
+    assert clusters.clustering_test(geometry.principal(alone, 5), 4, 0.1, 0.05, 199, 50)["p"] > 0.05
     flat = rng.normal(size=(300, 5))
     flat[:, 0] = rng.uniform(-6, 6, 300)
-    even = clusters.clustering_test(clusters.principal(flat), 4, 0.1, 0.05, 199, 20)
+    even = clusters.clustering_test(geometry.principal(flat, 5), 4, 0.1, 0.05, 199, 20)
     assert even["p"] < 0.05 < even["p_even"], "no gap, though not normal"
     few = clusters.clustering_test(points[:19], 4, 0.1, 0.05)
     assert np.isnan(few["p"]) and few["note"].startswith("not testable")
@@ -38,7 +38,7 @@ def test_planted_clusters_are_found_and_an_outlier_is_none():
 
 def test_a_gaussian_cloud_is_called_clustered_at_the_level():
     rng = np.random.default_rng(2)
-    p = [clusters.clustering_test(clusters.principal(rng.normal(size=(40, 5)) * [4, 2, 1, 1, 1]), 4, 0.1, 0.05, 99,
+    p = [clusters.clustering_test(geometry.principal(rng.normal(size=(40, 5)) * [4, 2, 1, 1, 1], 5), 4, 0.1, 0.05, 99,
                                   20)["p"] for _ in range(120)]
     assert np.mean(np.array(p) <= 0.05) <= binom.ppf(0.999, 120, 0.065) / 120
 

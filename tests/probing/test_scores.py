@@ -33,7 +33,7 @@ def test_folds_hold_lineages_whole_and_are_even():
     assert pd.Series(fold[::3]).value_counts().between(2, 3).all() and set(fold) == set(range(N_FOLDS))
 
 
-def test_what_vectors_know_beyond_the_mean_is_found_and_the_test_is_students():
+def test_what_vectors_know_beyond_the_mean_is_found():
     table, vectors, facts = planted()
     found = scores.of_new_models(table, vectors, {"whole": vectors["vectors"]}, table, facts)
     errors = scores.squared_errors(found, table, facts, np.ones(len(facts)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from embedllm.conclusions._words import LEVEL, bullets
 from embedllm.experiments import stability
@@ -89,7 +90,7 @@ def alike(rows: pd.DataFrame) -> str:
 
     def both(name: str) -> str:
         gap = large[name] - small[name]
-        reach = 2 * np.hypot(small[f"{name}_se"], large[f"{name}_se"])
+        reach = t.isf(LEVEL / 2, rows["n_lineages"].min() - 1) * np.hypot(small[f"{name}_se"], large[f"{name}_se"])
         return (f"{small[name]:.2f} and {large[name]:.2f} (difference {gap:+.2f}, {gap - reach:+.2f} to "
                 f"{gap + reach:+.2f})")
 
@@ -156,8 +157,7 @@ def answers(rows: pd.DataFrame) -> str:
     level, beside = known["correlation"][WITH], known["correlation"][stability.BASELINE]
     more = "no more than" if not level > beside else "more than"
     return (f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}. So the "
-            f"vectors' distance tells {more} the difference in accuracy does, in this point estimate; what is left "
-            "once the level is removed is the vectors' own.")
+            f"vectors' distance tells {more} the difference in accuracy does, in this point estimate.")
 
 
 def agreed(rows: pd.DataFrame) -> str:
@@ -212,8 +212,6 @@ def shown_distances() -> str:
         f"**{WITH}**: root mean square difference of two models' logits over the training prompts, by the convex "
         "embedding: what the paper measures, in coordinates that no seed decides.",
         f"**{WITHOUT}**: the same with each model's overall level, its ability, removed.",
-        f"**{RAW}**: Euclidean distance of the published factorization's vectors, which the initialization decides in "
-        "part.",
+        f"**{RAW}**: Euclidean distance of the factorization's vectors (notebook 02), which the initialization "
+        "decides in part.",
     ])
-
-

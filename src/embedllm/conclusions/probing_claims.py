@@ -13,11 +13,12 @@ from embedllm.experiments.probes import WITH
 from embedllm.presentation import p_is
 from embedllm.probing import scores
 
-FEWEST_BENCHMARKS = 3
+FEWEST_BENCHMARKS, FEWEST_LINEAGES = 3, 8
 
 
-def rows(found: Mapping[str, pd.DataFrame | Mapping | None], known: Mapping[str, Claim], on_the_papers_data: bool
-         ) -> dict[str, dict]:
+def rows(
+    found: Mapping[str, pd.DataFrame | Mapping | None], known: Mapping[str, Claim], on_the_papers_data: bool
+) -> dict[str, dict]:
     """Rows of notebook 05.
 
     Parameters
@@ -59,7 +60,7 @@ def beyond_the_mean(pooled: pd.DataFrame | None, within: pd.DataFrame | None, cl
         return {"verdict": UNTESTED, "reason": f"fewer than {FEWEST_BENCHMARKS} benchmarks"}
     errors = pooled.set_index("method")
     row = errors.loc[OWN]
-    if row["n_lineages"] < scores.FEWEST:
+    if row["n_lineages"] < FEWEST_LINEAGES:
         return {"verdict": UNTESTED, "reason": f"{row['n_lineages']} lineages"}
     verdict = (HOLDS if row["difference"] < 0 and row["p"] < claim.level else
                OPPOSITE if row["difference"] > 0 and row["p"] < claim.level else

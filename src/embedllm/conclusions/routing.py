@@ -174,15 +174,11 @@ def unseen(rows: pd.DataFrame) -> str:
 def elsewhere(losses: pd.DataFrame, gains: pd.DataFrame) -> str:
     """What is left of forecasts and routers on benchmarks that they never saw, from ``losses`` and ``gains``."""
     said = []
-    for rows, sign, verb, other in ((losses, -1, "forecasts better", "worse"), (gains, 1, "gains", "loses")):
+    for rows, words in ((losses, ("lower log-loss", "higher")), (gains, ("lower score of routing", "higher"))):
         own = rows[(rows["benchmark"] == "all") & (rows["kind"] == "left out")]
-        ahead, behind = (own["method"][side] for side in (sign * own["difference"] > 0, sign * own["difference"] < 0))
-        shown = {name: row for name, row in own.set_index("method").iterrows() if not row["low"] <= 0 <= row["high"]}
-        better, worse = ([name for name in side if name in shown] for side in (ahead, behind))
-        said.append(f"than the {rows['reference'].iloc[0]}, {listed(better, 'nothing')} {verb}, "
-                    f"{listed(worse, 'nothing')} {other}")
-    return (f"On benchmarks left out, of what is shown before correction: {said[0]}; routing by them, compared with "
-            f"the {SINGLE}: {said[1].partition(', ')[2]}. {unseen(losses)} {unseen(gains)}")
+        lower, higher = own["method"][own["high"] < 0], own["method"][own["low"] > 0]
+        said.append(f"{words[0]} than the {rows['reference'].iloc[0]}: {listed(lower)}; {words[1]}: {listed(higher)}")
+    return (f"Shown on benchmarks left out, without correction: {'; '.join(said)}. {unseen(losses)} {unseen(gains)}")
 
 
 def distance(rows: pd.DataFrame, reference: str) -> str:

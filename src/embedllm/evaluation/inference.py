@@ -178,7 +178,7 @@ def of_independent(values: np.ndarray, level: float = ALPHA) -> dict[str, float]
         that a two-sided t test at this level finds with power 0.8. NaN but for the first with fewer than two values.
     """
     values, n = np.asarray(values, np.float64), len(values)
-    mean = float(values.mean())
+    mean = float(values.mean()) if n else float("nan")
     if n < 2:
         return {"difference": mean} | dict.fromkeys(("low", "high", "p", "mde"), float("nan"))
     se = float(values.std(ddof=1) / np.sqrt(n))

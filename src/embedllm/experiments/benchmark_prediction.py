@@ -11,11 +11,13 @@ import pandas as pd
 
 from embedllm import catalog
 from embedllm.experiments.comparisons import fitted
+from embedllm.levels import additive_means
 from embedllm.lineages import near_copies
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, by_benchmark, model_facts
 from embedllm.probing import scores
-from embedllm.probing.geometry import identified_coordinates
+from embedllm.probing.folds import without
+from embedllm.probing.geometry import identified_coordinates, principal
 from embedllm.probing.prediction import predict_benchmark, regressions_table, reliability
 from embedllm.progress import Counted
 from embedllm.splits import Parts, cut
@@ -39,8 +41,10 @@ class Learned:
         From `outcomes.model_facts`, with ``lineage``.
     weights : ndarray, shape (n_models,)
         Of a model in its lineage: near-copies share one.
-    known, target : DataFrame, models x benchmarks
-        Accuracy on the training questions, and on all; NaN where a model was not asked.
+    known : DataFrame, models x benchmarks
+        Accuracy on the training questions; what a model was not asked is what levels add up to (`additive_means`).
+    target : DataFrame, models x benchmarks
+        Accuracy on all questions; NaN where a model was not asked.
     coordinates : mapping of name to mapping of benchmark to ndarray, shape (n_models, 1 + n)
         Level and leading coordinates, learned without the benchmark.
     forecasts : mapping of name to DataFrame like `target`
@@ -85,15 +89,15 @@ def learn(
     facts = model_facts(table).assign(lineage=table.models["lineage"])
     copies = near_copies(table)
     train = table.at((table.questions["part"] == "train").to_numpy())
+    known, levels = by_benchmark(train)[list(plans)], additive_means(train)
     means = np.stack([own.mean(axis=0, dtype=np.float64) for own in prompts.values()])
-    left, size, _ = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
     return Learned(
-        facts, 1 / copies.map(copies.value_counts()).to_numpy(), by_benchmark(train)[list(plans)],
+        facts, 1 / copies.map(copies.value_counts()).to_numpy(), known.fillna(levels).fillna(levels.mean()),
         by_benchmark(table)[list(plans)],
         {entry.name: {name: one[entry.name]["coordinates"] for name, one in found.items()} for entry in entries},
         {entry.name: pd.DataFrame({name: one[entry.name]["forecast"] for name, one in found.items()},
                                   table.models.index) for entry in entries},
-        pd.DataFrame((left * size)[:, :TOLD], list(plans)))
+        pd.DataFrame(principal(means, TOLD), list(plans)))
 
 
 def left_out(
@@ -115,24 +119,25 @@ def of_new_models(learned: Learned, n_components: int) -> dict[str, pd.DataFrame
     few = {VECTORS[entry]: {name: one[:, : 1 + n_components] for name, one in found.items()}
            for entry, found in learned.coordinates.items()}
     whole = {WHOLE: learned.coordinates[CONVEX]}
-    return scores.of_new_models(_complete(learned), few, whole, learned.target, learned.facts)
+    return scores.of_new_models(learned.known, few, whole, learned.target, learned.facts)
 
 
 def of_new_benchmarks(learned: Learned) -> dict[str, pd.DataFrame]:
     """Setting B, `scores.of_new_benchmarks`: no model was asked the benchmark."""
     told = {TEXT[entry]: found for entry, found in learned.forecasts.items()}
-    return scores.of_new_benchmarks(_complete(learned), told, learned.features, learned.target, learned.facts)
+    return scores.of_new_benchmarks(learned.known, told, learned.features, learned.target, learned.facts)
 
 
-def pooled(forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float, *, centered: bool = False
-           ) -> pd.DataFrame:
+def pooled(
+    forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float, *, centered: bool = False
+) -> pd.DataFrame:
     """Each method's squared error over lineages against the mean elsewhere: `scores.compared`."""
     errors = scores.squared_errors(forecasts, learned.target, learned.facts, learned.weights, centered=centered)
     return scores.compared(errors, scores.MEAN, level)
 
 
 def within(forecasts: Mapping[str, pd.DataFrame], learned: Learned, table: OutcomeMatrix) -> pd.DataFrame:
-    """R2 of each method in each benchmark, over lineages, beside the reliability of the accuracy, which bounds it.
+    """R2 of each method in each benchmark, over lineages, beside the reliability of the accuracy.
 
     Returns
     -------
@@ -155,8 +160,7 @@ def regressions(learned: Learned, n_components: int, n_permutations: int) -> pd.
         As from `prediction.regressions_table`, with ``predictors`` in front; ``note``: why a row is not testable.
     """
     vectors = {name: one[:, : 1 + n_components] for name, one in learned.coordinates[CONVEX].items()}
-    known, tables = _complete(learned), []
-    means = {name: known.drop(columns=name).mean(axis=1).to_numpy()[:, None] for name in known}
+    means, tables = {name: without(learned.known, name)[:, None] for name in learned.target}, []
     for predictors, x in ((VECTORS[CONVEX], vectors), (scores.MEAN, means)):
         rows = []
         for name in learned.target:
@@ -166,15 +170,6 @@ def regressions(learned: Learned, n_components: int, n_permutations: int) -> pd.
         tables.append(regressions_table(rows).assign(predictors=predictors))
     found = pd.concat(tables, ignore_index=True)
     return found[["predictors", *found.columns.drop("predictors")]]
-
-
-def _complete(learned: Learned) -> pd.DataFrame:
-    """Known accuracies; what a model was not asked is what levels of models and benchmarks add up to."""
-    known = learned.known
-    if known.notna().all(axis=None):
-        return known
-    level = known.mean(axis=1).to_numpy()[:, None] + (known - known.mean(axis=1).to_numpy()[:, None]).mean().to_numpy()
-    return known.where(known.notna(), pd.DataFrame(level, known.index, known.columns)).fillna(known.mean().mean())
 
 
 def _tested(function, *args, **settings):

@@ -82,16 +82,17 @@ def costs(gains: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row for each encoder that was measured: ``encoder``, ``gain``, ``low``, ``high`` (nats, less log-loss being a
-        gain), ``p_holm``; the columns of ``measured``; ``front_one`` and ``front_many``: compared by milliseconds of a
-        prompt, and by prompts a second, none earns as much for less; by point estimates, and where it earns anything:
-        the label itself costs nothing and earns nothing.
+        gain), ``p_holm``; the columns of ``measured``; ``front_one``, ``front_many`` and ``front_flop``: compared by
+        milliseconds of a prompt, by prompts a second and, of networks, by operations, none earns as much for less; by
+        point estimates, and where it earns anything: the label itself costs nothing and earns nothing.
     """
     rows = gains.rename(columns={"method": "encoder", "low": "high", "high": "low"})
     rows = rows.assign(gain=-rows["difference"], low=-rows["low"], high=-rows["high"])
     table = rows[["encoder", "gain", "low", "high", "p_holm"]].merge(measured, on="encoder")
     gain = table["gain"]
-    for front, cost in (("front_one", table["milliseconds"]), ("front_many", -table["prompts_per_second"])):
+    for front, cost in (("front_one", table["milliseconds"]), ("front_many", -table["prompts_per_second"]),
+                        ("front_flop", table["flop"])):
         beaten = [((cost <= cost[at]) & (gain >= gain[at]) & ((cost < cost[at]) | (gain > gain[at]))).any()
                   for at in table.index]
-        table[front] = (gain > 0) & ~np.array(beaten, dtype=bool)
+        table[front] = (gain > 0) & cost.notna() & ~np.array(beaten, dtype=bool)
     return table

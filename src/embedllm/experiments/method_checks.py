@@ -20,7 +20,7 @@ from embedllm.evaluation import fits, inference
 from embedllm.experiments import null_data
 from embedllm.experiments.training_ablation import own_against_others
 from embedllm.machine import side_by_side
-from embedllm.probing import clusters, linear_probes
+from embedllm.probing import clusters, geometry, linear_probes
 from embedllm.probing.communities import community_test, pooled_test
 from embedllm.probing.mantel import mantel
 from embedllm.probing.prediction import predict_benchmark
@@ -127,7 +127,7 @@ def _together(rng: np.random.Generator, planted: bool) -> float:
 def _clustered(rng: np.random.Generator, planted: bool) -> float:
     points = rng.normal(size=(40, 5)) * [3, 2, 1, 1, 1]
     points[:, 0] += 12 * planted * (np.arange(40) % 2)
-    return clusters.clustering_test(clusters.principal(points), 4, 0.1, LEVEL, N_PERMUTATIONS, 1)["p"]
+    return clusters.clustering_test(geometry.principal(points, 5), 4, 0.1, LEVEL, N_PERMUTATIONS, 1)["p"]
 
 
 def _drops(rng: np.random.Generator, planted: bool) -> float:

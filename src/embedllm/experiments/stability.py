@@ -16,8 +16,10 @@ from embedllm import catalog
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.contract import Forecaster
 from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.lineages import disagreements
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.probing.geometry import principal
 from embedllm.probing.mantel import mantel
 from embedllm.splits import Parts
 
@@ -71,8 +73,7 @@ def variants(
 def placed(forecaster: Forecaster, vectors: np.ndarray) -> np.ndarray:
     """Models as points whose distances are those of their logits over these prompts: (n_models, at most n_models)."""
     logits = forecaster.intercepts[:, None] + forecaster.betas @ vectors.T.astype(np.float64)
-    left, size, _ = np.linalg.svd((logits - logits.mean(axis=0)) / np.sqrt(len(vectors)), full_matrices=False)
-    return left * size
+    return principal(logits / np.sqrt(len(vectors)), len(logits))
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
@@ -97,10 +98,7 @@ def disagreement(
     DataFrame
         ``distance``, and the columns of `mantel.mantel`.
     """
-    asked = test.observed.astype(np.float64)
-    right = np.where(test.observed, test.scores >= 0.5, 0).astype(np.float64)
-    wrong = asked - right
-    apart = (right @ wrong.T + wrong @ right.T) / np.maximum(asked @ asked.T, 1)
+    apart = disagreements(test)
     means = train.model_means
     found = {**distances, BASELINE: np.abs(means[:, None] - means)}
     return pd.DataFrame([{"distance": name, **mantel(values, apart, n_permutations, lineages.to_numpy(str))}

@@ -18,7 +18,7 @@ from embedllm.outcomes import OutcomeMatrix, by_benchmark
 from embedllm.probing.folds import lineage_folds
 from embedllm.probing.geometry import identified_coordinates
 from embedllm.probing.mantel import mantel
-from embedllm.probing.scores import least_squares, weighted
+from embedllm.probing.scores import crossed, weighted
 from embedllm.progress import Counted
 from embedllm.splits import Parts, cut, split
 
@@ -145,10 +145,6 @@ def _coordinates(parts: Parts, prompts: np.ndarray, n_components: int) -> np.nda
 
 def _errors(coordinates: np.ndarray, target: pd.DataFrame, lineage: pd.Series, weights: np.ndarray) -> pd.Series:
     """Mean squared error of the probe over lineages, by benchmark."""
-    fold, forecast = lineage_folds(lineage), target.astype(np.float64) * np.nan
-    for name in target:
-        asked = target[name].notna().to_numpy()
-        for number in np.unique(fold):
-            new, rows = asked & (fold == number), asked & (fold != number)
-            forecast.loc[new, name] = least_squares(target[name].to_numpy()[rows], coordinates[rows], coordinates[new])
+    fold = lineage_folds(lineage)
+    forecast = target.apply(lambda own: crossed(own.to_numpy(np.float64), coordinates, fold))
     return weighted((forecast - target) ** 2, lineage, weights).mean()

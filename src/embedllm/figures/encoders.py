@@ -14,7 +14,7 @@ LABELS = {"benchmark": "benchmark found, share of the questions", "difficulty": 
 
 COSTS = (("milliseconds", "front_one", "milliseconds for one prompt"),
          ("prompts_per_second", "front_many", "prompts a second, at once"),
-         ("flop", "", "operations a prompt, networks"))
+         ("flop", "front_flop", "operations a prompt, networks"))
 
 
 def plot_carried(table: pd.DataFrame) -> Figure:
@@ -51,7 +51,7 @@ def plot_cost(table: pd.DataFrame) -> Figure:
             at = getattr(row, name)
             axes.plot([at, at], [1000 * row.low, 1000 * row.high], lw=1.8, alpha=0.6, color=color_of(row.encoder))
             axes.plot(at, 1000 * row.gain, "o", ms=6, color=color_of(row.encoder), label=row.encoder)
-        best = table[table[front]].sort_values("gain") if front else _cheapest(table[table[name].notna()], name)
+        best = table[table[front]].sort_values("gain")
         axes.plot(best[name], 1000 * best["gain"], lw=0.8, color=BLACK, zorder=0)
         axes.axhline(0, ls="--", lw=0.8, color=BLACK, zorder=0)
         axes.set_xlabel(label, fontsize=7.5)
@@ -61,9 +61,3 @@ def plot_cost(table: pd.DataFrame) -> Figure:
         if table[name].notna().any():
             log_ticks(axes, table[name].dropna(), 6.5, name=about)
     return figure
-
-
-def _cheapest(table: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """The rows that earn more than every cheaper one, and anything at all."""
-    rows = table.sort_values([cost, "gain"], ascending=[True, False])
-    return rows[(rows["gain"] > rows["gain"].cummax().shift(fill_value=0.0))]

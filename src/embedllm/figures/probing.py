@@ -10,22 +10,18 @@ from matplotlib.figure import Figure
 from embedllm.figures.plots import plot_intervals
 from embedllm.figures.style import WIDTH
 
-NOTHING = "no predictor"
 SPREAD = {"spread": "SD of accuracy, logit", "disagreement": "disagreement", "alike": "likeness of answers"}
 
 
 def plot_errors(tables: dict[str, pd.DataFrame]) -> Figure:
     """Squared error of each method minus that of the mean elsewhere, a panel for each way to count.
 
-    Without that of no predictor, far to the right.
-
     Parameters
     ----------
     tables : mapping of title to DataFrame
         From `benchmark_prediction.pooled`.
     """
-    shown = {title: table[table["difference"].notna() & (table["method"] != NOTHING)]
-             for title, table in tables.items()}
+    shown = {title: table[table["difference"].notna()] for title, table in tables.items()}
     return plot_intervals(shown, "method", "difference", "minus the mean elsewhere", zero=True)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
-N_COMPONENTS = 5  # principal components that are looked at
 N_STARTS, STEPS = 8, 20  # of two means
 FEWEST = 20  # models
 NEIGHBORS = 5
@@ -68,6 +67,8 @@ def clustering_test(
     The cluster index of two means (Liu, Hayes, Nobel and Marron 2008, Journal of the American Statistical Association
     103) against normal samples. Its power is that at *clear clusters*: two groups of equal size whose centers lie
     `apart` standard deviations of a group from each other along the first component, with the same covariance in all.
+    A second null has that covariance and a first component that is spread evenly: where ability alone is not normal,
+    two means divide it better than a normal sample though there is no gap.
 
     Parameters
     ----------
@@ -77,9 +78,6 @@ def clustering_test(
         Share of the points that a group has to hold.
     level : float
         Of the test whose power is estimated.
-
-    A second null has the same covariance and a first component that is spread evenly: where ability alone is not
-    normal, two means divide it better than a normal sample though there is no gap.
 
     Returns
     -------
@@ -112,15 +110,6 @@ def clustering_test(
             "p_even": (1 + (even <= own).sum()) / (1 + n_draws),
             "planted": found.mean(), "power": (found <= least).mean(), "smaller": min(first.mean(), 1 - first.mean()),
             "along_first": between[0] / between.sum(), "note": ""}
-
-
-def principal(vectors: np.ndarray, n_components: int = N_COMPONENTS) -> np.ndarray:
-    """Scores on the leading principal components, (n_models, at most n_components); the largest entry is positive."""
-    centered = vectors - vectors.mean(axis=0)
-    left, size, _ = np.linalg.svd(centered, full_matrices=False)
-    scores = left[:, :n_components] * size[:n_components]
-    largest = np.abs(scores).argmax(axis=0)
-    return scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1, 1)
 
 
 def purity(

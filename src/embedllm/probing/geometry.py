@@ -54,12 +54,18 @@ def identified_coordinates(
     largest = min(len(profiles) - 1, np.shape(betas)[1], len(prompt_vectors) - 1)
     if not 1 <= n_components <= largest:
         raise ValueError(f"n_components is {n_components}; this pool allows 1 to {largest}")
-    left, singular, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
-    components = left[:, :n_components] * singular[:n_components]
-    largest_entry = np.abs(components).argmax(axis=0)
-    components *= np.where(components[largest_entry, np.arange(n_components)] < 0, -1, 1)
+    components = principal(profiles, n_components)
     level = np.asarray(intercepts, float) + np.asarray(betas, float) @ np.mean(prompt_vectors, 0, float)
-    return np.column_stack([level, components]), (singular**2 / (singular**2).sum())[:n_components]
+    shares = (components**2).sum(axis=0) / ((profiles - profiles.mean(axis=0)) ** 2).sum()
+    return np.column_stack([level, components]), shares
+
+
+def principal(points: np.ndarray, n_components: int) -> np.ndarray:
+    """Scores on the leading principal components, (n_points, at most n_components); the largest entry is positive."""
+    left, size, _ = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    scores = left[:, :n_components] * size[:n_components]
+    largest = np.abs(scores).argmax(axis=0)
+    return scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1, 1)
 
 
 def distances_without_level(betas: np.ndarray, prompt_vectors: np.ndarray) -> np.ndarray:
@@ -103,9 +109,7 @@ def raw_distances(model_vectors: np.ndarray) -> np.ndarray:
     return squareform(pdist(np.asarray(model_vectors, float)))
 
 
-def maps(
-    coordinates: np.ndarray, perplexities: Sequence[float], seeds: Sequence[int]
-) -> dict[str, pd.DataFrame]:
+def maps(coordinates: np.ndarray, perplexities: Sequence[float], seeds: Sequence[int]) -> dict[str, pd.DataFrame]:
     """Maps of the models in two dimensions, and how far each can be trusted.
 
     The first is that of the two leading principal components, the others are t-SNE (van der Maaten and Hinton 2008).
@@ -136,9 +140,7 @@ def maps(
         raise ValueError(
             f"a map needs {FEWEST_TO_PLOT} models and 2 coordinates, found {n_models} and {n_coordinates}"
         )
-    centered = coordinates - coordinates.mean(axis=0)
-    left, size, _ = np.linalg.svd(centered, full_matrices=False)
-    found = {"PCA": left[:, :2] * size[:2]}
+    found = {"PCA": principal(coordinates, 2)}
     for perplexity in dict.fromkeys(min(one, (n_models - 1) // 3) for one in perplexities):
         for seed in seeds:
             # The exact method is quick at some hundred models and does not depend on the number of threads.

@@ -9,7 +9,7 @@ Performance for Natural Language Processing Tasks"). The lineage is the unit: it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ MEAN, RIDGE, TREES, NOTHING = "mean elsewhere", "ridge on accuracies elsewhere",
 PENALTIES = np.logspace(-5, 1, 13)  # of a ridge regression, in units of the predictors' sum of squares
 N_RESAMPLES = 2000
 Predictors = Mapping[str, np.ndarray]  # of models by benchmark: shape (n_models, n_numbers)
-FEWEST = 8  # lineages, below which nothing is cross-validated
 
 
 def of_new_models(
@@ -56,9 +55,9 @@ def of_new_models(
     for name in target:
         y = target[name].to_numpy(float)
         for method, x in linear.items():
-            found[method][name] = _crossed(y, x[name], fold, least_squares)
+            found[method][name] = crossed(y, x[name], fold)
         for method, x in ridged.items():
-            found[method][name] = _crossed(y, x[name], fold, lambda y, x, new, rows: ridge(y, x, new, lineage[rows]))
+            found[method][name] = crossed(y, x[name], fold, ridge, groups=lineage)
     tables = {method: pd.DataFrame(columns, index=target.index) for method, columns in found.items()}
     return tables | {TREES: trees.on_new_models(known, target, facts, fold)}
 
@@ -146,7 +145,8 @@ def shares(
             if np.isnan(both[:, 0]).all() or by_lineage[name].var() == 0:
                 continue
             error, value = np.moveaxis(both[draws], 2, 0)
-            r2 = 1 - np.nanmean(error, axis=1) / np.nanvar(value, axis=1)
+            spread = np.nanvar(value, axis=1)
+            r2 = 1 - np.nanmean(error, axis=1)[spread > 0] / spread[spread > 0]
             own = 1 - np.nanmean(both[:, 0]) / np.nanvar(both[:, 1])
             rows.append((method, name, own, *np.quantile(r2, (0.025, 0.975))))
     return pd.DataFrame(rows, columns=["method", "benchmark", "r2", "low", "high"])
@@ -160,7 +160,7 @@ def compared(errors: pd.DataFrame, reference: str, level: float) -> pd.DataFrame
     errors : DataFrame, lineages x methods
         From `squared_errors`.
     level : float
-        Of the intervals: Student's t over lineages. ``p``: studentized sign flips of lineages.
+        Of the intervals, which are `of_independent`'s, over lineages.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def compared(errors: pd.DataFrame, reference: str, level: float) -> pd.DataFrame
                                        "n_lineages"])
 
 
-def least_squares(y: np.ndarray, x: np.ndarray, new: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+def least_squares(y: np.ndarray, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Forecasts for new rows; fewer predictors than rows are needed, else NaN."""
     if len(y) <= x.shape[1] + 1:
         return np.full(len(new), np.nan)
@@ -200,16 +200,29 @@ def _ridge_path(y: np.ndarray, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Forecasts for each of `PENALTIES`: (n_penalties, n_new)."""
     center = x.mean(axis=0)
     left, size, right = np.linalg.svd(x - center, full_matrices=False)
-    penalties = PENALTIES[:, None] * (size**2).sum()
-    shrunk = size / (size**2 + np.maximum(penalties, 1e-300)) * (left.T @ (y - y.mean()))
+    penalties = PENALTIES[:, None] * ((size**2).sum() or 1.0)
+    shrunk = size / (size**2 + penalties) * (left.T @ (y - y.mean()))
     return y.mean() + shrunk @ right @ (new - center).T
 
 
-def _crossed(y: np.ndarray, x: np.ndarray, fold: np.ndarray, fit) -> np.ndarray:
-    """Forecasts of each fold by a fit on the others; models without a score neither fit nor are forecast."""
+def crossed(
+    y: np.ndarray, x: np.ndarray, fold: np.ndarray, fit: Callable = least_squares, **of_rows: np.ndarray
+) -> np.ndarray:
+    """Forecasts of each fold by a fit on the others; models without a score neither fit nor are forecast.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_models,)
+    x : ndarray, shape (n_models, n_predictors)
+    fold : ndarray of int, shape (n_models,)
+    fit : callable
+        `least_squares` or `ridge`.
+    **of_rows : ndarray, shape (n_models,)
+        What else the fit takes, of the rows that it learns from.
+    """
     forecast, asked = np.full(len(y), np.nan), ~np.isnan(y)
     for number in np.unique(fold):
-        new, rows = asked & (fold == number), np.flatnonzero(asked & (fold != number))
-        if new.any() and len(rows):
-            forecast[new] = fit(y[rows], x[rows], x[new], rows)
+        new, rows = asked & (fold == number), asked & (fold != number)
+        if new.any() and rows.any():
+            forecast[new] = fit(y[rows], x[rows], x[new], **{name: own[rows] for name, own in of_rows.items()})
     return forecast

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.special import logit
 from scipy.stats import t
 
-from embedllm.lineages import likeness
+from embedllm.lineages import disagreements, likeness
 from embedllm.outcomes import OutcomeMatrix
 
 SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
+FEWEST = 6  # lineages in a band
 
 
 def family_of_size(parameters_b) -> pd.Series:
@@ -35,9 +38,6 @@ def size_bands(parameters_b) -> pd.Series:
     return pd.cut(pd.Series(parameters_b, dtype=float), edges, right=False, labels=names)
 
 
-FEWEST = 6  # lineages in a band
-
-
 def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Series) -> pd.DataFrame:
     """How much the models of each size band differ in accuracy and in their answers.
 
@@ -55,40 +55,43 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
         lineages of the logit of the mean score; ``disagreement``: share of common questions that one of two answers
         rightly and the other does not; ``alike``: how much more two answer alike than their abilities and the
         questions' difficulties imply (`lineages.likeness`), which compares them as if they were equally good. Each
-        with ``_low`` and ``_high``: 95 %, bootstrap of lineages.
+        with ``_se``, by the jackknife of lineages, and ``_low`` and ``_high``: 95 %, Student's t.
     """
     bands, rows = size_bands(parameters_b), []
     ability = logit(np.clip(table.model_means, 1e-3, 1 - 1e-3))
-    asked = table.observed.astype(np.float32)
-    right = np.where(table.observed, table.scores >= 0.5, 0).astype(np.float32)
-    wrong = asked - right
-    common = np.maximum(asked @ asked.T, 1)
-    pairs = {"disagreement": (right @ wrong.T + wrong @ right.T) / common, "alike": likeness(table)}
+    pairs = {"disagreement": disagreements(table), "alike": likeness(table)}
     for band in bands.cat.categories:
         members = np.flatnonzero((bands == band).to_numpy())
         code, names = pd.factorize(lineages.to_numpy()[members])
         if len(names) < FEWEST:
             continue
         onehot = np.eye(len(names))[code] / np.bincount(code)[code][:, None]
+        own = onehot.T @ ability[members]
+        between = [onehot.T @ matrix[np.ix_(members, members)] @ onehot for matrix in pairs.values()]
         row = {"size": band, "n_models": len(members), "n_lineages": len(names)}
-        n = len(names)
-        own, between = onehot.T @ ability[members], {}
-        for name, matrix in pairs.items():
-            between[name] = onehot.T @ matrix[np.ix_(members, members)] @ onehot
-            np.fill_diagonal(between[name], 0)
-
-        def measured(kept: np.ndarray, own=own, between=between) -> list[float]:
-            count = kept.sum()
-            return [own[kept].std(ddof=1), *(one[np.ix_(kept, kept)].sum() / (count * (count - 1))
-                                             for one in between.values())]
-
-        whole = np.array(measured(np.ones(n, bool)))
-        without = np.array([measured(np.arange(n) != at) for at in range(n)])
-        errors = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-        for name, value, se in zip(("spread", *pairs), whole, errors, strict=True):
-            reach = float(t.isf(0.025, n - 1)) * se
+        for name, (value, se) in zip(("spread", *pairs), _jackknifed(own, between), strict=True):
+            reach = float(t.isf(0.025, len(names) - 1)) * se
             row |= {name: value, f"{name}_se": se, f"{name}_low": value - reach, f"{name}_high": value + reach}
         rows.append(row)
     columns = ["size", "n_models", "n_lineages", *(f"{name}{end}" for name in ("spread", *pairs)
                                                    for end in ("", "_se", "_low", "_high"))]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _jackknifed(values: np.ndarray, pairs: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """SD of values and means of pairs, each with its standard error by leaving out one unit at a time.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_units,)
+    pairs : sequence of ndarray, shape (n_units, n_units)
+        The diagonal does not count.
+    """
+    def measured(kept: np.ndarray) -> list[float]:
+        upper = np.triu_indices(len(kept), 1)
+        return [values[kept].std(ddof=1), *(one[np.ix_(kept, kept)][upper].mean() for one in pairs)]
+
+    units = np.arange(len(values))
+    without = np.array([measured(np.delete(units, at)) for at in units])
+    errors = np.sqrt((len(units) - 1) * without.var(axis=0))
+    return list(zip(measured(units), errors, strict=True))

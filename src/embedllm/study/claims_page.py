@@ -47,9 +47,21 @@ def settled_claims(rows: pd.DataFrame) -> str:
     table = pd.DataFrame(lines, columns=["id", "claim", "published", "judged here", "verdict (on)"])
     said = [*([in_markdown(table)] if lines else []),
             *([f"Answered in words: {listed(answered)}."] if len(answered) else []),
-            f"{rest} of {rows['id'].nunique()} claims and questions have no verdict on any data set yet. Why, and the "
-            "figures: [all of them](figures/CLAIMS.md)."]
+            f"{_without_verdict(rest, rows['id'].nunique())}{_without_notebook(rows)} Why, and the figures: "
+            "[all of them](figures/CLAIMS.md)."]
     return "\n\n".join(said)
+
+
+def _without_verdict(rest: int, total: int) -> str:
+    if rest:
+        return f"{rest} of {total} claims and questions have no verdict on any data set yet."
+    return f"Each of these {total} claims and questions has a verdict or an answer on some data set."
+
+
+def _without_notebook(rows: pd.DataFrame) -> str:
+    """Which claims and questions no notebook that ran owns."""
+    missing = [name for name in all_claims() if name not in set(rows["id"])]
+    return f" No notebook asks {listed(missing)} yet." if missing and len(rows) else ""
 
 
 def claims_page(rows: pd.DataFrame) -> str:
