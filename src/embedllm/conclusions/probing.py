@@ -12,7 +12,7 @@ from embedllm.conclusions._words import LEVEL, bullets
 from embedllm.experiments import stability
 from embedllm.experiments.benchmark_prediction import CONVEX, TEXT, VECTORS
 from embedllm.experiments.probes import RAW, WITH, WITHOUT
-from embedllm.presentation import counted, listed, literal, p_is
+from embedllm.presentation import counted, listed, literal, p_is, thousandths
 from embedllm.probing import scores
 
 OWN, FORECASTS = VECTORS[CONVEX], TEXT[CONVEX]
@@ -36,8 +36,9 @@ def best(rows: pd.DataFrame) -> str:
     """Which methods err less than the mean elsewhere, which more; from `benchmark_prediction.pooled`."""
     own = rows[rows["method"] != scores.MEAN]
     less, more = (own["method"][(own["p"] < LEVEL) & (sign * own["difference"] > 0)] for sign in (-1, 1))
-    return (f"Less than the {scores.MEAN}, each tested at 5 % without correction, err {listed(less)}; more "
-            f"{listed(more)}. The lowest error has {rows.loc[rows['error'].idxmin(), 'method']}.")
+    return (f"Compared with the {scores.MEAN}, each tested at 5 % without correction: a lower error with "
+            f"{listed(less)}; a higher one with {listed(more)}. The lowest is that of "
+            f"{rows.loc[rows['error'].idxmin(), 'method']}.")
 
 
 def significant(rows: pd.DataFrame) -> str:
@@ -190,9 +191,10 @@ def ablated(test: Mapping, related: Mapping) -> str:
     told = "" if pd.isna(related["correlation"]) else (
         f" That more is lost where prompts are alike: rank correlation {related['correlation']:+.2f}, "
         f"{p_is(related['p'])}.")
-    return (f"The squared error of the probe rises by {test['own']:+.3f} on the benchmark left out and by "
-            f"{test['others']:+.3f} on the others, beyond as many random questions; difference "
-            f"{test['difference']:+.3f}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
+    own, others, difference = (thousandths(test[name]) for name in ("own", "others", "difference"))
+    return (f"In thousandths of the variance over lineages, the squared error of the probe changes by {own} on the "
+            f"benchmark left out and by {others} on the others, beyond what as many random questions change; difference "
+            f"{difference}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
 
 
 def conclusion(said: Mapping[str, str]) -> str:
