@@ -193,8 +193,8 @@ def ablated(test: Mapping, related: Mapping) -> str:
         f"{p_is(related['p'])}.")
     own, others, difference = (thousandths(test[name]) for name in ("own", "others", "difference"))
     return (f"In thousandths of the variance over lineages, the squared error of the probe changes by {own} on the "
-            f"benchmark left out and by {others} on the others, beyond what as many random questions change; difference "
-            f"{difference}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
+            f"benchmark left out and by {others} on the others, beyond what as many random questions change; "
+            f"difference {difference}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
 
 
 def conclusion(said: Mapping[str, str]) -> str:
