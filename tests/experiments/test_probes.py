@@ -85,8 +85,12 @@ def test_a_benchmark_everybody_gets_right_is_a_note_and_unasked_models_stay_out(
     rows = prediction.regressions(learned, 2, 99).set_index(["predictors", "benchmark"])
     assert "nothing to explain" in rows.loc[("model vectors", "b2"), "note"]
     assert rows.loc[("model vectors", "b3"), "n_models"] == 11
-    errors = prediction.pooled(prediction.of_new_models(learned, 2), learned, 0.05)
+    found = prediction.of_new_models(learned, 2)
+    errors, units = prediction.pooled(found, learned, 0.05), prediction.by_unit(found, learned, 0.05)
     assert np.isfinite(errors["error"]).all()
+    own = errors.set_index("method").loc["model vectors", ["difference", "p", "n_lineages"]]
+    assert units.set_index("units").loc["lineages", own.index].tolist() == own.tolist()
+    assert said.by_unit(units).startswith("The same difference over other units: families (")
     trees = prediction.of_new_benchmarks(learned)
     assert all(np.isfinite(one.to_numpy(float)).all() for one in trees.values())
 
@@ -114,6 +118,11 @@ def test_sizes_that_lie_together_are_told_and_unknown_ones_said():
     assert probing_claims.by_size(pooled, rows, KNOWN["C8"])["verdict"] == "holds here"
     assert "by size class 2 of 2 (with level)" in said.groups(rows)
     assert said.closer(pooled).startswith("Mean distance within a size class")
+    assert said.between(pooled, pooled).startswith("Between families alone: not testable: 5 lineages")
+    five = known([7.0] * 5 + [70.0] * 5 + [7.0] * 5 + [70.0], ["a"] * 10 + ["b"] * 6)
+    apart = np.abs(np.subtract.outer(five["parameters_b"].to_numpy(), five["parameters_b"].to_numpy()))
+    told = said.between(probes.by_size({probes.WITH: apart}, five, 99), pooled)
+    assert "of one size class minus that of two -63, p = .020" in told
     unknown = probes.by_size(distances, facts.assign(parameters_b=np.nan), 99)
     assert unknown["note"].str.startswith("not testable").all()
     rows = probes.communities(distances, facts.assign(parameters_b=np.nan), 99)
@@ -251,6 +260,17 @@ def test_shares_of_what_tells_models_apart_are_those_planted():
     assert found["along difficulty"] == pytest.approx(1, abs=0.05)
     assert found["within benchmarks"] == pytest.approx(found["along difficulty, within benchmarks"], abs=0.05)
     assert next(iter(found.index)) == "between benchmarks", "no suites, no share of theirs"
+
+
+def test_chance_between_benchmarks_is_taken_off():
+    """Questions that differ at random: without the correction nine of 59 parts lie between ten benchmarks."""
+    rng, benchmarks = np.random.default_rng(0), np.repeat(np.arange(10), 6)
+    logits = rng.normal(size=(300, 60))
+    found, plain = (domain.taken_apart(logits, benchmarks, benchmarks // 5, plain) for plain in (False, True))
+    between = [found["between suites"], found["between benchmarks"], 1 - found["within benchmarks"]]
+    assert np.abs(between).max() < 0.02
+    assert 1 - plain["within benchmarks"] == pytest.approx(9 / 59, abs=0.02)
+    assert plain["between suites"] == pytest.approx(1 / 59, abs=0.01)
 
 
 def test_specialized_models_are_trained_on_alone():

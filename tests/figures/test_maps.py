@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from embedllm.figures.diagram import plot_architecture
-from embedllm.figures.maps import plot_points, plot_specialties
+from embedllm.figures.maps import plot_models, plot_points, plot_specialties
 from embedllm.figures.style import BLUE, GRAY, ORANGE, save_figure, use_style
 
 
@@ -198,3 +198,12 @@ def on_edge(box, x, y) -> bool:
     left, bottom, right, top = box.get_bbox().extents
     across = left <= x <= right and np.isclose([bottom, top], y).any()
     return across or (bottom <= y <= top and np.isclose([left, right], x).any())
+
+
+def test_components_are_drawn_in_a_panel_of_their_own():
+    table = points(4, size=list("sssl"), size_again=list("sssl"), family=list("abab"))
+    table["component x"], table["component y"] = [5.0, 6, 7, 8], [0.0, 1, 0, 1]
+    first, again, family = plot_models(table).axes
+    assert again.collections[0].get_offsets()[:, 0].tolist() == [5, 6, 7] and again.get_xlabel() == "component x"
+    for axes in (first, family):
+        assert axes.get_xlabel() == "t-SNE 1" and np.isin(axes.collections[0].get_offsets()[:, 0], table["x"]).all()

@@ -176,3 +176,24 @@ def test_large_models_that_differ_less_are_found(rng):
     assert abs(large["alike"]) < 0.05 and large["alike_low"] <= large["alike"] <= large["alike_high"]
     half = lineages.where(np.arange(24) % 2 == 0, lineages.shift())
     assert sizes_of.alike_by_size(table, pd.Series(size, table.models.index), half)["n_lineages"].tolist() == [6, 6]
+
+
+def test_sizes_between_families_by_brute_force(rng):
+    """Two families, one of them in two size classes: every pair of two families by hand, over all arrangements."""
+    family, size = list("aaaaaaaaaa") + list("bbbbbc"), ["7B", "13B"] * 5 + ["7B"] * 5 + ["70B"]
+    place = rng.normal(size=16) + 3 * (np.array(size) == "13B")
+    distances = np.abs(place[:, None] - place)
+
+    def gap(labels):
+        pairs = [(distances[m, n], labels[m] == labels[n]) for m, n in combinations(range(15), 2)
+                 if family[m] != family[n]]
+        return np.mean([d for d, same in pairs if same]) - np.mean([d for d, same in pairs if not same])
+
+    drawn = [gap(["13B" if at in chosen else "7B" for at in range(10)] + size[10:])
+             for chosen in combinations(range(10), 5)]
+    found = sizes_of.across_families(distances, size, family)
+    assert found["gap"] == pytest.approx(gap(size)) and found["n_units"] == 15 and found["n_families"] == 2
+    assert found["p_closer"] == pytest.approx(np.mean(np.array(drawn) <= gap(size) + 1e-9), abs=0.02)
+    assert found["p_closer"] < 0.05
+    for few in (["7B"] * 16, ["7B"] * 10 + ["13B"] * 6):
+        assert sizes_of.across_families(distances, few, family)["note"].startswith("not testable: 5 lineages")

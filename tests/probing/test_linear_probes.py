@@ -33,13 +33,19 @@ def test_false_alarms_keep_their_level_though_lineages_are_alike():
     assert np.mean(np.array(p) <= 0.05) <= binom.ppf(0.999, 120, 0.065) / 120
 
 
-def test_the_forecast_is_that_of_ridge():
+def test_the_score_is_that_of_the_best_ridge():
     rng = np.random.default_rng(2)
-    x, y, fold = rng.normal(size=(30, 3)), rng.normal(size=30), lineage_folds(np.arange(30))
-    told = linear_probes._hat(x, fold, 0.1) @ y
-    out = fold == 4
-    total = ((x[~out] - x[~out].mean(axis=0)) ** 2).sum()
-    np.testing.assert_allclose(told[out], Ridge(0.1 * total).fit(x[~out], y[~out]).predict(x[out]))
+    names = [f"{number:02}" for number in range(30)]
+    x, fold = rng.normal(size=(30, 3)), lineage_folds(names)
+    y = x[:, 0] + rng.normal(size=30)
+    scores = []
+    for penalty in linear_probes.PENALTIES:
+        told = np.empty(30)
+        for out in (fold == number for number in np.unique(fold)):
+            total = ((x[~out] - x[~out].mean(axis=0)) ** 2).sum()
+            told[out] = Ridge(penalty * total).fit(x[~out], y[~out]).predict(x[out])
+        scores.append(1 - ((told - y) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+    assert linear_probes.probe(x, {"y": y}, names, 9)["score"].iloc[0] == pytest.approx(max(scores))
 
 
 def test_mantel_is_spearmans_correlation_over_pairs_with_exact_p():

@@ -260,3 +260,15 @@ def test_a_distance_with_level_is_the_difference_of_logits(rng):
     logits = intercepts[:, None] + betas @ prompts.T
     expected = np.sqrt(((logits[:, None] - logits) ** 2).mean(axis=2))
     np.testing.assert_allclose(geometry.distances_with_level(betas, intercepts, prompts), expected)
+
+
+def test_predictors_that_others_determine_do_not_count(rng):
+    x, y = draw(rng, FAMILIES_9, 2, 0.5, effect=1)
+    plain = prediction.predict_benchmark(x, y, FAMILIES_9, FAMILIES_9, "x", 199)
+    more = np.column_stack([x, np.zeros(len(y)), x[:, 0] - x[:, 1]])
+    found = prediction.predict_benchmark(more, y, FAMILIES_9, FAMILIES_9, "x", 199)
+    assert found["df_model"] == 2
+    for name in ("r2", "f", "p", "p_lineage", "p_family"):
+        assert found[name] == pytest.approx(plain[name])
+    with pytest.raises(ValueError, match="same coordinates"):
+        prediction.predict_benchmark(np.ones((len(y), 2)), y, FAMILIES_9, FAMILIES_9, "x")

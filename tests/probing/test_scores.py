@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression
 
 from embedllm.evaluation.inference import of_independent
 from embedllm.probing import scores
@@ -91,15 +91,6 @@ def test_near_copies_share_a_weight_and_unasked_models_stay_out():
     weights[3] = 0
     np.testing.assert_allclose(scores.weighted(some, facts["lineage"], weights),
                                scores.weighted(table, facts["lineage"], weights))
-
-
-def test_ridge_equals_scikit_learn():
-    rng = np.random.default_rng(1)
-    x, y, new = rng.normal(size=(40, 5)), rng.normal(size=40), rng.normal(size=(3, 5))
-    found = scores._ridge_path(y, x, new)
-    total = ((x - x.mean(axis=0)) ** 2).sum()
-    for penalty, own in zip(scores.PENALTIES, found, strict=True):
-        np.testing.assert_allclose(own, Ridge(penalty * total).fit(x, y).predict(new))
 
 
 def test_a_mean_of_independent_values():

@@ -32,6 +32,12 @@ def predicted(rows: pd.DataFrame, own: str) -> str:
             f"{errors.loc[own, 'error']:.2f}; {others}. Minus the {scores.MEAN}, {own}: {_span(errors.loc[own])}.")
 
 
+def by_unit(rows: pd.DataFrame) -> str:
+    """What other units than lineages change, from `benchmark_prediction.by_unit`."""
+    told = "; ".join(f"{row['units']} ({row['n_lineages']}) {_span(row)}" for row in rows.iloc[1:].to_dict("records"))
+    return f"The same difference over other units: {told}."
+
+
 def best(rows: pd.DataFrame) -> str:
     """Which methods err less than the mean elsewhere, which more; from `benchmark_prediction.pooled`."""
     own = rows[rows["method"] != scores.MEAN]
@@ -66,6 +72,15 @@ def closer(pooled: pd.DataFrame) -> str:
         said.append(f"{row['distance']} {row['gap']:+.2g} ({p_is(row['p_closer'])}; at least "
                     f"{row['p_attainable']:.2g}; sizes moved across families: {p_is(row['p_across'])})")
     return f"Mean distance within a size class minus that to the others, over the classes: {'; '.join(said)}."
+
+
+def between(pooled: pd.DataFrame, everyone: pd.DataFrame) -> str:
+    """Pairs of different families alone, and what changes where near-copies count; from `probes.by_size`, twice."""
+    row, whole = (one.set_index("distance").loc[WITH] for one in (pooled, everyone))
+    told = row["between_note"] or (f"mean distance ({WITH}) of one size class minus that of two "
+                                   f"{row['between_gap']:+.2g}, {p_is(row['between_p'])}")
+    return (f"Between families alone: {told}. With every near-copy, the sum over classes: {whole['gap']:+.2g}, "
+            f"{p_is(whole['p_closer'])}.")
 
 
 def groups(rows: pd.DataFrame) -> str:

@@ -136,6 +136,26 @@ def pooled(
     return scores.compared(errors, scores.MEAN, level)
 
 
+def by_unit(forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float) -> pd.DataFrame:
+    """The same where whole families count as one, and where near-copies do not share a weight.
+
+    Returns
+    -------
+    DataFrame
+        As from `scores.compared`, of the model vectors alone, with ``units`` in front.
+    """
+    families = learned.facts.assign(lineage=learned.facts["family"])
+    ways = {"lineages": (learned.facts, learned.weights), "families": (families, learned.weights),
+            "lineages, each near-copy": (learned.facts, np.ones(len(learned.weights)))}
+    rows = []
+    for units, (facts, weights) in ways.items():
+        errors = scores.squared_errors(forecasts, learned.target, facts, weights)
+        found = scores.compared(errors[[scores.MEAN, VECTORS[CONVEX]]], scores.MEAN, level)
+        rows.append(found.tail(1).assign(units=units))
+    found = pd.concat(rows, ignore_index=True)
+    return found[["units", *found.columns.drop("units")]]
+
+
 def within(forecasts: Mapping[str, pd.DataFrame], learned: Learned, table: OutcomeMatrix) -> pd.DataFrame:
     """R2 of each method in each benchmark, over lineages, beside the reliability of the accuracy.
 

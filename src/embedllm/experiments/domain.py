@@ -10,6 +10,7 @@ from embedllm.forecasters.contract import Forecaster
 from embedllm.outcomes import OutcomeMatrix, by_suite
 
 N_RESAMPLES = 500
+BETWEEN_SUITES = "between suites"
 
 
 def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> pd.DataFrame:
@@ -30,32 +31,61 @@ def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> 
     DataFrame
         ``part``, ``share`` of the variance with ``low`` and ``high``: 95 %, bootstrap of questions within benchmarks.
     """
-    logits = logit(np.clip(embedding.predict_proba(vectors).astype(np.float64), 1e-6, 1 - 1e-6))
+    logits = logits_of(embedding, vectors)
     benchmarks = table.questions["benchmark"].astype(str).to_numpy()
     suites = by_suite(table.questions)["benchmark"].astype(str).to_numpy()
+    nested = (suites != benchmarks).any()
+    if not nested:
+        suites = np.full_like(benchmarks, "")
     rng = np.random.default_rng(0)
     rows_of = [np.flatnonzero(benchmarks == name) for name in np.unique(benchmarks)]
-    draws = [np.arange(len(benchmarks))]
-    draws += [np.concatenate([rng.choice(rows, len(rows)) for rows in rows_of]) for _ in range(N_RESAMPLES)]
-    found = pd.DataFrame([_parts(logits[:, rows], benchmarks[rows], suites[rows]) for rows in draws])
-    if (suites == benchmarks).all():
-        found = found.drop(columns="between suites")
-    low, high = np.quantile(found.iloc[1:], (0.025, 0.975), axis=0)
-    return pd.DataFrame({"part": found.columns, "share": found.iloc[0].to_numpy(), "low": low, "high": high})
+    draws = (np.concatenate([rng.choice(rows, len(rows)) for rows in rows_of]) for _ in range(N_RESAMPLES))
+    found, as_seen = (pd.Series(taken_apart(logits, benchmarks, suites, plain)) for plain in (False, True))
+    drawn = pd.DataFrame([taken_apart(logits[:, rows], benchmarks[rows], suites[rows]) for rows in draws])
+    # Resamples come from what was seen, around whose shares they scatter.
+    low, high = (np.clip(drawn.quantile(tail) + found - as_seen, 0, 1) for tail in (0.025, 0.975))
+    table = pd.DataFrame({"share": found, "low": low, "high": high}).rename_axis("part").reset_index()
+    return table if nested else table.iloc[1:].reset_index(drop=True)
 
 
-def _parts(logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> dict[str, float]:
+def logits_of(embedding: Forecaster, vectors: np.ndarray) -> np.ndarray:
+    """Of the forecasts: float64, (n_models, n_questions)."""
+    return logit(np.clip(embedding.predict_proba(vectors).astype(np.float64), 1e-6, 1 - 1e-6))
+
+
+def taken_apart(
+    logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray, plain: bool = False
+) -> dict[str, float]:
+    """Shares of the variance of logits (n_models, n_questions), by the names that `shares` gives them.
+
+    Means over few questions differ by chance, which is taken off the parts between and given back to that within
+    (method of moments; Searle, Casella and McCulloch 1992, Variance Components, chapter 2); `plain`: it is left.
+    """
     ease = logits.mean(axis=0)
     apart = logits - logits.mean(axis=1, keepdims=True) - ease + logits.mean()
     total = (apart**2).sum() or 1.0
     of_suite, of_benchmark = _means(apart, suites), _means(apart, benchmarks)
     inside, level = apart - of_benchmark, ease - _means(ease[None], benchmarks)[0]
-    return {"between suites": (of_suite**2).sum() / total,
-            "between benchmarks": ((of_benchmark - of_suite) ** 2).sum() / total if (suites != benchmarks).any() else (
-                of_benchmark**2).sum() / total,
-            "within benchmarks": (inside**2).sum() / total,
-            "along difficulty": _along(apart, ease - ease.mean()) / total,
-            "along difficulty, within benchmarks": _along(inside, level) / total}
+    parts = np.array([(of_suite**2).sum(), ((of_benchmark - of_suite) ** 2).sum(), (inside**2).sum()])
+    if not plain:
+        parts = np.maximum(parts + _chance(inside, benchmarks, suites), 0)
+    return dict(zip((BETWEEN_SUITES, "between benchmarks", "within benchmarks"), parts / (parts.sum() or 1.0),
+                    strict=True)) | {
+        "along difficulty": _along(apart, ease - ease.mean()) / total,
+        "along difficulty, within benchmarks": _along(inside, level) / total}
+
+
+def _chance(inside: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> np.ndarray:
+    """What sampled questions are expected to add to sums of squares between suites, between benchmarks and within."""
+    of, n = np.unique(benchmarks, return_inverse=True, return_counts=True)[1:]
+    squares = np.bincount(of, weights=(inside**2).sum(axis=0))
+    mean = squares / np.maximum(n - 1, 1) / n  # variance of a benchmark's mean
+    suite = np.unique(suites[np.unique(of, return_index=True)[1]], return_inverse=True)[1]
+    many = np.bincount(suite, weights=n)
+    of_suite = np.bincount(suite, weights=n**2 * mean) / many**2  # of a suite's mean
+    of_all = (many**2 * of_suite).sum() / n.sum() ** 2
+    between, low = (many * of_suite).sum(), (n * mean).sum()
+    return np.array([n.sum() * of_all - between, between - low, low])
 
 
 def _means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +32,7 @@ N_PERMUTATIONS = 199  # of a permutation test in a check
 CHUNK, SEEDS = 50, 1_000_000  # repetitions that are kept as one; that a seed of the run has to itself
 POINTS = 51  # of a curve
 Draw = Callable[[np.random.Generator, bool], float]  # whether an effect is planted -> p, or 1.0 for a covered interval
+Found = Mapping[tuple[str, bool], np.ndarray]  # name of a check and whether planted, to what repetitions said
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,13 @@ class Check:
         What is tested, and which notebooks rest on it.
     null : str
         What is drawn where nothing is to be found.
-    draw : callable
-        One repetition.
     covers : bool
-        It draws whether an interval covers, not a p-value.
+        What is drawn is whether an interval covers, not a p-value.
     """
 
     name: str
     of: str
     null: str
-    draw: Draw
     covers: bool = False
 
 
@@ -147,23 +145,23 @@ def _independent_covered(rng: np.random.Generator, planted: bool) -> float:
     return float(found["low"] <= 0.9 * planted <= found["high"])
 
 
-CHECKS = (
-    Check("paired test of questions", "03, 04, 06, 07", "two methods alike on average, skewed, in groups", _paired),
-    Check("its interval", "03, 04, 06, 07", "the same", _covered, covers=True),
-    Check("test over questions and fits", "02, 03, 04, 06, 07", "the same, fits with errors of their own", _over_fits),
-    Check("its interval, over fits", "02, 03, 04, 06, 07", "the same", _fits_covered, covers=True),
-    Check("no worse than a margin", "02, 06", "worse by just the margin", _no_worse),
-    Check("mean over lineages", "05", "22 differences of mean zero and skewness two", _independent),
-    Check("its interval, over lineages", "05", "the same", _independent_covered, covers=True),
-    Check("regression on vectors, families", "05", "accuracy without relation, families alike", _regression),
-    Check("sizes over all classes", "05", "sizes that families differ in, distances of families", _sizes),
-    Check("one size class", "05", "the same", _one_size),
-    Check("linear probe", "05", "a target without relation, lineages alike", _read_off),
-    Check("neighbors' labels", "05", "labels of lineages without relation", _neighbors),
-    Check("two tables of distances", "05", "distances without relation", _together),
-    Check("clusters", "05", "one normal distribution", _clustered),
-    Check("what is left out", "05", "drops and benchmarks differ, not in what belongs together", _drops),
-)
+CHECKS: dict[Check, Draw] = {
+    Check("paired test of questions", "03, 04, 06, 07", "two methods alike on average, skewed, in groups"): _paired,
+    Check("its interval", "03, 04, 06, 07", "the same", covers=True): _covered,
+    Check("test over questions and fits", "02, 03, 04, 06, 07", "the same, fits with errors of their own"): _over_fits,
+    Check("its interval, over fits", "02, 03, 04, 06, 07", "the same", covers=True): _fits_covered,
+    Check("no worse than a margin", "02, 06", "worse by just the margin"): _no_worse,
+    Check("mean over lineages", "05", "22 differences of mean zero and skewness two"): _independent,
+    Check("its interval, over lineages", "05", "the same", covers=True): _independent_covered,
+    Check("regression on vectors, families", "05", "accuracy without relation, families alike"): _regression,
+    Check("sizes over all classes", "05", "sizes that families differ in, distances of families"): _sizes,
+    Check("one size class", "05", "the same"): _one_size,
+    Check("linear probe", "05", "a target without relation, lineages alike"): _read_off,
+    Check("neighbors' labels", "05", "labels of lineages without relation"): _neighbors,
+    Check("two tables of distances", "05", "distances without relation"): _together,
+    Check("clusters", "05", "one normal distribution"): _clustered,
+    Check("what is left out", "05", "drops and benchmarks differ, not in what belongs together"): _drops,
+}
 
 
 def run(
@@ -179,7 +177,7 @@ def run(
     first = seed * SEEDS
     chunks = [range(start, min(start + CHUNK, first + number)) for start in range(first, first + number, CHUNK)]
     asked = [(check, planted) for check in CHECKS if check.name in names or not names for planted in (False, True)]
-    calls = (partial(repeated, check.draw, planted, list(seeds)) for check, planted in asked for seeds in chunks)
+    calls = (partial(repeated, CHECKS[check], planted, list(seeds)) for check, planted in asked for seeds in chunks)
     found = iter(compute(Counted(calls, len(asked) * len(chunks))))
     return {(check.name, planted): np.concatenate([next(found) for _ in chunks]) for check, planted in asked}
 
@@ -189,23 +187,29 @@ def repeated(draw: Draw, planted: bool, seeds: list[int]) -> np.ndarray:
     return np.array([draw(np.random.default_rng((seed, planted)), planted) for seed in seeds])
 
 
-def judged(found: Mapping[tuple[str, bool], np.ndarray]) -> pd.DataFrame:
+def judged(
+    found: Found, checks: Iterable[Check] = (), most_false: float = MOST_FALSE, least_covered: float = LEAST_COVERED,
+) -> pd.DataFrame:
     """Each check with its rate, the bound of it and whether it passes.
 
     Parameters
     ----------
     found : mapping of (name of a check, planted) to array of what its repetitions said
+    checks : iterable of Check
+        Default `CHECKS`.
+    most_false, least_covered : float
+        The bounds.
 
     Returns
     -------
     DataFrame
         A row for each check that was repeated: ``check``, ``notebooks``, ``null``; ``repetitions``; ``rate``: of p up
         to .05, or of intervals that cover; ``bound``: one-sided 95 % limit of the rate (Clopper and Pearson 1934,
-        Biometrika 26), upper of false alarms, lower of coverage; ``passes``: that is at most .065, or at least .93;
+        Biometrika 26), upper of false alarms, lower of coverage; ``passes``: whether that is within the bounds;
         ``power``: the rate where an effect is planted, NaN of intervals.
     """
     rows = []
-    for check in (one for one in CHECKS if (one.name, False) in found):
+    for check in (one for one in checks or CHECKS if (one.name, False) in found):
         own, n = found[check.name, False], len(found[check.name, False])
         if np.isnan(own).any():
             raise ValueError(f"{check.name}: {np.isnan(own).sum()} of {n} repetitions have no result")
@@ -213,13 +217,21 @@ def judged(found: Mapping[tuple[str, bool], np.ndarray]) -> pd.DataFrame:
         bound = beta.ppf(0.05, hits, n - hits + 1) if check.covers else (
             beta.ppf(0.95, hits + 1, n - hits) if hits < n else 1.0)
         rows.append((check.name, check.of, check.null, n, hits / n, bound,
-                     bool(bound >= LEAST_COVERED if check.covers else bound <= MOST_FALSE),
+                     bool(bound >= least_covered if check.covers else bound <= most_false),
                      np.nan if check.covers else float((found[check.name, True] <= LEVEL).mean())))
     return pd.DataFrame(rows, columns=["check", "notebooks", "null", "repetitions", "rate", "bound", "passes", "power"])
 
 
-def settled(number: int, seed: int, compute: Callable = side_by_side) -> dict[str, pd.DataFrame]:
+def settled(
+    number: int, seed: int, compute: Callable = side_by_side, run: Callable = run, judge: Callable = judged,
+    checks: Iterable[Check] = (),
+) -> dict[str, pd.DataFrame]:
     """All checks, and those that miss once more: with fresh seeds, twice the repetitions and the same bounds.
+
+    Parameters
+    ----------
+    run, judge : callable
+        What repeats and judges `checks`, as `run` and `judged` do.
 
     Returns
     -------
@@ -227,16 +239,16 @@ def settled(number: int, seed: int, compute: Callable = side_by_side) -> dict[st
         *rates*: from `judged`, of a check that missed its second try, with ``tries``; *curves*: of the first.
     """
     found = run(number, seed, compute)
-    rates = judged(found).assign(tries=1)
+    rates = judge(found).assign(tries=1)
     if missed := list(rates["check"][~rates["passes"]]):
-        again = judged(run(2 * number, seed + 1, compute, missed)).assign(tries=2).set_index("check")
+        again = judge(run(2 * number, seed + 1, compute, missed)).assign(tries=2).set_index("check")
         rates = rates.set_index("check")
         rates.loc[missed] = again.loc[missed]
         rates = rates.reset_index()
-    return {"rates": rates, "curves": curves(found)}
+    return {"rates": rates, "curves": curves(found, checks)}
 
 
-def curves(found: Mapping[tuple[str, bool], np.ndarray]) -> pd.DataFrame:
+def curves(found: Found, checks: Iterable[Check] = ()) -> pd.DataFrame:
     """Share of the repetitions whose p is at most so large, under the null and where an effect is planted.
 
     Returns
@@ -249,4 +261,4 @@ def curves(found: Mapping[tuple[str, bool], np.ndarray]) -> pd.DataFrame:
         pd.DataFrame({"check": check.name, "drawn": "planted" if planted else "null", "p": at,
                       "share": np.searchsorted(np.sort(found[check.name, planted]), at + 1e-12) /
                       len(found[check.name, planted])})
-        for check in CHECKS if not check.covers for planted in (False, True)], ignore_index=True)
+        for check in checks or CHECKS if not check.covers for planted in (False, True)], ignore_index=True)

@@ -15,7 +15,7 @@ from embedllm.forecasters.contract import Forecaster
 from embedllm.probing import clusters
 from embedllm.probing.communities import community_distances, community_test, pooled_test
 from embedllm.probing.geometry import distances_with_level, distances_without_level, raw_distances
-from embedllm.probing.sizes import family_of_size, size_bands
+from embedllm.probing.sizes import across_families, family_of_size, size_bands
 
 WITH, WITHOUT, RAW = "with level", "without level", "raw"
 Distances = Mapping[str, np.ndarray]  # name to (n_models, n_models)
@@ -36,7 +36,8 @@ def distances(embedding: Forecaster, factorization: Forecaster, vectors: np.ndar
 def by_size(found: Distances, facts: pd.DataFrame, n_permutations: int) -> pd.DataFrame:
     """Are lineages of one size class closer, over the classes together (C8)? A row for each distance.
 
-    Sizes move among the lineages of each family; ``p_across``: among all lineages, which takes family for size.
+    Sizes move among the lineages of each family; ``p_across``: among all lineages, which takes family for size. Beside
+    it pairs of different families alone (`sizes.across_families`).
 
     Parameters
     ----------
@@ -46,14 +47,17 @@ def by_size(found: Distances, facts: pd.DataFrame, n_permutations: int) -> pd.Da
     Returns
     -------
     DataFrame
-        As from `communities.pooled_test`, with ``distance`` in front and ``p_across``.
+        As from `communities.pooled_test`, with ``distance`` in front, ``p_across``, and ``between_gap``, ``between_p``
+        and ``between_note`` of pairs of different families.
     """
     sizes, families, units = _of_size(facts)
     rows = []
     for name, values in found.items():
         own = pooled_test(values, sizes, families, units, n_permutations)
         across = pooled_test(values, sizes, pd.Series("all", sizes.index), units, n_permutations)
-        rows.append({"distance": name, **own, "p_across": across["p_closer"]})
+        between = across_families(values, sizes, families, units, n_permutations)
+        rows.append({"distance": name, **own, "p_across": across["p_closer"], "between_gap": between["gap"],
+                     "between_p": between["p_closer"], "between_note": between["note"]})
     return pd.DataFrame(rows)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,7 +53,7 @@ def plot_specialties(accuracy: pd.DataFrame) -> Figure:
 
 def plot_points(
     table: pd.DataFrame, x: str, y: str, colors: dict[str, str], labels: tuple[str, str],
-    *, ticks: bool = False, names: str | None = None,
+    *, ticks: bool = False, names: str | None = None, elsewhere: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Figure:
     """The same points once for each coloring; numbers get a scale, names and ordered classes a legend.
 
@@ -71,26 +73,29 @@ def plot_points(
     names : str, optional
         Column that names the points in the first panel: all of at most 40; of more, the ten farthest from the center
         (the medians), in standard deviations of each axis.
+    elsewhere : mapping of str to (str, str), optional
+        Of a panel with other coordinates than the first: their columns, which also label its axes.
     """
     first, *others = colors
     rows = [[first, first]] + [[others[at], others[min(at + 1, len(others) - 1)]] for at in range(0, len(others), 2)]
     heights = [4.6] + [3.6] * (len(rows) - 1)
     figure, grid = plt.subplot_mosaic(rows, figsize=(WIDTH, sum(heights)), height_ratios=heights)
     for column, title in colors.items():
-        axes = grid[column]
-        axes.set(title=title if len(colors) > 1 else "", xlabel=labels[0], ylabel=labels[1])
+        axes, (left, up) = grid[column], elsewhere.get(column, (x, y))
+        own_labels = elsewhere.get(column, labels)
+        axes.set(title=title if len(colors) > 1 else "", xlabel=own_labels[0], ylabel=own_labels[1])
         if ticks:
             axes.set_aspect("equal", adjustable="datalim")  # distances are read off
         else:
             axes.set(xticks=[], yticks=[])
         numeric, blank = pd.api.types.is_numeric_dtype(table[column]), table[table[column].isna()]
         if numeric:
-            marks = axes.scatter(table[x], table[y], c=table[column], s=24, cmap="viridis", lw=0)
+            marks = axes.scatter(table[left], table[up], c=table[column], s=24, cmap="viridis", lw=0)
             figure.colorbar(marks, ax=axes, location="bottom", label=title, shrink=0.9, aspect=40)
         else:
-            _by_kind(axes, table[x], table[y], table[column])
+            _by_kind(axes, table[left], table[up], table[column])
         if len(blank):
-            axes.scatter(blank[x], blank[y], s=22, fc="none", ec=GRAY, lw=0.8, label="not known")
+            axes.scatter(blank[left], blank[up], s=22, fc="none", ec=GRAY, lw=0.8, label="not known")
         if not numeric:
             below = ScaledTranslation(0, -0.5 if ticks else -0.25, figure.dpi_scale_trans)  # the axis' label
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=axes.transAxes + below, fontsize=7,
@@ -98,6 +103,20 @@ def plot_points(
     if names:
         _name(grid[first], table[x], table[y], table[names])
     return figure
+
+
+def plot_models(table: pd.DataFrame) -> Figure:
+    """A t-SNE map by size and by family, and the principal components by size.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a model: ``model``; ``x``, ``y`` on the map; ``component x``, ``component y``; ``size``, ``size_again``
+        (the same) and ``family``.
+    """
+    colors = {"size": "t-SNE, size (parameters)", "size_again": "principal components, size", "family": "t-SNE, family"}
+    return plot_points(table, "x", "y", colors, ("t-SNE 1", "t-SNE 2"), names="model",
+                       elsewhere={"size_again": ("component x", "component y")})
 
 
 def _by_kind(axes, x, y, kinds) -> None:

@@ -43,7 +43,7 @@ def community_distances(distances: np.ndarray, labels, blocks=None) -> pd.DataFr
     ValueError
         If shapes disagree, a distance is not finite or the models of a block differ in label.
     """
-    units, between = _units(distances, labels, blocks)
+    units, between = merged(distances, labels, blocks)
     rows = []
     for community in sorted(units["label"].unique()):
         member = (units["label"] == community).to_numpy()
@@ -102,8 +102,8 @@ def community_test(
         one base differ in label or family.
     """
     rng = np.random.default_rng(0)
-    units, between = _units(distances, labels, base_models, families)
-    models, between_models = _units(distances, labels, None)
+    units, between = merged(distances, labels, base_models, families)
+    models, between_models = merged(distances, labels, None)
     free = np.zeros(len(models), dtype=np.int64)  # one family of all
     rows = []
     for community in sorted(units["label"].unique()):
@@ -144,7 +144,7 @@ def pooled_test(
         ``gap`` (that mean), ``p_closer`` and ``p_farther`` (one-sided), ``p_attainable`` (the smallest that either can
         be), ``n_units``, ``n_communities``; ``note``: why the p are NaN, else blank.
     """
-    units, between = _units(distances, labels, base_models, families)
+    units, between = merged(distances, labels, base_models, families)
     codes, names = pd.factorize(units["label"])
     counted = np.flatnonzero(np.bincount(codes, minlength=len(names)) > 1)
     found = {"gap": np.nan, "p_closer": np.nan, "p_farther": np.nan, "p_attainable": np.nan,
@@ -178,7 +178,7 @@ def pooled_test(
                     "note": "" if number > 1 else "not testable: one arrangement only"}
 
 
-def _units(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:
+def merged(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:
     """Labeled models merged into blocks: a table (label, family, n_models) and their mean distances.
 
     The diagonal of the distances is zero: pairs within a block do not count.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm.probing.folds import lineage_folds
+from embedllm.probing.ridge import ridge_weights
 
 PENALTIES = np.logspace(-4, 0, 5)  # of ridge, in units of the coordinates' sum of squares
 FEWEST = 10  # lineages of a class, and of all where a number is read
@@ -69,8 +70,7 @@ def _scores(x: np.ndarray, y: np.ndarray, lineage: np.ndarray, classes: int, n_p
     orders = np.stack([np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(n_permutations))])
     drawn = y[orders]  # (1 + n_permutations, n_models)
     best = np.full(len(drawn), -np.inf)
-    for penalty in PENALTIES:
-        hat = _hat(x, fold, penalty)
+    for hat in _hats(x, fold):
         if classes:
             told = np.stack([(drawn == one) @ hat.T for one in range(classes)])
             right = told.argmax(axis=0) == drawn
@@ -83,15 +83,10 @@ def _scores(x: np.ndarray, y: np.ndarray, lineage: np.ndarray, classes: int, n_p
     return best
 
 
-def _hat(x: np.ndarray, fold: np.ndarray, penalty: float) -> np.ndarray:
-    """What turns targets into forecasts of each fold from the others, by ridge with an intercept: (n, n)."""
-    hat = np.zeros((len(x), len(x)))
+def _hats(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """What turns targets into forecasts of each fold from the others, for each of `PENALTIES`: (n_penalties, n, n)."""
+    hats = np.zeros((len(PENALTIES), len(x), len(x)))
     for number in np.unique(fold):
         out = fold == number
-        center = x[~out].mean(axis=0)
-        known, new = x[~out] - center, x[out] - center
-        left, size, right = np.linalg.svd(known, full_matrices=False)
-        weight = size / (size**2 + penalty * (size**2).sum())
-        slopes = new @ right.T * weight @ left.T  # (n_out, n_known); known is centered, so that targets need not be
-        hat[np.ix_(out, ~out)] = slopes + 1 / len(known)
-    return hat
+        hats[np.ix_(range(len(PENALTIES)), out, ~out)] = ridge_weights(x[~out], x[out], PENALTIES)
+    return hats

@@ -27,7 +27,7 @@ def predict_benchmark(
     """Regress the accuracy on one benchmark on coordinates learned without it.
 
     Ordinary least squares of the accuracy itself, as in the paper. Any predictors serve: the model's
-    vectors, or, as a baseline, its accuracy on the other benchmarks.
+    vectors, or, as a baseline, its accuracy on the other benchmarks. Predictors that others determine do not count.
 
     ``p`` is the classical F test: it takes models for independent and is too small where lineages
     differ. ``p_lineage`` asks the same of whole lineages, ``p_family`` of whole families. Accuracy and
@@ -79,7 +79,12 @@ def predict_benchmark(
         )
     if np.ptp(y) == 0:
         raise ValueError(f"{benchmark}: every model has one accuracy, {y[0]:g}: there is nothing to explain")
+    if not np.ptp(x, axis=0).any():
+        raise ValueError(f"{benchmark}: every model has the same coordinates: there is nothing to explain it with")
 
+    independent = orth(x - x.mean(axis=0))  # vectors that learned no deviations leave some coordinates blank
+    if independent.shape[1] < x.shape[1]:
+        x = independent
     fit = OLS(y, np.column_stack([np.ones(len(y)), x])).fit()
     p_lineage, lineage_attainable = _group_sign_flip(x, y, family_codes(lineages)[asked], n_permutations)
     p_family, family_attainable = _group_sign_flip(x, y, family_codes(families)[asked], n_permutations)

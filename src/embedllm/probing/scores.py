@@ -17,6 +17,7 @@ import pandas as pd
 from embedllm.evaluation.inference import of_independent
 from embedllm.probing import trees
 from embedllm.probing.folds import N_INNER, lineage_folds, without
+from embedllm.probing.ridge import ridge_weights
 
 MEAN, RIDGE, TREES, NOTHING = "mean elsewhere", "ridge on accuracies elsewhere", "boosted trees", "no predictor"
 PENALTIES = np.logspace(-5, 1, 13)  # of a ridge regression, in units of the predictors' sum of squares
@@ -46,6 +47,15 @@ def of_new_models(
     dict
         Method to DataFrame like `target`.
     """
+    found = by_regression(known, coordinates, whole, target, facts)
+    return found | {TREES: trees.on_new_models(known, target, facts, lineage_folds(facts["lineage"]))}
+
+
+def by_regression(
+    known: pd.DataFrame, coordinates: Mapping[str, Predictors], whole: Mapping[str, Predictors], target: pd.DataFrame,
+    facts: pd.DataFrame,
+) -> dict[str, pd.DataFrame]:
+    """The same without boosted trees."""
     fold, lineage = lineage_folds(facts["lineage"]), pd.factorize(facts["lineage"])[0]
     means = {name: without(known, name) for name in target}
     linear = {NOTHING: {name: np.zeros((len(known), 0)) for name in target},
@@ -58,8 +68,7 @@ def of_new_models(
             found[method][name] = crossed(y, x[name], fold)
         for method, x in ridged.items():
             found[method][name] = crossed(y, x[name], fold, ridge, groups=lineage)
-    tables = {method: pd.DataFrame(columns, index=target.index) for method, columns in found.items()}
-    return tables | {TREES: trees.on_new_models(known, target, facts, fold)}
+    return {method: pd.DataFrame(columns, index=target.index) for method, columns in found.items()}
 
 
 def of_new_benchmarks(
@@ -192,17 +201,8 @@ def ridge(y: np.ndarray, x: np.ndarray, new: np.ndarray, groups: np.ndarray) -> 
     fold, losses = lineage_folds(groups, N_INNER), np.zeros(len(PENALTIES))
     for out in (fold == number for number in range(N_INNER)):
         if out.any() and not out.all():
-            losses += ((_ridge_path(y[~out], x[~out], x[out]) - y[out]) ** 2).sum(axis=1)
-    return _ridge_path(y, x, new)[losses.argmin()]
-
-
-def _ridge_path(y: np.ndarray, x: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Forecasts for each of `PENALTIES`: (n_penalties, n_new)."""
-    center = x.mean(axis=0)
-    left, size, right = np.linalg.svd(x - center, full_matrices=False)
-    penalties = PENALTIES[:, None] * ((size**2).sum() or 1.0)
-    shrunk = size / (size**2 + penalties) * (left.T @ (y - y.mean()))
-    return y.mean() + shrunk @ right @ (new - center).T
+            losses += ((ridge_weights(x[~out], x[out], PENALTIES) @ y[~out] - y[out]) ** 2).sum(axis=1)
+    return ridge_weights(x, new, PENALTIES[[losses.argmin()]])[0] @ y
 
 
 def crossed(

@@ -11,9 +11,11 @@ from scipy.stats import t
 
 from embedllm.lineages import disagreements, likeness
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.probing.communities import merged
 
 SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
 FEWEST = 6  # lineages in a band
+FEWEST_OF_FAMILY = 5  # in a size class of a family, where families are compared
 
 
 def family_of_size(parameters_b) -> pd.Series:
@@ -76,6 +78,49 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
     columns = ["size", "n_models", "n_lineages", *(f"{name}{end}" for name in ("spread", *pairs)
                                                    for end in ("", "_se", "_low", "_high"))]
     return pd.DataFrame(rows, columns=columns)
+
+
+def across_families(
+    distances: np.ndarray, sizes, families, units=None, n_permutations: int = 4999
+) -> dict[str, float | int | str]:
+    """Are models of one size closer to those of other families of that size than to those of another size?
+
+    Only pairs of different families count, of size classes with five units in a family. Sizes move among the units of
+    each family, as in `communities.pooled_test`.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_models, n_models)
+    sizes, families, units : array-like of str, shape (n_models,)
+        As ``labels``, ``families`` and ``base_models`` there.
+
+    Returns
+    -------
+    dict
+        ``gap`` (mean distance of pairs of one size minus that of others), ``p_closer`` (one-sided), ``n_units``,
+        ``n_families``; ``note``: why there is no p, else blank.
+    """
+    found, between = merged(distances, sizes, units, families)
+    enough = (found.groupby(["family", "label"])["label"].transform("size") >= FEWEST_OF_FAMILY).to_numpy()
+    found, between = found[enough], between[np.ix_(enough, enough)]
+    family, label = found["family"].to_numpy(), pd.factorize(found["label"])[0]
+    result = {"gap": np.nan, "p_closer": np.nan, "n_units": len(found), "n_families": len(set(family))}
+    rng, drawn = np.random.default_rng(0), np.tile(label, (1 + n_permutations, 1))
+    for one in np.unique(family):
+        rows = np.flatnonzero(family == one)
+        drawn[1:, rows] = rng.permuted(drawn[1:, rows], axis=1)
+    apart = (family[:, None] != family).astype(float)
+    same, pairs = np.zeros(len(drawn)), np.zeros(len(drawn))
+    for one in np.unique(label):
+        member = (drawn == one).astype(float)
+        same += ((member @ (between * apart)) * member).sum(axis=1)
+        pairs += ((member @ apart) * member).sum(axis=1)
+    if (drawn == label).all() or not 0 < pairs[0] < apart.sum():
+        return result | {"note": f"not testable: {FEWEST_OF_FAMILY} lineages of one size class in two families, and of "
+                                 "two classes in one of these, are needed"}
+    gaps = same / pairs - ((between * apart).sum() - same) / (apart.sum() - pairs)
+    return result | {"gap": float(gaps[0]), "p_closer": float((gaps <= gaps[0] + 1e-9 * between.max()).mean()),
+                     "note": ""}
 
 
 def _jackknifed(values: np.ndarray, pairs: Sequence[np.ndarray]) -> list[tuple[float, float]]:
