@@ -10,35 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.encoders import fitted as fitted_encoders
-from embedllm.encoders.cache import encode
 from embedllm.evaluation import fits, inference
 from embedllm.evaluation.metrics import question_scores
 from embedllm.experiments import benchmark_prediction as prediction
 from embedllm.experiments import domain, encoder_ablation, probes, training_ablation, worlds
 from embedllm.experiments.comparisons import across_fits, fitted
-from embedllm.experiments.method_checks import N_PERMUTATIONS, Check, judged, settled
+from embedllm.experiments.method_checks import LEVEL, N_PERMUTATIONS, Check, judged, settled
 from embedllm.experiments.routing import CrossFitted, routed
-from embedllm.forecasters.registry import cross_fit, rounds
+from embedllm.experiments.small_pools import N_FOLDS, Pool, crossed, eighths, names_of, pool
+from embedllm.forecasters.registry import rounds
 from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix, model_facts
 from embedllm.probing import clusters, geometry, linear_probes, scores
 from embedllm.probing.prediction import predict_benchmark
 from embedllm.routing import guard
 from embedllm.routing.policies import best_single, choose
-from embedllm.sources.simulated import simulate
-from embedllm.splits import Design, Parts, cut, folds
+from embedllm.splits import Design
 
 MOST_FALSE, LEAST_COVERED = 0.09, 0.90  # bounds, of 200 repetitions
-N_MODELS, N_QUESTIONS, N_FRESH = 40, 800, 6400  # fresh questions tell what a fit truly reaches
-WIDTH = 32  # principal components of the hashed words
-N_FITS, N_FOLDS, N_WORLDS, N_DROPS, N_COMPONENTS = 5, 4, 19, 2, 3  # 19 worlds: the fewest that reach .05
+N_MODELS = 40
+N_FITS, N_WORLDS, N_DROPS, N_COMPONENTS = 5, 19, 2, 3  # 19 worlds: the fewest that reach .05
 FEWER = 4  # so many times fewer repetitions where what is looked for is there
 CHUNK, SEEDS = 5, 1_000_000
 ALONE = "medicine"  # the benchmark on which models are drawn anew
@@ -47,70 +43,36 @@ LEAN = (catalog.MODEL_MEAN, catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE
 MEAN_OF_MODEL, NEAREST, VECTORS, TWIN = (entry.name for entry in LEAN)
 
 
-class Pool(NamedTuple):
-    """A planted pool: what the study sees of it, and questions on which it is judged by true probabilities."""
-
-    table: OutcomeMatrix
-    vectors: np.ndarray  # (n_questions, d_prompt)
-    truth: np.ndarray  # (n_models, n_fresh), float64
-    fresh: np.ndarray  # vectors of the fresh questions
-    benchmarks: np.ndarray  # of the fresh questions
-    weights: np.ndarray  # of the fresh questions: benchmarks count as they do in the table
-
-    def true_mean(self, values: np.ndarray) -> float:
-        """Of values of the fresh questions."""
-        return float(values @ self.weights)
-
-
-def pool(seed: int, settings: dict) -> Pool:
-    """Draw a pool with these settings of `sources.simulated.simulate`."""
-    whole = simulate(n_models=N_MODELS, n_questions=N_QUESTIONS + N_FRESH, data_seed=seed, **settings)
-    seen = np.arange(whole.shape[1]) < N_QUESTIONS
-    vectors = fitted_encoders.reduced(encode("hashing", whole.questions["prompt"], None), ~seen, WIDTH)
-    benchmarks = whole.questions["benchmark"]
-    shares = benchmarks[seen].value_counts() / benchmarks[~seen].value_counts()
-    weights = benchmarks[~seen].map(shares).fillna(0).to_numpy(float)
-    models = whole.models.assign(lineage=whole.models["base_model"])
-    return Pool(replace(whole.at(seen), references={}, models=models), vectors[seen],
-                whole.references[catalog.TRUTH][:, ~seen].astype(np.float64), vectors[~seen],
-                benchmarks[~seen].to_numpy(), weights / weights.sum())
-
-
 def nobody_is_special(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Routers and deviations from one ability."""
     plan, design = rounds(N_FITS, seed, {"seed": seed}), Design.of(one.table)
-    crossed = cross_fit(one.table, one.vectors, LEAN, N_FOLDS, plan)
-    reached = routed(CrossFitted.of(one.table, crossed, plan, N_FOLDS)).reached
-    losses = across_fits(one.table, crossed, "log_loss", [VECTORS, TWIN])
+    found, told = crossed(one, LEAN[1:], plan)
+    judged = CrossFitted.of(one.table, found, plan, N_FOLDS)
+    reached = routed(judged).reached
+    losses = across_fits(one.table, found, "log_loss", [VECTORS, TWIN])
     [gain] = fits.compare(reached, [(NEAREST, catalog.BEST_SINGLE)], design).itertuples()
-    true_gain = []
-    for fit in range(N_FITS):
-        parts = _eighths(one, seed + fit, 5)
-        default = _best(parts["train"][0])
-        forecast = fitted(parts, catalog.KNN).predict_proba(one.fresh, one.benchmarks)
-        true_gain.append(one.true_mean(_score(one.truth, forecast) - one.truth[default]))
+    true = [one.true_mean(_score(one.truth, forecasts[NEAREST]) - one.truth[_best(one.table.at(fold != number))])
+            for fold, by_fold in zip(judged.folds, told, strict=True) for number, forecasts in enumerate(by_fold)]
     drawn = worlds.draw(worlds.select(one.table, one.vectors, seed), {worlds.PRIMARY: N_WORLDS}, (catalog.CONVEX,),
                         seed=seed)
     beyond = worlds.beyond(drawn).set_index("pool").loc[worlds.PRIMARY]
     return {"router against the best model":
                 fits.non_inferiority(reached[catalog.BEST_SINGLE], reached[NEAREST], design, 0)["p_worse"],
-            "interval of its gain": float(gain.low <= np.mean(true_gain) <= gain.high),
+            "interval of its gain": float(gain.low <= np.mean(true) <= gain.high),
             "deviations against one ability": fits.non_inferiority(losses[VECTORS], losses[TWIN], design, 0)["p_worse"],
             "worlds without specialization": float(beyond["p"]),
-            "guard": _guarded(one, seed)}
+            "promise of the guard": _guarded(one, seed)}
 
 
 def text_tells_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Forecasts from the text against none, and what leaving a benchmark out does to itself."""
     plan, design = rounds(N_FITS, seed, {"seed": seed}), Design.of(one.table)
-    losses = across_fits(one.table, cross_fit(one.table, one.vectors, LEAN[:3], N_FOLDS, plan), "log_loss")
+    found, told = crossed(one, LEAN[:3], plan)
+    losses = across_fits(one.table, found, "log_loss")
     [row] = fits.compare(losses, [(VECTORS, MEAN_OF_MODEL)], design).itertuples()
-    true = []
-    for fit in range(N_FITS):
-        parts = _eighths(one, seed + fit, 5)
-        told, mean = (question_scores(fitted(parts, entry).predict_proba(one.fresh, one.benchmarks), one.truth,
-                                      "log_loss") for entry in (catalog.CONVEX, catalog.MODEL_MEAN))
-        true.append(one.true_mean(told - mean))
+    true = [one.true_mean(question_scores(forecasts[VECTORS], one.truth, "log_loss")
+                          - question_scores(forecasts[MEAN_OF_MODEL], one.truth, "log_loss"))
+            for by_fold in told for forecasts in by_fold]
     single = inference.paired_test(losses[NEAREST][0], losses[MEAN_OF_MODEL][0], design, seed=seed)
     changed = training_ablation.changes(one.table, one.vectors, N_COMPONENTS, N_DROPS, seed)
     better = fits.non_inferiority(losses[VECTORS], losses[MEAN_OF_MODEL], design, 0)["p_worse"]
@@ -122,25 +84,26 @@ def text_tells_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
 
 def size_and_kind_tell_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Communities, linear probes, neighbors and clusters of vectors."""
-    parts = _eighths(one, seed, 7)
+    parts = eighths(one, seed, 7)
     embedding, prompts = fitted(parts, catalog.CONVEX), parts["train"][1]
     distances = geometry.distances_with_level(embedding.betas, embedding.intercepts, prompts)
     facts = model_facts(one.table).assign(lineage=one.table.models["lineage"])
     [pooled] = probes.by_size({"": distances}, facts, N_PERMUTATIONS).itertuples()
     near = probes.communities({"": distances}, facts, N_PERMUTATIONS)
-    classes = near[near["by"] == "size class"]["p_holm"]
+    classes = near[(near["by"] == "size class") & (near["p_attainable"] * near["p_family"].notna().sum() < LEVEL)]
     coordinates, _ = geometry.identified_coordinates(embedding.betas, embedding.intercepts, prompts, 5)
     read = linear_probes.probe(coordinates, {"size": np.log(facts["parameters_b"])}, facts["lineage"], N_PERMUTATIONS)
     neighbors = probes.neighbors({"": distances}, facts, N_PERMUTATIONS).set_index("label")["p"]
     found = clusters.clustering_test(geometry.principal(coordinates, 5), 4, 0.1, 0.05, N_PERMUTATIONS, 1)
-    return {"sizes over all classes, end to end": pooled.p_closer, "size classes, Holm": classes.min(),
+    return {"sizes over all classes, end to end": pooled.p_closer if pooled.p_attainable < LEVEL else np.nan,
+            "size classes, Holm": classes["p_holm"].min(),
             "size from vectors": read["p"].iloc[0], "neighbors of one kind": neighbors["kind"],
             "neighbors of one size": neighbors["size band"], "clusters, end to end": max(found["p"], found["p_even"])}
 
 
 def a_benchmark_stands_alone(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """What vectors that never saw a benchmark tell of the accuracy there."""
-    table = replace(one.table, questions=one.table.questions.assign(part=_names(one.table, seed, 7)))
+    table = replace(one.table, questions=one.table.questions.assign(part=names_of(one.table, seed, 7)))
     learned = prediction.learn(table, one.vectors, [catalog.CONVEX])
     own = learned.coordinates[VECTORS][ALONE][:, : 1 + N_COMPONENTS]
     regression = predict_benchmark(own, learned.target[ALONE].to_numpy(), learned.facts["lineage"],
@@ -170,7 +133,7 @@ def encoders_are_equal(one: Pool, seed: int, planted: bool) -> dict[str, float]:
 
 def everything_is_there(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Intervals of what deviations go with, where there are deviations."""
-    parts = _eighths(one, seed, 4)
+    parts = eighths(one, seed, 4)
     test, vectors = parts["test"]
     embedding = fitted(parts, catalog.CONVEX)
     found = domain.shares(embedding, test, vectors).set_index("part")
@@ -195,6 +158,8 @@ class Mode:
     lacks : str
     settings : dict
         Of a pool that lacks it; one that has it is as the study plants it.
+    n_models : int
+        More where 40 are too few for any test of sizes within families.
     ask : callable
         Pool, seed and whether it is there, to {name of a check: its p, or 1.0 where its interval covers}; NaN where a
         pool is too small to ask.
@@ -205,6 +170,7 @@ class Mode:
     settings: dict
     ask: Callable[[Pool, int, bool], dict[str, float]]
     checks: tuple[Check, ...]
+    n_models: int = N_MODELS
 
 
 PLAIN = {"kappa": 0, "alpha_mean": 0, "alpha_spread": 0, "guessing": False, "format_failures": False}
@@ -216,7 +182,7 @@ MODES = (
         Check("interval of its gain", "04", SPECIAL, covers=True),
         Check("deviations against one ability", "03, 07", SPECIAL),
         Check("worlds without specialization", "03, 04", SPECIAL),
-        Check("guard", "04", SPECIAL))),
+        Check("promise of the guard", "04", SPECIAL, covers=True))),
     Mode("text", {"rho_d": 0, "rho_z": 0, "benchmark_in_text": False}, text_tells_nothing, (
         Check("text against model means", "02, 03, 07", READ),
         Check("interval of that difference", "02, 03, 07", READ, covers=True),
@@ -228,7 +194,7 @@ MODES = (
         Check("size from vectors", "05", SIZED),
         Check("neighbors of one kind", "05", SIZED),
         Check("neighbors of one size", "05", SIZED),
-        Check("clusters, end to end", "05", SIZED))),
+        Check("clusters, end to end", "05", SIZED)), n_models=112),
     Mode("a common ability", {"redrawn_benchmark": ALONE, "format_failures": False}, a_benchmark_stands_alone, (
         Check("regression, families", "05", DRAWN_ANEW),
         Check("regression, lineages", "05", DRAWN_ANEW),
@@ -270,24 +236,14 @@ def run(
 def repeated(lacks: str, planted: bool, seeds: list[int]) -> pd.DataFrame:
     """What the checks of a mode say of these pools: a row each, a column a check."""
     [mode] = (mode for mode in MODES if mode.lacks == lacks)
-    return pd.DataFrame([mode.ask(pool(seed, {} if planted else mode.settings), seed, planted) for seed in seeds],
-                        dtype=float)
+    drawn = (pool(seed, mode.n_models, {} if planted else mode.settings) for seed in seeds)
+    return pd.DataFrame([mode.ask(one, seed, planted) for one, seed in zip(drawn, seeds, strict=True)], dtype=float)
 
 
 def kept(number: int, seed: int, compute: Callable = side_by_side) -> dict[str, pd.DataFrame]:
     """`method_checks.settled` of these checks, with their own bounds."""
     judge = partial(judged, checks=CHECKS, most_false=MOST_FALSE, least_covered=LEAST_COVERED)
     return settled(number, seed, compute, run, judge, CHECKS)
-
-
-def _eighths(one: Pool, seed: int, train: int) -> Parts:
-    """So many eighths of the questions train, one validates, the others test."""
-    return cut(one.table, one.vectors, _names(one.table, seed, train))
-
-
-def _names(table: OutcomeMatrix, seed: int, train: int) -> np.ndarray:
-    eighth = folds(table, 8, seed).to_numpy()
-    return np.select([eighth < train, eighth == train], ["train", "val"], "test")
 
 
 def _best(train: OutcomeMatrix) -> int:
@@ -300,8 +256,8 @@ def _score(values: np.ndarray, forecast: np.ndarray) -> np.ndarray:
 
 
 def _guarded(one: Pool, seed: int) -> float:
-    """0 where the guard of a router that follows kNN breaks its promise, else 1; three eighths calibrate it."""
-    parts = _eighths(one, seed, 4)
+    """Whether the guard of a router that follows kNN keeps its promise; three eighths of the questions calibrate it."""
+    parts = eighths(one, seed, 4)
     router = fitted(parts, catalog.KNN)
     before, found = (router.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
                      for part in ("val", "test"))
