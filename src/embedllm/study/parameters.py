@@ -221,6 +221,7 @@ class Sensitivity(Fitting):
 
 class MethodChecks(Parameters):
     N_REPEATS: int = Field(50, description="repetitions of each check, under its null and with an effect", ge=2)
+    N_PLANTED: int = Field(0, description="small pools of each mode, end to end; 0 shows those of make deep", ge=0)
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
