@@ -23,7 +23,7 @@ def test_every_check_of_a_mode_answers(mode):
     [row] = end_to_end.repeated(mode.lacks, False, [3]).to_dict("records")
     assert list(row) == [check.name for check in mode.checks]
     values = np.array([value for value in row.values() if not np.isnan(value)])
-    assert ((0 <= values) & (values <= 1)).all()
+    assert ((values >= 0) & (values <= 1)).all()
     assert all(row[check.name] in (0, 1) for check in mode.checks if check.covers)
 
 

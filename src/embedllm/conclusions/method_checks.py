@@ -34,8 +34,8 @@ def conclusion(rows: pd.DataFrame, whole: pd.DataFrame | None = None) -> str:
     if whole is not None:
         asked, held = whole[whole["power"].notna()], whole[whole["power"].isna()]
         said.append(
-            f"**End to end.** {passed(whole)} Bounds: {end_to_end.MOST_FALSE:g} and {end_to_end.LEAST_COVERED:g}. False "
-            f"alarms {asked['rate'].min():.3f} to {asked['rate'].max():.3f}, coverage {held['rate'].min():.3f} to "
-            f"{held['rate'].max():.3f}; power {asked['power'].min():.2f} "
+            f"**End to end.** {passed(whole)} Bounds: {end_to_end.MOST_FALSE:g} and {end_to_end.LEAST_COVERED:g}. "
+            f"False alarms {asked['rate'].min():.3f} to {asked['rate'].max():.3f}, coverage {held['rate'].min():.3f} "
+            f"to {held['rate'].max():.3f}; power {asked['power'].min():.2f} "
             f"({asked.loc[asked['power'].idxmin(), 'check']}) to {asked['power'].max():.2f}.")
     return "## What the checks show\n\n" + bullets(said)

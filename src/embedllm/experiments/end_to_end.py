@@ -58,7 +58,7 @@ def nobody_is_special(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     beyond = worlds.beyond(drawn).set_index("pool").loc[worlds.PRIMARY]
     return {"router against the best model":
                 fits.non_inferiority(reached[catalog.BEST_SINGLE], reached[NEAREST], design, 0)["p_worse"],
-            "interval of its gain": float(gain.low <= np.mean(true) <= gain.high),
+            "interval of the router's gain": float(gain.low <= np.mean(true) <= gain.high),
             "deviations against one ability": fits.non_inferiority(losses[VECTORS], losses[TWIN], design, 0)["p_worse"],
             "worlds without specialization": float(beyond["p"]),
             "promise of the guard": _guarded(one, seed)}
@@ -77,8 +77,8 @@ def text_tells_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     changed = training_ablation.changes(one.table, one.vectors, N_COMPONENTS, N_DROPS, seed)
     better = fits.non_inferiority(losses[VECTORS], losses[MEAN_OF_MODEL], design, 0)["p_worse"]
     return {"text against model means": better,
-            "interval of that difference": float(row.low <= np.mean(true) <= row.high),
-            "the same of one fit": single["p"] / 2 if single["difference"] < 0 else 1 - single["p"] / 2,
+            "interval of text minus model means": float(row.low <= np.mean(true) <= row.high),
+            "text against model means, one fit": single["p"] / 2 if single["difference"] < 0 else 1 - single["p"] / 2,
             "what is left out, end to end": training_ablation.own_against_others(changed, 999)["p_more"]}
 
 
@@ -126,9 +126,9 @@ def encoders_are_equal(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     found = encoder_ablation.judged(one.table, encoder_ablation.given(copies), [catalog.CONVEX], N_FOLDS, plan)
     losses = {name: own for (name, _), own in found["log_loss"].items()}
     [row] = fits.compare(losses, [("one", "other")], design).itertuples()
-    return {"two encoders": row.p, "no better by nothing":
+    return {"two encoders": row.p, "no worse, margin zero":
                 fits.non_inferiority(losses["one"], losses["other"], design, 0)["p_worse"],
-            "interval of their difference": float(row.low <= 0 <= row.high)}
+            "interval of two encoders' difference": float(row.low <= 0 <= row.high)}
 
 
 def everything_is_there(one: Pool, seed: int, planted: bool) -> dict[str, float]:
@@ -146,7 +146,7 @@ def everything_is_there(one: Pool, seed: int, planted: bool) -> dict[str, float]
 
 
 PARTS_SHARED = ("within benchmarks", "along difficulty", "along difficulty, within benchmarks")
-SHARES = tuple(f"share {part}" for part in PARTS_SHARED)
+SHARES = tuple(f"interval of the share {part}" for part in PARTS_SHARED)
 
 
 @dataclass(frozen=True)
@@ -179,14 +179,14 @@ DRAWN_ANEW, COPIES = "models drawn anew on a benchmark, families alike", "two no
 MODES = (
     Mode("specialization", PLAIN, nobody_is_special, (
         Check("router against the best model", "04", SPECIAL),
-        Check("interval of its gain", "04", SPECIAL, covers=True),
+        Check("interval of the router's gain", "04", SPECIAL, covers=True),
         Check("deviations against one ability", "03, 07", SPECIAL),
         Check("worlds without specialization", "03, 04", SPECIAL),
         Check("promise of the guard", "04", SPECIAL, covers=True))),
     Mode("text", {"rho_d": 0, "rho_z": 0, "benchmark_in_text": False}, text_tells_nothing, (
         Check("text against model means", "02, 03, 07", READ),
-        Check("interval of that difference", "02, 03, 07", READ, covers=True),
-        Check("the same of one fit", "03, 07", READ),
+        Check("interval of text minus model means", "02, 03, 07", READ, covers=True),
+        Check("text against model means, one fit", "03, 07", READ),
         Check("what is left out, end to end", "05", READ))),
     Mode("size and kind", {"beta": 0, "specialty": 0}, size_and_kind_tell_nothing, (
         Check("sizes over all classes, end to end", "05", SIZED),
@@ -201,8 +201,8 @@ MODES = (
         Check("vectors against the mean elsewhere", "05", DRAWN_ANEW))),
     Mode("a better encoder", {}, encoders_are_equal, (
         Check("two encoders", "06", COPIES),
-        Check("no better by nothing", "06", COPIES),
-        Check("interval of their difference", "06", COPIES, covers=True))),
+        Check("no worse, margin zero", "06", COPIES),
+        Check("interval of two encoders' difference", "06", COPIES, covers=True))),
     Mode("nothing", {}, everything_is_there, tuple(
         Check(name, "05", "the study's own pool", covers=True) for name in SHARES)),
 )
