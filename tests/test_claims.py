@@ -123,3 +123,9 @@ def test_readers_see_claims_in_words(bare):
     read = claims.as_read(claims.verdicts("05_probing", "mmlu-pro", "mmlu-pro", {}))
     assert list(read) == ["id", "claim", "published", "reason"], "blank columns tell nothing"
     assert isinstance(read, pd.DataFrame)
+
+
+def test_a_notebook_that_tells_something_of_a_question_says_where_its_verdict_is():
+    table = claims.verdicts("06_embedder_ablation", "mmlu-pro", "mmlu-pro", {}, judges=False).set_index("id")
+    assert table.loc["Q8", ["verdict", "reason"]].tolist() == ["", "see notebook 05"]
+    assert "Q8" in claims.in_words("05_probing") and "Q8" not in claims.in_words("06_embedder_ablation")

@@ -24,6 +24,7 @@ METHOD_CHECK = "method check"  # the planted pool judges procedures, not claims
 ON_THE_PAPERS_DATA = ("reproduced", "not reproduced", "inconclusive", "not testable here")
 ELSEWHERE = ("holds here", "does not hold here", "opposite here", "inconclusive", "not testable here")
 ANSWERED = "answered"  # a question without a test
+SEE = "see notebook "  # reason of a row that another notebook owns
 NO_VERDICT = ""  # of a claim that this run cannot judge; the reason says why
 
 
@@ -35,6 +36,8 @@ class Claim:
     ----------
     datasets : list of str
         The sources that it is judged on, blank for all.
+    elsewhere : list of str
+        Notebooks that tell something of it and leave the verdict to its own.
     rule : str
         Which outcome gives which verdict; blank while the row is under review.
     """
@@ -54,6 +57,7 @@ class Claim:
     unit: str = ""
     family: str = ""
     rule: str = ""
+    elsewhere: list[str] = field(default_factory=list)
 
     def is_judged_on(self, dataset: str) -> bool:
         """Whether a run on this source of outcomes gives a verdict."""
@@ -96,7 +100,7 @@ def in_words(notebook: str) -> str:
 def verdicts(
     notebook: str, dataset: str, label: str, found: Mapping[str, Mapping], judges: bool = True
 ) -> pd.DataFrame:
-    """One row for each claim or question that a notebook owns.
+    """One row for each claim or question that a notebook owns, and for those that it tells something of.
 
     Parameters
     ----------
@@ -145,6 +149,9 @@ def verdicts(
                 raise ValueError(f"{name}: {row['verdict']!r} is no verdict on {dataset}; possible: "
                                  f"{', '.join(allowed)}")
         rows.append({"id": name, "dataset": label, "measure": one.measure, "published": one.published} | row)
+    rows += [dict.fromkeys(COLUMNS[4:]) | {
+        "id": name, "dataset": label, "measure": one.measure, "published": one.published, "verdict": NO_VERDICT,
+        "reason": f"{SEE}{one.notebook[:2]}"} for name, one in all_claims().items() if notebook in one.elsewhere]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -22,14 +22,13 @@ from embedllm.experiments import domain, encoder_ablation, probes, training_abla
 from embedllm.experiments.comparisons import across_fits, fitted
 from embedllm.experiments.method_checks import LEVEL, N_PERMUTATIONS, Check, judged, settled
 from embedllm.experiments.routing import CrossFitted, routed
-from embedllm.experiments.small_pools import N_FOLDS, Pool, crossed, eighths, names_of, pool
+from embedllm.experiments.small_pools import N_FOLDS, Pool, best_of, crossed, eighths, names_of, pool
 from embedllm.forecasters.registry import rounds
 from embedllm.machine import side_by_side
-from embedllm.outcomes import OutcomeMatrix, model_facts
+from embedllm.outcomes import model_facts
 from embedllm.probing import clusters, geometry, linear_probes, scores
 from embedllm.probing.prediction import predict_benchmark
 from embedllm.routing import guard
-from embedllm.routing.policies import best_single, choose
 from embedllm.splits import Design
 
 MOST_FALSE, LEAST_COVERED = 0.09, 0.90  # bounds, of 200 repetitions
@@ -51,7 +50,7 @@ def nobody_is_special(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     reached = routed(judged).reached
     losses = across_fits(one.table, found, "log_loss", [VECTORS, TWIN])
     [gain] = fits.compare(reached, [(NEAREST, catalog.BEST_SINGLE)], design).itertuples()
-    true = [one.true_mean(_score(one.truth, forecasts[NEAREST]) - one.truth[_best(one.table.at(fold != number))])
+    true = [one.true_mean(one.reached(forecasts[NEAREST]) - one.truth[best_of(one.table.at(fold != number))])
             for fold, by_fold in zip(judged.folds, told, strict=True) for number, forecasts in enumerate(by_fold)]
     drawn = worlds.draw(worlds.select(one.table, one.vectors, seed), {worlds.PRIMARY: N_WORLDS}, (catalog.CONVEX,),
                         seed=seed)
@@ -246,22 +245,13 @@ def kept(number: int, seed: int, compute: Callable = side_by_side) -> dict[str, 
     return settled(number, seed, compute, run, judge, CHECKS)
 
 
-def _best(train: OutcomeMatrix) -> int:
-    return int(best_single(train, train.questions).argmax())
-
-
-def _score(values: np.ndarray, forecast: np.ndarray) -> np.ndarray:
-    """Of the model with the highest forecast on each question."""
-    return values[choose(forecast, np.isfinite(values)), np.arange(values.shape[1])]
-
-
 def _guarded(one: Pool, seed: int) -> float:
     """Whether the guard of a router that follows kNN keeps its promise; three eighths of the questions calibrate it."""
     parts = eighths(one, seed, 4)
     router = fitted(parts, catalog.KNN)
     before, found = (router.predict_proba(parts[part][1], parts[part][0].questions["benchmark"].to_numpy())
                      for part in ("val", "test"))
-    held, _ = guard.fit_guard(_best(parts["train"][0]), before, found, parts["test"][0].scores, seed=seed)
+    held, _ = guard.fit_guard(best_of(parts["train"][0]), before, found, parts["test"][0].scores, seed=seed)
     asked = held.choose(router.predict_proba(one.fresh, one.benchmarks))
     gain = one.truth[asked, np.arange(len(asked))] - one.truth[held.default]
     return float(one.true_mean(gain) >= -held.epsilon)

@@ -228,10 +228,7 @@ def settled(
 ) -> dict[str, pd.DataFrame]:
     """All checks, and those that miss once more: with fresh seeds, twice the repetitions and the same bounds.
 
-    Parameters
-    ----------
-    run, judge : callable
-        What repeats and judges `checks`, as `run` and `judged` do.
+    `run` and `judge` repeat and judge `checks` as the functions of this module do.
 
     Returns
     -------
@@ -251,10 +248,7 @@ def settled(
 def curves(found: Found, checks: Iterable[Check] = ()) -> pd.DataFrame:
     """Share of the repetitions whose p is at most so large, under the null and where an effect is planted.
 
-    Returns
-    -------
-    DataFrame
-        ``check``, ``drawn`` ("null" or "planted"), ``p``, ``share``; checks of intervals are left out.
+    Returns a table: ``check``, ``drawn`` ("null" or "planted"), ``p``, ``share``; checks of intervals are left out.
     """
     at = np.linspace(0, 1, POINTS)
     return pd.concat([

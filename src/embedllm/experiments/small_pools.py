@@ -15,6 +15,7 @@ from embedllm.encoders import fitted
 from embedllm.encoders.cache import encode
 from embedllm.forecasters.registry import Round, cross_fit, fitted_forecasts
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
+from embedllm.routing.policies import best_single, choose
 from embedllm.sources.simulated import simulate
 from embedllm.splits import Parts, cut, folds
 
@@ -36,6 +37,10 @@ class Pool(NamedTuple):
     def true_mean(self, values: np.ndarray) -> float:
         """Of values of the fresh questions."""
         return float(values @ self.weights)
+
+    def reached(self, forecast: np.ndarray) -> np.ndarray:
+        """Chance of the model with the highest forecast on each fresh question, (n_fresh,)."""
+        return self.truth[choose(forecast, np.isfinite(forecast)), np.arange(len(self.fresh))]
 
 
 def pool(seed: int, n_models: int, settings: dict) -> Pool:
@@ -88,5 +93,11 @@ def eighths(one: Pool, seed: int, train: int) -> Parts:
 
 
 def names_of(table: OutcomeMatrix, seed: int, train: int) -> np.ndarray:
+    """The part of each question in that cut."""
     eighth = folds(table, 8, seed).to_numpy()
     return np.select([eighth < train, eighth == train], ["train", "val"], "test")
+
+
+def best_of(train: OutcomeMatrix) -> int:
+    """Position of the model that did best in training."""
+    return int(best_single(train, train.questions).argmax())

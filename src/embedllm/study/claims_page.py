@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from embedllm.catalog import POLICIES, SOURCES, to_compare
-from embedllm.claims import ANSWERED, all_claims, measured
+from embedllm.claims import ANSWERED, SEE, all_claims, measured
 from embedllm.presentation import in_markdown, listed, literal, p_is, thousandths
 from embedllm.study.paths import FIGURES
 from embedllm.study.shelf import MARK
@@ -27,10 +27,14 @@ def real_data() -> list[Path]:
 
 
 def verdicts_of(folders: Sequence[Path]) -> pd.DataFrame:
-    """All rows of ``NN_verdicts.csv`` in folders of figures, as text, by claim; ``folder`` says where from."""
+    """The rows of ``NN_verdicts.csv`` in folders of figures that say more than where to look, as text, by claim.
+
+    ``folder`` says where from.
+    """
     rows = [pd.read_csv(path, dtype=str, keep_default_na=False).assign(folder=folder.name)
             for folder in folders for path in sorted(folder.glob("[0-9][0-9]_verdicts.csv"))]
-    return pd.concat(rows or [pd.DataFrame(columns=["id"])]).sort_values(
+    found = pd.concat(rows or [pd.DataFrame(columns=["id", "reason"])])
+    return found[~found["reason"].str.startswith(SEE)].sort_values(
         "id", key=by_number, kind="stable", ignore_index=True)
 
 
