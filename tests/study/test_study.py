@@ -263,21 +263,14 @@ def test_figures_that_are_no_longer_drawn_go(run):
     assert sorted(path.stem for path in first.figures.glob("*.png")) == ["02_kept", "03_other"]
 
 
-def test_one_svg_of_a_figure_is_kept(run):
-    """That of make deep where it is there: the repository would grow too large."""
+def test_figures_that_are_committed_have_no_svg(run):
     import matplotlib.pyplot as plt
 
-    first = run()
-    for name in ("both", "alone"):
-        first.save_figure(name, pd.DataFrame({"x": [1]}), "A caption.", lambda _: plt.figure())
-    first.finish()
-    assert {path.stem for path in first.figures.glob("*.svg")} == {"02_both", "02_alone"}
-    (first.figures / "02_deep_both.svg").touch()
-    second = run()
-    for name in ("both", "alone"):
-        second.save_figure(name, pd.DataFrame({"x": [1]}), "A caption.", lambda _: plt.figure())
-    second.finish()
-    assert {path.stem for path in first.figures.glob("*.svg")} == {"02_deep_both", "02_alone"}
+    committed, own = run(), run(DIM=8)
+    for one in (committed, own):
+        one.save_figure("one", pd.DataFrame({"x": [1]}), "A caption.", lambda _: plt.figure())
+        one.finish()
+    assert not list(committed.figures.glob("*.svg")) and [path.stem for path in own.figures.glob("*.svg")] == ["02_one"]
 
 
 def test_runs_do_not_overwrite_each_other(run):

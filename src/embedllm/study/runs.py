@@ -153,9 +153,8 @@ class Run:
 
         from embedllm.figures import style
 
-        source, deep = SOURCES[self.parameters.DATASET], self.shelf.deep(name).with_suffix(".svg")
-        first = source is next(iter(SOURCES.values())) and (self.shelf.is_deep or not deep.exists())
-        vector = first or not (source.published and self._kept)  # the repository keeps one set of SVGs
+        # Figures of published data are committed, and the repository would grow too large.
+        vector = not (SOURCES[self.parameters.DATASET].published and self._kept)
         kinds = (".csv", ".png", ".svg") if vector else (".csv", ".png")
         path = self.shelf.place(name, style.to_csv(table), kinds)
         plt.close(style.save_figure(path, table, caption, draw, vector))
