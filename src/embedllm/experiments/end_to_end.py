@@ -211,7 +211,7 @@ CHECKS = tuple(check for mode in MODES for check in mode.checks)
 def run(
     number: int, seed: int, compute: Callable = side_by_side, names: Sequence[str] = (),
 ) -> dict[tuple[str, bool], np.ndarray]:
-    """So many pools of every mode, or of those that some checks need, and a quarter as many that lack nothing.
+    """So many pools of every mode and a quarter as many that lack nothing, or the pools that some checks need.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def run(
     modes = [mode for mode in MODES if not names or {check.name for check in mode.checks} & set(names)]
     first, plan = seed * SEEDS, []
     for mode in modes:
-        for planted, many in ((False, number), (True, -(-number // FEWER))):
+        for planted, many in ((False, number), (True, 0 if names else -(-number // FEWER))):
             plan += [(mode, planted, list(range(start, min(start + CHUNK, first + many))))
                      for start in range(first, first + many, CHUNK)]
     found: dict[tuple[str, bool], list] = {}
