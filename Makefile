@@ -52,7 +52,7 @@ KNOWN_EXTRAS := data encoders
 EXTRA_SETUP := $(EXTRAS:%=$(VENV)/.embedllm-extra-%)
 
 NOTEBOOKS := 01_data_preparation 02_training 03_correctness_forecasting 04_model_routing 05_probing \
-             06_embedder_ablation 07_sensitivity 08_method_checks
+             06_embedder_ablation 07_sensitivity 08_method_checks 09_new_models
 DONE := $(NOTEBOOKS:%=$(RUN)/%.done)
 
 .PHONY: help setup reproduce check deep $(NOTEBOOKS) notebooks smoke bench test test-make test-slow lint lock lab cells publish clean distclean weights-mpnet weights-gemma encode-deep
@@ -120,6 +120,7 @@ $(RUN)/05_probing.done: $(TABLE) $(RUN)/02_training.products $(RUN)/inputs/deep.
 $(RUN)/06_embedder_ablation.done: $(TABLE) $(ARTIFACTS)/inputs/bench.sha $(RUN)/inputs/deep.sha
 $(RUN)/07_sensitivity.done: $(TABLE) $(RUN)/inputs/deep.sha
 $(RUN)/08_method_checks.done: $(TABLE) $(RUN)/inputs/deep.sha
+$(RUN)/09_new_models.done: $(TABLE) $(RUN)/inputs/deep.sha
 # Read only after `inputs`, which deletes damaged ones.
 ifneq ($(filter notebooks $(RUN)/%,$(MAKECMDGOALS)),)
 -include $(wildcard $(RUN)/*.d)

@@ -161,8 +161,8 @@ SUFFIXES = ("py", "csv", "parquet", "toml")
 FLOORS = [  # from the ground up; a room imports from the floors below its own
     ("entries",), ("files", "hub", "catalog", "presentation", "progress"), ("machine", "claims", "outcomes"),
     ("splits", "levels", "lineages", "encoders", "figures"),
-    ("sources", "evaluation"), ("audit", "forecasters", "study"), ("routing", "probing"), ("experiments",),
-    ("conclusions",), ("bench", "check"),
+    ("sources", "evaluation"), ("audit", "forecasters", "study"), ("probing",), ("routing", "new_models"),
+    ("experiments",), ("conclusions",), ("bench", "check"),
 ]
 KEPT_APART = {"encoders": {"outcomes"}, "figures": {"outcomes"}, "forecasters": {"sources", "figures"},
               "audit": {"encoders", "figures"}}

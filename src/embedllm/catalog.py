@@ -319,10 +319,25 @@ DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, 
     Entry(COMPLETION, color="#A1887F"),  # of seen questions, see `completion.complete`
 )}
 
+_RIVALS = "embedllm.new_models.rivals"
+ONBOARDING, FROM_TEXT = Entry("onboarding", color="#BC2AB8"), Entry("onboarding, text alone", color="#64A629")
+LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")
+ANEW = Entry("training anew", color="#5C7621")
+RIVALS = (  # functions that forecast a new model's answers from a few of them
+    Entry("raw mean", f"{_RIVALS}.raw_mean", "#277562"),
+    Entry("benchmark levels", f"{_RIVALS}.benchmark_levels", "#931B95"),
+    Entry("ridge on accuracies", f"{_RIVALS}.ridge_of_accuracies", "#18A6AE"),
+    Entry("shrunken clusters", f"{_RIVALS}.shrunken_clusters", "#CC5B78"),
+    Entry("nearest models", f"{_RIVALS}.nearest_models", "#745333"),
+    Entry("nearest model", f"{_RIVALS}.nearest_model", "#E17F4A"),
+    Entry("2PL, items of the pool", f"{_RIVALS}.item_response", "#28C80E"),
+)
+NEWCOMERS = {entry.name: entry for entry in (ONBOARDING, FROM_TEXT, LEVEL_ALONE, ANEW, *RIVALS)}  # of new models
+
 
 def colors() -> dict[str, str]:
     """Name of a method, encoder, policy or bound to its color."""
-    groups = (FORECASTERS, ENCODERS, REPRESENTATIONS, POLICIES, DRAWN)
+    groups = (FORECASTERS, ENCODERS, REPRESENTATIONS, POLICIES, DRAWN, NEWCOMERS)
     return {name: entry.color for group in groups for name, entry in group.items() if entry.color}
 
 

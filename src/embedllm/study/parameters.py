@@ -224,6 +224,15 @@ class MethodChecks(Parameters):
     N_PLANTED: int = Field(0, description="small pools of each mode, end to end; 0 shows those of make deep", ge=0)
 
 
+class NewModels(Parameters):
+    ASKED: Distinct[Count] = Field(
+        [8, 32, 128, 512, 2048], description="numbers of answers of a new model", min_length=1)
+    RETRAINED: Distinct[Count] = Field([128], description="of these, where everything is trained anew as well")
+    CHOSEN: Distinct[Annotated[int, Ge(9)]] = Field(
+        [16, 64, 256], description="numbers of answers at which ways to choose questions are compared", min_length=1)
+    N_ORDERS: Count = Field(1, description="random orders of the questions")
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_data_preparation": DataPreparation,
     "02_training": Training,
@@ -233,6 +242,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "06_embedder_ablation": EmbedderAblation,
     "07_sensitivity": Sensitivity,
     "08_method_checks": MethodChecks,
+    "09_new_models": NewModels,
 }
 TABLE = next(iter(NOTEBOOKS))  # the notebook that everything else starts from
 KNOWN = {name for notebook in NOTEBOOKS.values() for name in notebook.model_fields}

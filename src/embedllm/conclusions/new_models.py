@@ -1,0 +1,94 @@
+"""What notebook 09 says: what a few answers tell of a new model, and which to ask for."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from embedllm.claims import ANSWERED
+from embedllm.conclusions._words import bullets
+from embedllm.experiments.new_models import ANEW, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.presentation import listed
+
+
+def _at(rows: pd.DataFrame, method: str, measure: str) -> pd.DataFrame:
+    return rows[(rows["method"] == method) & (rows["measure"] == measure)].set_index("n")
+
+
+def forecasts(rows: pd.DataFrame) -> str:
+    """Log-loss on other questions, from `new_models.summary`."""
+    own, text = _at(rows, OURS, "log_loss")["value"], _at(rows, TEXT, "log_loss")["value"]
+    few, many = own.index.min(), own.index.max()
+    losses = rows[rows["measure"] == "log_loss"]
+    unread = losses[losses["method"].isin(UNREAD) & (losses["n"] == many)].set_index("method")["value"]
+    read = losses[~losses["method"].isin(UNREAD) & (losses["n"] == many)].set_index("method")["value"]
+    return (f"From {few} to {many:,} answers log-loss on questions that the new model was not asked falls from "
+            f"{own[few]:.3f} to {own[many]:.3f} with what the pool answered to these, from {text[few]:.3f} to "
+            f"{text[many]:.3f} from the text alone. Lowest at {many:,} answers: {read.idxmin()} ({read.min():.3f}) of "
+            f"those that read the pool's answers, {unread.idxmin()} ({unread.min():.3f}) of the others.")
+
+
+def accuracies(rows: pd.DataFrame) -> str:
+    """Errors of the mean score, from `new_models.summary`."""
+    own, raw = _at(rows, OURS, "rmse"), _at(rows, RAW, "rmse")
+    told = listed(f"{own.loc[n, 'value']:.3f} against {raw.loc[n, 'value']:.3f} ({n:,})" for n in own.index)
+    ranks = listed(f"{value:.2f} ({n:,})" for n, value in _at(rows, OURS, "rank")["value"].items())
+    return (f"RMSE of the mean score over all questions, onboarding against the raw mean of the answers: {told}. Rank "
+            f"correlation of estimate and truth among new models: {ranks}.")
+
+
+def coordinates(rows: pd.DataFrame) -> str:
+    """What a vector adds to a level, from `new_models.summary`."""
+    own, level = (_at(rows, name, "benchmark_error")["value"] for name in (OURS, LEVEL_ONLY))
+    told = listed(f"{own[n]:.3f} against {level[n]:.3f} ({n:,})" for n in own.index)
+    return f"Mean error of the benchmarks' mean scores with a vector, and with its level alone: {told}."
+
+
+def trained_anew(rows: pd.DataFrame) -> str:
+    """Onboarding beside training everything anew, from `new_models.summary`."""
+    anew, own = _at(rows, ANEW, "log_loss")["value"], _at(rows, TEXT, "log_loss")["value"]
+    if anew.empty:
+        return "Nothing was trained anew here."
+    changed = _at(rows, ANEW, "changed")["value"]
+    told = listed(f"{own[n]:.3f} against {anew[n]:.3f} ({n:,} answers, {changed[n]:.0%} of the forecasts on the other "
+                  "side of one half)" for n in anew.index)
+    return f"Log-loss of onboarding from the text against training anew with the new answers: {told}."
+
+
+def routed(rows: pd.DataFrame) -> str:
+    """What a new model brings to a router, from `new_models.summary`."""
+    own = _at(rows, TEXT, "routed")
+    told = listed(f"{1000 * row.value:+.1f} ({n:,})" for n, row in own.iterrows())
+    last = own.iloc[-1]
+    return (f"Score that a router over the pool gains by asking the new model where its forecast is highest, in "
+            f"thousandths: {told}; at most answers {1000 * last['low']:+.1f} to {1000 * last['high']:+.1f}.")
+
+
+def chosen(ratios: pd.DataFrame) -> str:
+    """What choosing questions and what the model saves, from `question_choice.ratios`."""
+    said = []
+    for due, own in ratios.groupby("due_to", sort=False):
+        told = listed(f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}; {row.n:,})" for row in own.itertuples())
+        said.append(f"{due} {told}")
+    return f"Mean squared error over that of the other way, by number of answers: due to {'; due to '.join(said)}."
+
+
+def covered(rows: pd.DataFrame) -> str:
+    """Whether intervals hold what they promise, from `new_models.summary`."""
+    whole, parts = (_at(rows, OURS, name)["value"] for name in ("covered", "benchmarks_covered"))
+    told = listed(f"{whole[n]:.0%} and {parts[n]:.0%} ({n:,})" for n in whole.index)
+    return f"Intervals of 95 % hold the mean score, and that of a benchmark, in {told} of lineages."
+
+
+def conclusion(rows: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    """The findings."""
+    return "## What a few answers tell\n\n" + bullets([
+        f"**Forecasts.** {forecasts(rows)}", f"**Accuracies.** {accuracies(rows)}",
+        f"**A vector, or a level?** {coordinates(rows)}", f"**Without training.** {trained_anew(rows)}",
+        f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
+        f"**Intervals.** {covered(rows)}"])
+
+
+def verdict(rows: pd.DataFrame) -> dict:
+    """Q9."""
+    return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {accuracies(rows)} See notebook 09", "figure":
+            "09_answers"}

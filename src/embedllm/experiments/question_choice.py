@@ -1,0 +1,127 @@
+"""Which question next? Two ways to choose questions for a new model, each with two estimates of its mean score (Q9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from embedllm.experiments.new_models import N_FOLDS, N_RESAMPLES, OURS, RAW, embedded, parted
+from embedllm.machine import side_by_side
+from embedllm.new_models.choice import most_telling, stratified
+from embedllm.new_models.onboarding import onboard, shared_parts
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.probing.folds import lineage_folds
+from embedllm.progress import Counted
+
+STRATIFIED, ADAPTIVE = "stratified", "adaptive"
+FIRST = 8  # questions of an adaptive choice that are drawn at random
+CHOICE, MODEL = "choice (adaptive over stratified, onboarding)", "model (onboarding over raw mean, stratified)"
+
+
+def choices(
+    table: OutcomeMatrix, vectors: np.ndarray, sizes: Sequence[int], n_draws: int, seed: int,
+    compute: Callable = side_by_side,
+) -> pd.DataFrame:
+    """Two ways to choose questions, each with two estimates of the mean score on all questions.
+
+    All questions may be asked. *Stratified*: at random, evenly over benchmarks; *adaptive*: after eight of these those
+    that tell most (`choice.most_telling`), in batches up to the next size.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``lineage``, ``n``, ``draw``, ``choice``, ``estimator`` ("raw mean" or "onboarding"), ``error``.
+    """
+    fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
+    calls = [partial(choices_of_fold, table, vectors, fold == number, list(sizes), n_draws, seed)
+             for number in range(N_FOLDS)]
+    return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)
+
+
+def choices_of_fold(
+    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], n_draws: int, seed: int
+) -> pd.DataFrame:
+    """`choices` for the new models of one fold, bool, (n_models,)."""
+    pool, answers = parted(table, new)
+    lineages = table.models["lineage"].to_numpy(str)
+    shared = shared_parts(embedded(pool, vectors, seed), pool, vectors, lineages[~new])
+    everything, rows = np.full((1, table.shape[1]), True), []
+    truth = np.nanmean(answers, axis=1)
+    for draw in range(n_draws):
+        order = stratified(table, everything[0], seed + draw)
+        for choice in (STRATIFIED, ADAPTIVE):
+            seen = np.full(answers.shape, np.nan)
+            seen[:, order[:FIRST]] = answers[:, order[:FIRST]]
+            for n in sizes:
+                if choice == STRATIFIED:
+                    seen[:, order[:n]] = answers[:, order[:n]]
+                else:
+                    posterior = onboard(shared, seen)
+                    for at, own in enumerate(seen):
+                        known, more = ~np.isnan(answers[at]), n - int((~np.isnan(own)).sum())
+                        asked = most_telling(posterior, at, known, known & np.isnan(own), more)
+                        own[asked] = answers[at, asked]
+                p = onboard(shared, seen).forecast()
+                known = ~np.isnan(answers)
+                told = np.where(np.isnan(seen), np.where(known, p, 0), seen).sum(axis=1) / known.sum(axis=1)
+                for estimator, values in ((RAW, np.nanmean(seen, axis=1)), (OURS, told)):
+                    rows += [(model, lineage, n, draw, choice, estimator, value - true) for model, lineage, value, true
+                             in zip(table.models.index[new], lineages[new], values, truth, strict=True)]
+    return pd.DataFrame(rows, columns=["model", "lineage", "n", "draw", "choice", "estimator", "error"])
+
+
+def errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Root mean squared error of each choice and estimator, over lineages.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `choices`.
+
+    Returns
+    -------
+    DataFrame
+        ``way`` (choice and estimator), ``n``, ``rmse`` with ``low`` and ``high`` (95 %, bootstrap of lineages).
+    """
+    squares = _squares(rows)
+    drawn = _drawn(squares)
+    found = [(f"{choice}, {estimator}", n, *_root(squares[choice, estimator, n].mean(), drawn @ own.to_numpy()))
+             for (choice, estimator, n), own in squares.items()]
+    return pd.DataFrame(found, columns=["way", "n", "rmse", "low", "high"])
+
+
+def ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean squared errors over each other: choices under one estimator, estimators under one choice.
+
+    Returns
+    -------
+    DataFrame
+        ``due_to``, ``n``, ``ratio`` (below one: less error) with ``low`` and ``high`` (95 %, bootstrap of lineages).
+    """
+    squares = _squares(rows)
+    drawn, found = _drawn(squares), []
+    ways = ((CHOICE, (ADAPTIVE, OURS), (STRATIFIED, OURS)), (MODEL, (STRATIFIED, OURS), (STRATIFIED, RAW)))
+    for due, one, other in ways:
+        for n in sorted({key[2] for key in squares}):
+            a, b = squares[(*one, n)].to_numpy(), squares[(*other, n)].to_numpy()
+            found.append((due, n, a.mean() / b.mean(), *np.quantile((drawn @ a) / (drawn @ b), (0.025, 0.975))))
+    return pd.DataFrame(found, columns=["due_to", "n", "ratio", "low", "high"])
+
+
+def _squares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean squared error of each lineage: a column for each choice, estimator and number of answers."""
+    rows = rows.assign(square=rows["error"] ** 2)
+    return rows.pivot_table(index="lineage", columns=["choice", "estimator", "n"], values="square", sort=False)
+
+
+def _drawn(squares: pd.DataFrame) -> np.ndarray:
+    """Weights of lineages in resamples: (n_resamples, n_lineages)."""
+    n = len(squares)
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), N_RESAMPLES) / n
+
+
+def _root(value: float, drawn: np.ndarray) -> tuple[float, float, float]:
+    return tuple(np.sqrt([value, *np.quantile(drawn, (0.025, 0.975))]))

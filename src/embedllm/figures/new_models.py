@@ -1,0 +1,88 @@
+"""Figures of notebook 09: what answers of a new model are worth, which to ask for, and whether intervals hold."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from embedllm.figures.plots import log_ticks
+from embedllm.figures.style import BLACK, BLUE, GRAY, GREEN, ORANGE, VERMILION, WIDTH, color_of
+
+PANELS = {"log_loss": "log-loss (nats)", "rmse": "RMSE of the mean score",
+          "benchmark_error": "error of benchmarks' means"}
+BANDED = ("onboarding", "onboarding, text alone", "raw mean")
+WAYS = {"stratified, raw mean": (ORANGE, "o"), "adaptive, raw mean": (ORANGE, "s"),
+        "stratified, onboarding": (BLUE, "o"), "adaptive, onboarding": (BLUE, "s")}
+
+
+def plot_answers(table: pd.DataFrame) -> Figure:
+    """Each method against the number of answers, a panel for each measure; bands of a few.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `experiments.new_models.summary`.
+    """
+    figure, grid = plt.subplots(len(PANELS), 1, figsize=(WIDTH, 2.4 * len(PANELS)))
+    for axes, (measure, title) in zip(grid, PANELS.items(), strict=True):
+        own = table[table["measure"] == measure]
+        for name, line in own.groupby("method", sort=False):
+            axes.plot(line["n"], line["value"], marker="o", ms=3, lw=1.4, color=color_of(name), label=name)
+            if name in BANDED:
+                axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.13, lw=0,
+                                  color=color_of(name))
+        log_ticks(axes, own["n"])
+        if measure != "log_loss":
+            _log_height(axes)
+        axes.set(xlabel="answers of the new model" if axes is grid[-1] else "", ylabel=title)
+        axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=7.5)
+    return figure
+
+
+def plot_choices(table: pd.DataFrame) -> Figure:
+    """RMSE of the mean score for each choice of questions and estimator; from `question_choice.errors`."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    for number, (way, line) in enumerate(table.groupby("way", sort=False)):
+        color, mark = WAYS[way]
+        reach = [line["rmse"] - line["low"], line["high"] - line["rmse"]]
+        axes.errorbar(line["n"] * 1.03**number, line["rmse"], yerr=reach, color=color, marker=mark, ms=4, lw=1.3,
+                      capsize=2, ls="-" if mark == "o" else "--", label=way)
+    _log_height(axes)
+    log_ticks(axes, table["n"])
+    axes.set(xlabel="answers of the new model", ylabel="RMSE of the mean score")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_coverage(table: pd.DataFrame, promised: float) -> Figure:
+    """Share of intervals that hold the truth, of all questions and by benchmark.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `experiments.new_models.summary`.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
+    for number, (measure, label, color) in enumerate((("covered", "mean score", GREEN),
+                                                      ("benchmarks_covered", "mean score of a benchmark", VERMILION))):
+        line = table[table["measure"] == measure]
+        reach = [line["value"] - line["low"], line["high"] - line["value"]]
+        axes.errorbar(line["n"] * 1.04**number, line["value"], yerr=reach, color=color, marker="o", ms=4, lw=1.3,
+                      capsize=2, label=label)
+    axes.axhline(promised, ls="--", lw=0.8, color=BLACK, label="promised")
+    log_ticks(axes, table["n"])
+    axes.set(xlabel="answers of the new model", ylabel="intervals that hold the truth", ylim=(None, 1.02))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _log_height(axes) -> None:
+    """A logarithmic axis of height, marked in plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,76 @@
+"""Which question to ask a new model next: the one whose answer tells most about the accuracy that is wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit
+
+from embedllm.new_models.onboarding import Posterior
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.splits import folds
+
+
+def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np.ndarray, number: int) -> np.ndarray:
+    """Questions to ask next, one after the other, before any of them is answered.
+
+    Greedy: each lowers the expected variance of the mean score over the wanted questions the most, through what it
+    tells of the model and by not being left to chance (a linear approximation around the most likely numbers; Bayesian
+    optimal design, Chaloner and Verdinelli 1995, Statistical Science 10).
+
+    Parameters
+    ----------
+    posterior : Posterior
+    model : int
+        Its position there.
+    wanted : ndarray of bool, shape (n_questions,)
+        Whose mean score is to be known.
+    open_ : ndarray of bool, shape (n_questions,)
+        Which can still be asked; those of `wanted` that are not are taken as answered.
+    number : int
+
+    Returns
+    -------
+    ndarray of int, shape (at most number,)
+    """
+    at, left = posterior.shared, open_.copy()
+    p = expit((at.offset + at.design @ posterior.z[model]) * at.width)
+    design, chance = at.design * at.width[:, None], p * (1 - p)
+    slope = (chance * (wanted & open_)) @ design
+    reached = design @ posterior.covariance[model]  # (n_questions, k): S x_q
+    chosen = []
+    for _ in range(min(number, int(left.sum()))):
+        spread = (reached * design).sum(axis=1)
+        told = (reached @ slope) ** 2 * chance / (1 + chance * spread) + np.where(wanted, chance, 0)
+        best = int(np.where(left, told, -1.0).argmax())
+        chosen.append(best)
+        left[best] = False
+        factor = chance[best] / (1 + chance[best] * spread[best])
+        reached -= np.outer(design @ reached[best], reached[best]) * factor
+        if wanted[best]:
+            slope = slope - chance[best] * design[best]
+    return np.array(chosen, dtype=int)
+
+
+def stratified(table: OutcomeMatrix, askable: np.ndarray, seed: int) -> np.ndarray:
+    """Askable questions in a random order of which every beginning is spread evenly over the benchmarks.
+
+    Parameters
+    ----------
+    askable : ndarray of bool, shape (n_questions,)
+
+    Returns
+    -------
+    ndarray of int, shape (n_askable,)
+    """
+    rng, rows = np.random.default_rng(seed), np.flatnonzero(askable)
+    order, labels = rng.permutation(rows), table.questions["benchmark"].astype(str).to_numpy()
+    place = np.empty(len(order))
+    for name in np.unique(labels[order]):
+        own = np.flatnonzero(labels[order] == name)
+        place[own] = (np.arange(len(own)) + rng.random()) / len(own)
+    return order[np.argsort(place, kind="stable")]
+
+
+def halves(table: OutcomeMatrix, seed: int) -> np.ndarray:
+    """Which half of the questions may be asked; the others judge. Bool, (n_questions,)."""
+    return folds(table, 2, seed).to_numpy() == 0

@@ -1,0 +1,257 @@
+"""A vector for a new model from a few answers, without training: everything that the pool's models share stays.
+
+``logit P(right) = offset_q + design_q . z``: numbers z of the new model, standard normal before it has answered. They
+are its level and coordinates in a fitted convex embedding, in units of how the pool's models spread, and its deviations
+on each benchmark. The offset is the pool's mean model: how easy a question is, from its text and from what the pool
+answered. Answers then give the most likely z and, by the curvature there, how sure it is (Laplace's approximation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from embedllm.forecasters.completion import question_effects
+from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.outcomes import OutcomeMatrix
+
+MOST = 24  # coordinates of a new model, the level aside
+LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
+SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
+N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
+STEPS, FLAT = 60, 1e-6  # of Newton's method, at most; largest slope at which it ends
+N_DRAWS = 200  # of a posterior
+AT_ONCE = 2**23  # numbers that a batch of models holds
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What the models of a pool share on some questions.
+
+    Attributes
+    ----------
+    design : ndarray, shape (n_questions, k), float64
+    offset : ndarray, shape (n_questions,), float64
+    doubt : ndarray, shape (n_questions,), float64
+        Variance of the offset: how easy a question is, is known from few answers.
+    mean, root : ndarray, shapes (n,) and (n, n), float64
+        ``mean + root @ z[:n]`` is the vector in the coordinates of the embedding.
+    """
+
+    design: np.ndarray
+    offset: np.ndarray
+    doubt: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+
+    def at(self, questions) -> Shared:
+        """The same of some questions only (positions or a boolean mask)."""
+        return Shared(self.design[questions], self.offset[questions], self.doubt[questions], self.mean, self.root)
+
+    @property
+    def width(self) -> np.ndarray:
+        """How much a logit counts for, its offset being in doubt: (n_questions,), in (0, 1].
+
+        The mean of a sigmoid over a normal logit is about the sigmoid of the mean over sqrt(1 + pi variance / 8)
+        (MacKay 1992, Neural Computation 4).
+        """
+        return 1 / np.sqrt(1 + np.pi * self.doubt / 8)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the answers of some new models say of them.
+
+    Attributes
+    ----------
+    z : ndarray, shape (n_models, k)
+        The most likely values.
+    covariance : ndarray, shape (n_models, k, k)
+    shared : Shared
+    """
+
+    z: np.ndarray
+    covariance: np.ndarray
+    shared: Shared
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """In the coordinates of the embedding, level first: (n_models, n), float64, in logits."""
+        return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
+
+    def forecast(self, questions=slice(None)) -> np.ndarray:
+        """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""
+        at = self.shared.at(questions)
+        variance = at.doubt + np.stack([((at.design @ own) * at.design).sum(axis=1) for own in self.covariance])
+        return expit((at.offset + self.z @ at.design.T) / np.sqrt(1 + np.pi * variance / 8))
+
+    def accuracies(
+        self, scores: np.ndarray, groups: np.ndarray, level: float = 0.05, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean score of each model over groups of the questions: asked ones as they came, the others as forecast.
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_models, n_questions), in [0, 1]
+            What was asked; NaN where it was not.
+        groups : ndarray of bool, shape (n_groups, n_questions)
+            Which questions are in a group.
+
+        Returns
+        -------
+        value, low, high : ndarray, shape (n_models, n_groups), float64
+            Interval of 1 - level: draws from the posterior, with the chance in answers that are still to come.
+        """
+        rng, at, n = np.random.default_rng(seed), self.shared, groups.sum(axis=1)
+        found = []
+        for own, covariance, asked in zip(self.z, self.covariance, scores, strict=True):
+            drawn = own + rng.standard_normal((N_DRAWS, len(own))) @ np.linalg.cholesky(covariance).T
+            open_ = np.isnan(asked)
+            p = expit((at.offset + drawn @ at.design.T) * at.width)
+            means = np.where(open_, p, np.nan_to_num(asked)) @ groups.T / n
+            chance = np.where(open_, p * (1 - p), 0) @ groups.T
+            noisy = means + rng.standard_normal(means.shape) * np.sqrt(chance) / n
+            found.append((means.mean(axis=0), *np.quantile(noisy, (level / 2, 1 - level / 2), axis=0)))
+        value, low, high = np.moveaxis(np.array(found), 1, 0)
+        return value, np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def shared_parts(
+    embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
+    answered: bool = True, seed: int = 0,
+) -> Shared:
+    """What a pool's models share, and how they spread.
+
+    Parameters
+    ----------
+    embedding : ConvexEmbedding
+        Fitted to answers of the pool.
+    table : OutcomeMatrix
+        Answers of the same models, in the same order; its questions are those that new models can be asked.
+    vectors : ndarray, shape (n_questions, d_prompt)
+    lineages : sequence of str, optional
+        Of the models: a lineage counts once. Default: each is its own.
+    answered : bool
+        How easy a question is, and how sharply it tells abilities apart, is told by the pool's answers as well, not by
+        its text alone.
+    seed : int
+        Of the answers by which the scale of the prior is chosen.
+    """
+    lineages = table.models.index if lineages is None else lineages
+    points, coordinates = embedding.model_vectors, embedding.question_vectors(vectors)
+    _, of, many = np.unique(np.asarray(lineages, str), return_inverse=True, return_counts=True)
+    weights = 1 / many[of] / len(many)
+    mean = weights @ points
+    kept = np.flatnonzero(np.sqrt(weights @ (points - mean) ** 2) > LEAST)
+    kept = np.concatenate([[0], kept[kept > 0][:MOST]])
+    points, mean = points[:, kept], mean[kept]
+    x = np.column_stack([np.ones(len(vectors)), coordinates[:, kept[1:]]])
+    residual = points - mean
+    covariance = (residual * weights[:, None]).T @ residual
+    shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
+    covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
+    logits = coordinates[:, 0] + points @ x.T
+    offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
+    if answered:
+        ability = points[:, 0] - mean[0]
+        shift, sharper, doubt = _items(table.scores, logits, ability)
+        logits, offset = logits + shift + np.outer(ability, sharper), offset + shift
+        x[:, 0] += sharper
+    deviations = _deviations(table, logits)
+
+    def of_scale(scale: float) -> Shared:
+        stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
+        root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
+        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root)
+
+    tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
+    return min(tried, key=lambda one: _loss_of_pool(one, table.scores, seed))
+
+
+def onboard(shared: Shared, scores: np.ndarray) -> Posterior:
+    """The most likely numbers of new models, and how sure they are.
+
+    Newton's method for many models at once, with steps shortened as in `completion.question_effects`.
+
+    Parameters
+    ----------
+    shared : Shared
+    scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        NaN where a model was not asked; a model without answers keeps the prior.
+    """
+    most = max(1, int((~np.isnan(scores)).sum(axis=1).max(initial=0)))
+    batch = max(1, AT_ONCE // (most * shared.design.shape[1]))
+    found = [_solved(shared, scores[start : start + batch], most) for start in range(0, len(scores), batch)]
+    return Posterior(*(np.concatenate(parts) for parts in zip(*found, strict=True)), shared)
+
+
+def _solved(shared: Shared, scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """z and covariance of some models, each from its own questions: rows of weight zero fill up."""
+    n_models, k = len(scores), shared.design.shape[1]
+    order = np.argsort(np.isnan(scores), axis=1, kind="stable")[:, :most]  # asked questions first
+    answers = np.take_along_axis(scores, order, axis=1)
+    asked, answers = ~np.isnan(answers), np.nan_to_num(answers).astype(np.float64)
+    width = shared.width[order]
+    design, offset = shared.design[order] * width[..., None], shared.offset[order] * width
+    z, curvature = np.zeros((n_models, k)), np.tile(np.eye(k), (n_models, 1, 1))
+    for _ in range(STEPS):
+        p = expit(offset + (design @ z[..., None])[..., 0])
+        slope = (np.where(asked, p - answers, 0)[:, None] @ design)[:, 0] + z
+        curvature = design.transpose(0, 2, 1) @ (design * np.where(asked, p * (1 - p), 0)[..., None]) + np.eye(k)
+        if np.abs(slope).max(initial=0) < FLAT:
+            break
+        step = np.linalg.solve(curvature, slope[..., None])
+        reach = np.abs(design @ step)[..., 0].max(axis=1) + np.finfo(float).tiny
+        z -= step[..., 0] * (np.log1p(reach) / reach)[:, None]
+    return z, np.linalg.inv(curvature)
+
+
+def _items(scores: np.ndarray, logits: np.ndarray, ability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By how much a question is easier, and tells abilities apart better, than its text says; variance of the first.
+
+    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions.
+    """
+    design = np.column_stack([np.ones(len(ability)), ability])
+    observed, p = ~np.isnan(scores), expit(logits)
+    chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
+    spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
+    if spread[0] <= LEAST**2:
+        return np.zeros(len(p.T)), np.zeros(len(p.T)), np.zeros(len(p.T))
+    shift, sharper = question_effects(scores, logits, design, 1 / np.maximum(spread, LEAST**2)).T
+    p = expit(logits + shift + np.outer(ability, sharper))
+    return shift, sharper, 1 / (np.where(observed, p * (1 - p), 0).sum(axis=0) + 1 / spread[0])
+
+
+def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
+    """Variance of effects in logits, by the method of moments, from sums of residuals and what chance makes of them."""
+    known = chance > 0
+    return max(0.0, float(((rest**2 - chance)[known] / chance[known]).sum() / max(chance[known].sum(), 1e-9)))
+
+
+def _deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
+    """A column for each benchmark on which models deviate, as high as the SD of that: (n_questions, n)."""
+    observed, p = table.observed, expit(logits)
+    labels = table.questions["benchmark"].astype(str).to_numpy()
+    columns = []
+    for name in np.unique(labels):
+        inside = labels == name
+        chance = np.where(observed, p * (1 - p), 0)[:, inside].sum(axis=1)
+        spread = _spread(np.where(observed, np.nan_to_num(table.scores) - p, 0)[:, inside].sum(axis=1), chance)
+        if spread > LEAST**2:
+            columns.append(inside * np.sqrt(spread))
+    return np.column_stack(columns) if columns else np.zeros((len(labels), 0))
+
+
+def _loss_of_pool(shared: Shared, scores: np.ndarray, seed: int) -> float:
+    """Log-loss of the pool's other answers, from a few of each model's."""
+    rng, few = np.random.default_rng(seed), np.full(scores.shape, np.nan)
+    for row, own in zip(few, scores, strict=True):
+        known = np.flatnonzero(~np.isnan(own))
+        chosen = rng.choice(known, min(N_TRIED, len(known) // 2), replace=False)
+        row[chosen] = own[chosen]
+    p = onboard(shared, few).forecast()
+    rest = np.where(np.isnan(few), scores, np.nan)
+    return float(-np.nanmean(rest * np.log(p) + (1 - rest) * np.log1p(-p)))

@@ -1,0 +1,92 @@
+"""Lineages left out, asked a few questions: nothing they were not asked is used; summaries by hand; what is said."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedllm import catalog
+from embedllm.conclusions import new_models as said
+from embedllm.experiments import new_models, question_choice, small_pools
+from embedllm.figures import new_models as drawn
+from embedllm.outcomes import replace_unchecked
+
+
+@pytest.fixture(scope="module")
+def planted():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_pools, "N_QUESTIONS", 400)
+        patch.setattr(small_pools, "N_FRESH", 100)
+        one = small_pools.pool(3, 20, {})
+    return one.table, one.vectors
+
+
+@pytest.fixture(scope="module")
+def rows(planted):
+    return new_models.curves(*planted, [8, 64, 999], [64], 2, 0)
+
+
+def test_every_model_is_judged_once_an_order_by_every_method(planted, rows):
+    table, _ = planted
+    counts = rows.groupby(["method", "n"])["model"].agg(["size", "nunique"])
+    assert set(counts.index.get_level_values("n")) == {8, 64}, "more than half of the questions is left out"
+    anew = counts.loc[new_models.ANEW]
+    assert (counts.drop(new_models.ANEW)["size"] == 40).all() and (counts["nunique"] == 20).all()
+    assert anew.index.tolist() == [64] and anew["size"].tolist() == [20]
+    assert set(rows["method"]) == set(catalog.NEWCOMERS)
+    truth = rows.groupby("model")["truth"].first()
+    np.testing.assert_allclose(truth, table.scores.mean(axis=1)[table.models.index.get_indexer(truth.index)])
+
+
+def test_what_was_not_asked_changes_no_forecast(planted):
+    table, vectors = planted
+    new = (table.models["lineage"] == table.models["lineage"].iloc[0]).to_numpy()
+    first = new_models.of_fold(table, vectors, new, [16], [], 1, 0)
+    order = new_models.stratified(table, new_models.halves(table, 0), 0)[:16]
+    turned = table.scores.copy()
+    rest = np.delete(np.arange(table.shape[1]), order)
+    turned[np.ix_(np.flatnonzero(new), rest)] = 1 - turned[np.ix_(np.flatnonzero(new), rest)]
+    second = new_models.of_fold(replace_unchecked(table, scores=turned), vectors, new, [16], [], 1, 0)
+    np.testing.assert_allclose(first["estimate"], second["estimate"])
+    assert not np.allclose(first["truth"], second["truth"])
+
+
+def test_a_few_answers_tell_more_than_their_mean(rows):
+    table = new_models.summary(rows).set_index(["method", "n", "measure"])["value"]
+    for n in (8, 64):
+        assert table[new_models.OURS, n, "log_loss"] < table[new_models.RAW, n, "log_loss"] - 0.02
+        assert table[new_models.OURS, n, "rmse"] < table[new_models.RAW, n, "rmse"]
+        assert table[new_models.OURS, n, "covered"] > 0.7
+    assert table[new_models.TEXT, 64, "log_loss"] < table[new_models.TEXT, 8, "log_loss"]
+
+
+def test_a_summary_counts_lineages_alike():
+    rows = pd.DataFrame({"model": list("abc"), "lineage": ["x", "x", "y"], "n": 8, "draw": 0, "method": "raw mean",
+                         "log_loss": [0.2, 0.4, 0.9], "estimate": [0.5, 0.5, 0.7], "truth": [0.5, 0.9, 0.6],
+                         "benchmark_error": 0.1, "routed": 0.0, "changed": np.nan, "covered": np.nan, "width": np.nan,
+                         "benchmarks_covered": np.nan})
+    table = new_models.summary(rows).set_index("measure")
+    assert table.loc["log_loss", "value"] == pytest.approx(0.6) and table.loc["log_loss", "n_lineages"] == 2
+    assert table.loc["rmse", "value"] == pytest.approx(np.sqrt((0.08 + 0.01) / 2))
+    assert "covered" not in table.index and table.loc["routed", ["value", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_choices_and_estimates_are_compared_apart(planted, rows):
+    picked = question_choice.choices(*planted, [12, 60], 1, 0)
+    assert len(picked) == 2 * 2 * 2 * 20
+    errors = question_choice.errors(picked).set_index(["way", "n"])
+    assert errors.loc[("adaptive, onboarding", 60), "rmse"] < errors.loc[("adaptive, raw mean", 60), "rmse"]
+    ratios = question_choice.ratios(picked)
+    squares = (picked.assign(s=picked["error"] ** 2).groupby(["choice", "estimator", "n", "lineage"])["s"].mean()
+               .groupby(["choice", "estimator", "n"]).mean())
+    own = ratios.set_index(["due_to", "n"])["ratio"]
+    assert own[question_choice.CHOICE, 60] == pytest.approx(
+        squares["adaptive", new_models.OURS, 60] / squares["stratified", new_models.OURS, 60])
+    assert own[question_choice.MODEL, 12] == pytest.approx(
+        squares["stratified", new_models.OURS, 12] / squares["stratified", "raw mean", 12])
+    answers = new_models.summary(rows)
+    text = said.conclusion(answers, ratios)
+    assert text.count("- **") == 7 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
+                   drawn.plot_coverage(answers, 0.95)):
+        plt.close(figure)

@@ -1,0 +1,49 @@
+"""Which question next: the one that lowers the variance most, by brute force; beginnings that are even."""
+
+import numpy as np
+import pandas as pd
+from conftest import make_table
+from scipy.special import expit
+
+from embedllm.new_models.choice import halves, most_telling, stratified
+from embedllm.new_models.onboarding import Posterior, Shared
+
+
+def variance(at: Shared, z: np.ndarray, precision: np.ndarray, wanted: np.ndarray, asked: list[int]) -> float:
+    """Of the mean score over the wanted questions once some are answered, linearized around z."""
+    p = expit(at.offset + at.design @ z)
+    chance = p * (1 - p)
+    for q in asked:
+        precision = precision + chance[q] * np.outer(at.design[q], at.design[q])
+    left = wanted & ~np.isin(np.arange(len(p)), asked)
+    slope = chance[left] @ at.design[left]
+    return slope @ np.linalg.inv(precision) @ slope + chance[left].sum()
+
+
+def test_each_question_is_the_best_of_all_by_brute_force():
+    rng = np.random.default_rng(0)
+    at = Shared(rng.normal(size=(12, 3)), rng.normal(size=12), np.zeros(12), np.zeros(1), np.eye(1))
+    z, precision, wanted = rng.normal(size=3), np.diag([1.0, 2.0, 4.0]), np.arange(12) < 9
+    open_ = np.arange(12) != 4
+    posterior = Posterior(z[None], np.linalg.inv(precision)[None], at)
+    chosen = list(most_telling(posterior, 0, wanted & open_, open_, 3))
+    for number, own in enumerate(chosen):
+        rest = [q for q in range(12) if open_[q] and q not in chosen[:number]]
+        values = {q: variance(at, z, precision, wanted & open_, [*chosen[:number], q]) for q in rest}
+        # A question outside the wanted ones removes no chance of its own and tells of the model alone.
+        assert values[own] <= min(values.values()) * 1.03
+    assert len(set(chosen)) == 3 and 4 not in chosen
+    assert len(most_telling(posterior, 0, wanted, open_, 99)) == 11
+
+
+def test_every_beginning_is_spread_over_the_benchmarks():
+    table = make_table(np.zeros((2, 300)), np.repeat(["a", "b", "c"], [200, 60, 40]))
+    askable = halves(table, 0)
+    assert 148 <= askable.sum() <= 152
+    order = stratified(table, askable, 0)
+    assert sorted(order) == list(np.flatnonzero(askable))
+    labels = table.questions["benchmark"].to_numpy()[order]
+    for n in (15, 60, 120):
+        shares = pd.Series(labels[:n]).value_counts(normalize=True)
+        assert abs(shares["a"] - 2 / 3) < 0.1 and abs(shares["b"] - 0.2) < 0.1
+    assert not np.array_equal(order, stratified(table, askable, 1))

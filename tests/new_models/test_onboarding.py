@@ -1,0 +1,119 @@
+"""A vector from a few answers: the most likely one, as sure as it is, whatever stands beside it."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import binom
+
+from embedllm.experiments.new_models import embedded
+from embedllm.experiments.small_pools import pool
+from embedllm.new_models.onboarding import Shared, onboard, shared_parts
+
+
+def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
+    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2))
+
+
+def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
+    """Models from the prior, and their answers."""
+    z = rng.normal(size=(n_models, at.design.shape[1]))
+    logit = at.offset + z @ at.design.T + rng.normal(size=(1, len(at.offset))) * np.sqrt(at.doubt)
+    return z, (rng.random(logit.shape) < expit(logit)).astype(float)
+
+
+def hidden(rng, answers: np.ndarray, n: int) -> np.ndarray:
+    """n answers of each model, others each; the rest NaN."""
+    seen = np.full(answers.shape, np.nan)
+    for row, own in zip(seen, answers, strict=True):
+        asked = rng.choice(len(own), n, replace=False)
+        row[asked] = own[asked]
+    return seen
+
+
+def test_it_is_the_most_likely_vector_and_its_curvature():
+    rng = np.random.default_rng(0)
+    at = shared(rng)
+    _, answers = drawn(rng, at, 3)
+    seen = hidden(rng, answers, 40)
+    found = onboard(at, seen)
+    for z, covariance, own in zip(found.z, found.covariance, seen, strict=True):
+        asked = ~np.isnan(own)
+        x, o, y = at.design[asked], at.offset[asked], own[asked]
+        best = minimize(lambda b, x=x, o=o, y=y: np.logaddexp(0, o + x @ b).sum() - y @ (o + x @ b) + b @ b / 2,
+                        np.zeros(4), tol=1e-12).x
+        np.testing.assert_allclose(z, best, atol=1e-4)
+        p = expit(o + x @ best)
+        np.testing.assert_allclose(covariance, np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]) + np.eye(4)), rtol=1e-3)
+
+
+def test_models_do_not_depend_on_each_other_and_one_without_answers_keeps_the_prior():
+    rng = np.random.default_rng(1)
+    at = shared(rng)
+    seen = hidden(rng, drawn(rng, at, 4)[1], 30)
+    seen[1, 5:] = np.nan
+    seen[2] = np.nan
+    together = onboard(at, seen)
+    for row in range(4):
+        alone = onboard(at, seen[[row]])
+        np.testing.assert_allclose(alone.z[0], together.z[row], atol=1e-6)
+    np.testing.assert_array_equal(together.z[2], 0)
+    np.testing.assert_allclose(together.covariance[2], np.eye(4))
+    assert np.isfinite(onboard(at, np.where(np.isnan(seen), np.nan, 1.0)).z).all(), "all right"
+
+
+@pytest.mark.parametrize("doubt", [0.0, 1.0])
+def test_forecasts_average_over_what_is_not_known(doubt):
+    rng = np.random.default_rng(2)
+    at = shared(rng, doubt=doubt)
+    found = onboard(at, hidden(rng, drawn(rng, at, 1)[1], 10))
+    z = rng.multivariate_normal(found.z[0], found.covariance[0], 40_000)
+    logit = at.offset[:20] + z @ at.design[:20].T + rng.normal(size=(40_000, 20)) * np.sqrt(doubt)
+    np.testing.assert_allclose(found.forecast(np.arange(20))[0], expit(logit).mean(axis=0), atol=0.02)
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_intervals_hold_what_they_promise_where_the_model_is_right(n):
+    rng = np.random.default_rng(3)
+    at = shared(rng)
+    _, answers = drawn(rng, at, 300)
+    seen = hidden(rng, answers, n)
+    groups = np.stack([np.full(300, True), np.arange(300) < 60])
+    value, low, high = onboard(at, seen).accuracies(seen, groups)
+    truth = answers @ groups.T / groups.sum(axis=1)
+    inside = ((low <= truth) & (truth <= high)).sum(axis=0)
+    assert (binom.ppf(0.001, 300, 0.95) <= inside).all() and (inside <= binom.ppf(0.999, 300, 0.95)).all()
+    raw = np.nanmean(seen, axis=1)
+    assert np.abs(value[:, 0] - truth[:, 0]).mean() < np.abs(raw - truth[:, 0]).mean()
+    everything = onboard(at, answers[:2]).accuracies(answers[:2], groups)
+    np.testing.assert_allclose(np.stack(everything), np.stack([truth[:2]] * 3))
+
+
+@pytest.fixture(scope="module")
+def planted():
+    one = pool(5, 24, {})
+    return one.table, one.vectors, embedded(one.table, one.vectors, 0)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_model_of_the_pool_gets_its_vector_back(planted, answered):
+    table, vectors, embedding = planted
+    parts = shared_parts(embedding, table, vectors, table.models["lineage"], answered)
+    found = onboard(parts, table.scores.astype(float))
+    assert np.corrcoef(found.vectors[:, 0], embedding.model_vectors[:, 0])[0, 1] > 0.98
+    def loss(p):
+        return -np.mean(table.scores * np.log(p) + (1 - table.scores) * np.log1p(-p))
+
+    own = loss(embedding.predict_proba(vectors).astype(float))
+    assert loss(found.forecast()) < (own - 0.02 if answered else own + 0.005)
+    assert (parts.doubt > 0).all() == answered
+
+
+def test_lineages_count_once(planted):
+    table, vectors, embedding = planted
+    alone = shared_parts(embedding, table, vectors)
+    lineages = np.where(np.arange(24) < 12, "one", table.models.index.astype(str))
+    weighed = shared_parts(embedding, table, vectors, lineages)
+    levels = embedding.model_vectors[:, 0]
+    assert alone.mean[0] == pytest.approx(levels.mean())
+    assert weighed.mean[0] == pytest.approx((levels[:12].mean() + levels[12:].sum()) / 13)
