@@ -1,4 +1,4 @@
-"""What can be done without a notebook: ``python -m embedllm route --router PATH "question"``, ``similar MODEL``."""
+"""What can be done without a notebook: ``python -m embedllm`` with ``route``, ``similar``, ``ask`` or ``add``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.routing.router import Router, RouterError
 from embedllm.study.paths import ARTIFACTS
 
-EMBEDDING = ARTIFACTS / "mmlu-pro" / "default-minilm-s0" / "02_training" / "convex_embedding.npz"
+DEFAULT = ARTIFACTS / "mmlu-pro" / "default-minilm-s0"
+EMBEDDING, POOL = DEFAULT / "02_training" / "convex_embedding.npz", DEFAULT / "09_new_models" / "pool.npz"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     similar.add_argument("--embedding", type=Path, default=EMBEDDING,
                          help="convex embedding that notebook 02 saved; default that of the default run")
     similar.add_argument("-n", type=int, default=5, help="how many")
+    for name, answer, about in (("ask", _asked, "what a new model should be asked next, as CSV"),
+                                ("add", _added, "what a new model's answers tell of it, as CSV")):
+        one = commands.add_parser(name, help=about)
+        one.set_defaults(answer=answer)
+        one.add_argument("--pool", type=Path, default=POOL,
+                         help="file that Pool.save wrote, as notebook 09 does; default that of the default run")
+        one.add_argument("--answers", type=Path, required=name == "add",
+                         help="CSV with columns question_id and score: what it has answered")
+        if name == "ask":
+            one.add_argument("--n", type=int, default=20, help="how many questions")
+            one.add_argument("--target", default="", help="benchmark whose mean score is wanted; default all questions")
+        else:
+            one.add_argument("--name", required=True, help="what the new model is called")
+            one.add_argument("--save", type=Path, help="write the pool with the new model to this file")
     told = parser.parse_args(arguments)
     try:
         found = told.answer(told)
@@ -66,6 +81,54 @@ def _similar(told: argparse.Namespace) -> pd.DataFrame:
         raise ForecasterError(f"-n is {told.n}; at least one model is looked for")
     found = most_similar(embedding, number=told.n)
     return found[found["model"] == told.model]
+
+
+def _pool(path: Path):
+    from embedllm.new_models.pool import Pool  # late, as above
+
+    if not path.exists():
+        raise ForecasterError(f"{shown(path)} is not there: `make reproduce` makes that of the default run; --pool "
+                              "names another")
+    found = Forecaster.load(path)
+    if not isinstance(found, Pool):
+        raise ForecasterError(f"{shown(path)} holds no pool but a {type(found).__name__}")
+    return found
+
+
+def _answers(path: Path | None) -> dict[str, float]:
+    """Question id to score, from a CSV file."""
+    if path is None:
+        return {}
+    try:
+        table = pd.read_csv(path, dtype={"question_id": str})
+        rows = table[["question_id", "score"]].drop_duplicates()
+        rows = rows.assign(score=pd.to_numeric(rows["score"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise ForecasterError(f"{shown(path)} holds no columns question_id and score of numbers ({error})") from None
+    if (twice := rows["question_id"][rows["question_id"].duplicated()]).any():
+        raise ForecasterError(f"{shown(path)} has question {twice.iloc[0]} with different scores: keep one of them")
+    return dict(zip(rows["question_id"], rows["score"].astype(float), strict=True))
+
+
+def _asked(told: argparse.Namespace) -> pd.DataFrame:
+    return _pool(told.pool).ask(told.n, told.target, _answers(told.answers))
+
+
+def _added(told: argparse.Namespace) -> pd.DataFrame:
+    from embedllm.new_models.pool import ODD
+
+    pool = _pool(told.pool)
+    found = pool.add(told.name, _answers(told.answers))
+    if told.save:
+        pool.save(told.save, pool.encoder)
+    if found.surprise < ODD:
+        print(f"{told.name} answers unlike any model of the pool (surprise {found.surprise:.1f}): do not trust what is "
+              "not measured", file=sys.stderr)
+    accuracies = found.accuracies.rename(columns={"benchmark": "what"}).assign(kind="mean score")
+    similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
+    names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]
+    vector = pd.DataFrame({"kind": "vector", "what": names, "value": found.vector}).query("value != 0")
+    return pd.concat([accuracies, similar, vector])[["kind", "what", "asked", "value", "low", "high"]]
 
 
 if __name__ == "__main__":

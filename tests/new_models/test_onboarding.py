@@ -8,11 +8,11 @@ from scipy.stats import binom
 
 from embedllm.experiments.new_models import embedded
 from embedllm.experiments.small_pools import pool
-from embedllm.new_models.onboarding import Shared, onboard, shared_parts
+from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
-    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2))
+    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2))
 
 
 def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,3 +117,15 @@ def test_lineages_count_once(planted):
     levels = embedding.model_vectors[:, 0]
     assert alone.mean[0] == pytest.approx(levels.mean())
     assert weighed.mean[0] == pytest.approx((levels[:12].mean() + levels[12:].sum()) / 13)
+
+
+def test_models_unlike_the_pool_surprise():
+    rng = np.random.default_rng(4)
+    at = shared(rng)
+    _, answers = drawn(rng, at, 200)
+    usual = hidden(rng, answers, 64)
+    z = surprise(onboard(at, usual), usual)
+    assert 0 < z.mean() < 1.2 and 0.5 < z.std() < 1.3 and (z < -3).mean() == 0
+    guesses = hidden(rng, (rng.random((200, 300)) < 0.5).astype(float), 128)
+    assert (surprise(onboard(at, guesses), guesses) < -3).mean() > 0.6
+    assert np.isnan(surprise(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()

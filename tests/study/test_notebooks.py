@@ -68,7 +68,8 @@ def test_notebook_runs_and_leaves_what_it_says(name, folder):
 CHANGED = {"01_data_preparation": ("KAPPA", "0"), "02_training": ("DIM", "4"),
            "03_correctness_forecasting": ("N_FOLDS", "4"), "04_model_routing": ("N_DRAWS", "30"),
            "05_probing": ("N_COMPONENTS", "1"), "06_embedder_ablation": ("COMMON_DIM", "8"),
-           "07_sensitivity": ("POOL_SIZES", "[4]"), "08_method_checks": ("N_REPEATS", "3"), "09_new_models": ("ASKED", "[16]")}
+           "07_sensitivity": ("POOL_SIZES", "[4]"), "08_method_checks": ("N_REPEATS", "3"),
+           "09_new_models": ("ASKED", "[16]")}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import halves, stratified
-from embedllm.new_models.onboarding import Shared, onboard, shared_parts
+from embedllm.new_models.onboarding import onboard, shared_parts
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
@@ -111,7 +112,8 @@ def of_fold(
     pool, answers = parted(table, new)
     embedding, lineages = embedded(pool, vectors, seed), table.models["lineage"].to_numpy(str)
     whole, text = (shared_parts(embedding, pool, vectors, lineages[~new], answered) for answered in (True, False))
-    level = Shared(whole.design[:, :1], whole.offset, whole.doubt, whole.mean[:1], whole.root[:1, :1])
+    level = replace(whole, design=whole.design[:, :1], mean=whole.mean[:1], root=whole.root[:1, :1],
+                    kept=whole.kept[:1])
     ways = {OURS: whole, TEXT: text, LEVEL_ONLY: level}
     asked_half, router = halves(table, seed), _Router.of(embedding, pool, vectors)
     labels = table.questions["benchmark"].astype(str).to_numpy()

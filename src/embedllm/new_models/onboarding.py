@@ -9,7 +9,7 @@ answered. Answers then give the most likely z and, by the curvature there, how s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -38,7 +38,9 @@ class Shared:
     doubt : ndarray, shape (n_questions,), float64
         Variance of the offset: how easy a question is, is known from few answers.
     mean, root : ndarray, shapes (n,) and (n, n), float64
-        ``mean + root @ z[:n]`` is the vector in the coordinates of the embedding.
+        ``mean + root @ z[:n]`` are the coordinates ``kept`` of the embedding's vector, the others zero.
+    kept : ndarray of int, shape (n,)
+        The level, 0, first.
     """
 
     design: np.ndarray
@@ -46,10 +48,11 @@ class Shared:
     doubt: np.ndarray
     mean: np.ndarray
     root: np.ndarray
+    kept: np.ndarray
 
     def at(self, questions) -> Shared:
         """The same of some questions only (positions or a boolean mask)."""
-        return Shared(self.design[questions], self.offset[questions], self.doubt[questions], self.mean, self.root)
+        return replace(self, design=self.design[questions], offset=self.offset[questions], doubt=self.doubt[questions])
 
     @property
     def width(self) -> np.ndarray:
@@ -79,7 +82,7 @@ class Posterior:
 
     @property
     def vectors(self) -> np.ndarray:
-        """In the coordinates of the embedding, level first: (n_models, n), float64, in logits."""
+        """Level and kept coordinates in the embedding: (n_models, n), float64, in logits."""
         return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
 
     def forecast(self, questions=slice(None)) -> np.ndarray:
@@ -117,6 +120,21 @@ class Posterior:
             found.append((means.mean(axis=0), *np.quantile(noisy, (level / 2, 1 - level / 2), axis=0)))
         value, low, high = np.moveaxis(np.array(found), 1, 0)
         return value, np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def surprise(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
+    """How unlike the pool new models answer: standardized log-likelihood of their answers, (n_models,), float64.
+
+    About zero or one, give or take one, for a model that is drawn as the pool's are (answers are judged by the vector
+    that they made), far below where right and wrong ones are in the wrong places: a guesser, an attack, answers that
+    are not read on some benchmarks (the person-fit statistic l_z; Drasgow, Levine and Williams 1985, British Journal
+    of Mathematical and Statistical Psychology 38). NaN without answers.
+    """
+    p, asked = posterior.forecast(), ~np.isnan(scores)
+    y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
+    gap = np.where(asked, (y - p) * odds, 0).sum(axis=1)
+    spread = np.sqrt(np.where(asked, p * (1 - p) * odds**2, 0).sum(axis=1))
+    return np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0)
 
 
 def shared_parts(
@@ -165,7 +183,7 @@ def shared_parts(
     def of_scale(scale: float) -> Shared:
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
-        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root)
+        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept)
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores, seed))

@@ -1,0 +1,161 @@
+"""A pool of models that new ones join with a few answers: fitted once, kept in one file, asked what to run next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from embedllm.forecasters.contract import Forecaster, ForecasterError
+from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.new_models.choice import most_telling
+from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
+from embedllm.outcomes import abbreviate, replace_unchecked
+
+EVERYTHING = "all"
+ODD = -3.0  # surprise from which a model is called unlike the pool
+N_SIMILAR = 5
+
+
+class Added(NamedTuple):
+    """What a few answers tell of a new model.
+
+    Attributes
+    ----------
+    vector : ndarray, shape (dim,), float64
+        Level and coordinates as in `ConvexEmbedding.model_vectors`, in logits.
+    accuracies : DataFrame
+        A row for all questions ("all") and for each benchmark: ``benchmark``, ``asked`` (how many), ``value`` of the
+        mean score on its questions, ``low`` and ``high`` (95 %).
+    similar : DataFrame
+        The closest models of the pool: ``similar``, ``distance`` in logits.
+    surprise : float
+        See `onboarding.surprise`; below -3 the model is unlike the pool, and forecasts of it are not to be trusted.
+    """
+
+    vector: np.ndarray
+    accuracies: pd.DataFrame
+    similar: pd.DataFrame
+    surprise: float
+
+
+@dataclass
+class Pool(Forecaster):
+    """A convex embedding of a pool that takes in models which have answered some of its questions.
+
+    `fit` as any forecaster; the models' column ``lineage``, where it is there, says which count as one. Forecasts are
+    those of the embedding, of all models, the added ones last.
+
+    Attributes (after ``fit``)
+    --------------------------
+    question_ids, benchmarks : list of str
+        Of the questions that a new model can be asked: those of training and validation.
+    """
+
+    LEARNED: ClassVar = ("embedding", "parts", "question_ids", "benchmarks")
+
+    @property
+    def shared(self) -> Shared:
+        return Shared(**self.parts)
+
+    def add(self, name: str, answers: Mapping[str, float]) -> Added:
+        """Take in a model by its answers, in milliseconds.
+
+        Parameters
+        ----------
+        name : str
+            One that the pool does not hold.
+        answers : mapping of str to float, in [0, 1]
+            Question id to score; of at least one question.
+
+        Raises
+        ------
+        ForecasterError
+            If the name is in the pool, there are no answers, a question is unknown or a score is out of its range.
+        """
+        if name in self.models:
+            raise ForecasterError(f"the pool has a model {name} already: give the new one another name")
+        seen = self._scores(answers)
+        if np.isnan(seen).all():
+            raise ForecasterError(f"{name} has no answers: ask it some of the pool's questions first")
+        posterior = onboard(self.shared, seen)
+        labels = np.array(self.benchmarks)
+        names = [EVERYTHING, *np.unique(labels)]
+        groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
+        value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
+        vector = np.zeros(self.embedding.model_vectors.shape[1])
+        vector[self.shared.kept] = posterior.vectors[0]
+        apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
+        near = np.argsort(apart, kind="stable")[:N_SIMILAR]
+        found = Added(
+            vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
+                                  "low": low, "high": high}),
+            pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
+            float(surprise(posterior, seen)[0]))
+        self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
+        self.models = self.embedding.models = [*self.models, name]
+        return found
+
+    def ask(self, number: int, target: str = "", answers: Mapping[str, float] | None = None) -> pd.DataFrame:
+        """What to ask a new model next, so that its mean score becomes known soonest (`choice.most_telling`).
+
+        Parameters
+        ----------
+        number : int
+            Of questions, at least one.
+        target : str
+            The benchmark whose mean score is wanted; blank: that of all questions.
+        answers : mapping of str to float, optional
+            What it has answered already.
+
+        Returns
+        -------
+        DataFrame
+            ``question_id``, ``benchmark``; the most telling one first.
+
+        Raises
+        ------
+        ForecasterError
+            If the benchmark is unknown, the number is below one, or as `add`.
+        """
+        labels = np.array(self.benchmarks)
+        if number < 1:
+            raise ForecasterError(f"{number} questions are asked for; at least one is")
+        if target and target not in set(labels):
+            raise ForecasterError(f"the pool has no benchmark {target}; it has {abbreviate(sorted(set(labels)), 40)}")
+        seen = self._scores(answers or {})
+        wanted = np.full(len(labels), True) if not target else labels == target
+        chosen = most_telling(onboard(self.shared, seen), 0, wanted, np.isnan(seen[0]), number)
+        return pd.DataFrame({"question_id": np.array(self.question_ids, dtype=object)[chosen],
+                             "benchmark": labels[chosen]})
+
+    def _scores(self, answers: Mapping[str, float]) -> np.ndarray:
+        """One row of scores, NaN where nothing was answered."""
+        place = {name: at for at, name in enumerate(self.question_ids)}
+        row = np.full((1, len(place)), np.nan)
+        if unknown := [str(name) for name in answers if str(name) not in place]:
+            close = difflib.get_close_matches(unknown[0], self.question_ids[:5000], n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; they look like {self.question_ids[0]}"
+            raise ForecasterError(f"{len(unknown)} answer(s) to questions that the pool does not hold: "
+                                  f"{abbreviate(unknown)}{hint}")
+        for name, score in answers.items():
+            if not 0 <= score <= 1:
+                raise ForecasterError(f"question {name} has the score {score}; scores lie between 0 and 1")
+            row[0, place[str(name)]] = score
+        return row
+
+    def _fit(self, train, train_vectors, val, val_vectors) -> None:
+        self.embedding = ConvexEmbedding().fit(train, train_vectors, val, val_vectors)
+        both = replace_unchecked(train, scores=np.hstack([train.scores, val.scores]), references={},
+                                 questions=pd.concat([train.questions, val.questions]), repeats=train.repeats.iloc[:0])
+        lineages = train.models.get("lineage")
+        self.parts = vars(shared_parts(self.embedding, both, np.concatenate([train_vectors, val_vectors]), lineages))
+        self.question_ids = list(both.questions.index.astype(str))
+        self.benchmarks = list(both.questions["benchmark"].astype(str))
+
+    def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
+        return self.embedding.predict_proba(prompt_vectors)

@@ -1,0 +1,113 @@
+"""A pool in a file: new models join, questions are asked for, wrong input is told and loses nothing."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from embedllm import __main__ as command
+from embedllm.experiments import small_pools
+from embedllm.forecasters.contract import Forecaster, ForecasterError
+from embedllm.new_models.pool import EVERYTHING, ODD, Pool
+from embedllm.outcomes import without
+from embedllm.splits import cut
+
+
+@pytest.fixture(scope="module")
+def whole():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_pools, "N_QUESTIONS", 400)
+        patch.setattr(small_pools, "N_FRESH", 60)
+        return small_pools.pool(11, 20, {})
+
+
+@pytest.fixture
+def pool(whole):
+    table = without(whole.table, [whole.table.models.index[4]])
+    parts = cut(table, whole.vectors, np.where(np.arange(400) % 8 == 0, "val", "train"))
+    return Pool().fit(*parts["train"], *parts["val"])
+
+
+def answers_of(whole, model: int, ids) -> dict[str, float]:
+    place = whole.table.questions.index.get_indexer(ids)
+    return dict(zip(ids, whole.table.scores[model, place].tolist(), strict=True))
+
+
+def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
+    asked = pool.ask(60)
+    assert len(set(asked["question_id"])) == 60 and len(set(asked["benchmark"])) > 3
+    before = pool.predict_proba(whole.vectors[:9])
+    found = pool.add("newcomer", answers_of(whole, 4, asked["question_id"].tolist()))
+    rows = found.accuracies.set_index("benchmark")
+    truth = whole.table.scores[4].mean()
+    assert rows.loc[EVERYTHING, "low"] <= truth <= rows.loc[EVERYTHING, "high"]
+    assert rows.loc[EVERYTHING, "asked"] == 60 == rows["asked"].sum() - 60
+    assert found.surprise > ODD and len(found.similar) == 5 and (found.similar["distance"].diff()[1:] >= 0).all()
+    after = pool.predict_proba(whole.vectors[:9])
+    np.testing.assert_array_equal(after[:-1], before)
+    assert pool.models[-1] == "newcomer" and after.shape == (20, 9) and ((after > 0) & (after < 1)).all()
+    pool.save(tmp_path / "pool.npz")
+    again = Forecaster.load(tmp_path / "pool.npz")
+    np.testing.assert_array_equal(again.predict_proba(whole.vectors[:9]), after)
+    other = {"one more": answers_of(whole, 2, asked["question_id"].tolist()[:9])}
+    for one in (pool, again):
+        np.testing.assert_allclose(one.add(*next(iter(other.items()))).vector, one.embedding.model_vectors[-1])
+    assert again.ask(3, answers=other["one more"]).equals(pool.ask(3, answers=other["one more"]))
+
+
+def test_questions_are_asked_for_a_benchmark(pool):
+    names = sorted(set(pool.benchmarks))
+    near = pool.ask(6, target=names[0])
+    assert (near["benchmark"] == names[0]).any()
+    some = dict.fromkeys(near["question_id"], 1.0)
+    assert not set(pool.ask(6, target=names[0], answers=some)["question_id"]) & set(some)
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_all_right_and_all_wrong_have_an_answer(pool, score):
+    found = pool.add("extreme", dict.fromkeys(pool.question_ids[:30], score))
+    assert np.isfinite(found.vector).all() and found.accuracies.notna().all(axis=None)
+
+
+@pytest.mark.parametrize(("name", "answers", "message"), [
+    ("new", {}, "new has no answers"), ("new", {"q00001": 1.5}, "question q00001 has the score 1.5"),
+    ("new", {"nowhere": 1.0}, r"1 answer\(s\) to questions that the pool does not hold"),
+    ("new", {"q00001": float("nan")}, "has the score nan"),
+    ("", {"q00001": 1.0}, "the pool has a model")])
+def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
+    before, models = pool.embedding.model_vectors.copy(), list(pool.models)
+    with pytest.raises(ForecasterError, match=message):
+        pool.add(name or models[0], answers)
+    np.testing.assert_array_equal(pool.embedding.model_vectors, before)
+    assert pool.models == models
+
+
+def test_wrong_wishes_are_told(pool):
+    with pytest.raises(ForecasterError, match="no benchmark chess; it has"):
+        pool.ask(3, target="chess")
+    with pytest.raises(ForecasterError, match="0 questions are asked for"):
+        pool.ask(0)
+
+
+def test_the_command_line_asks_and_adds(whole, pool, tmp_path, capsys):
+    file, answers = str(tmp_path / "pool.npz"), tmp_path / "answers.csv"
+    pool.save(tmp_path / "pool.npz", "hashing")
+    assert command.main(["ask", "--pool", file, "--n", "30"]) == 0
+    asked = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(asked) == ["question_id", "benchmark"] and len(asked) == 30
+    given = answers_of(whole, 4, asked["question_id"].tolist())
+    pd.Series(given, name="score").rename_axis("question_id").to_csv(answers)
+    told = ["add", "--pool", file, "--name", "newcomer", "--answers", str(answers)]
+    assert command.main([*told, "--save", str(tmp_path / "more.npz")]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert rows["kind"].unique().tolist() == ["mean score", "distance", "vector"]
+    assert command.main(["ask", "--pool", str(tmp_path / "more.npz"), "--n", "1", "--answers", str(answers)]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out))["question_id"][0] not in set(asked["question_id"])
+    assert Forecaster.load(tmp_path / "more.npz").models[-1] == "newcomer"
+    answers.write_text("question_id,score\nq00001,1\nq00001,0\n")
+    assert command.main(told) == 1 and "q00001 with different scores" in capsys.readouterr().err
+    answers.write_text("id\nq00001\n")
+    assert command.main(told) == 1 and "no columns question_id and score" in capsys.readouterr().err
+    assert command.main(["ask", "--pool", str(tmp_path / "none.npz")]) == 1
+    assert "is not there" in capsys.readouterr().err
