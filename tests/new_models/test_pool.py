@@ -11,7 +11,6 @@ from embedllm.experiments import small_pools
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.new_models.pool import EVERYTHING, ODD, Pool
 from embedllm.outcomes import without
-from embedllm.splits import cut
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +24,8 @@ def whole():
 @pytest.fixture
 def pool(whole):
     table = without(whole.table, [whole.table.models.index[4]])
-    parts = cut(table, whole.vectors, np.where(np.arange(400) % 8 == 0, "val", "train"))
-    return Pool().fit(*parts["train"], *parts["val"])
+    table.questions["part"] = np.select([np.arange(400) % 8 == 0, np.arange(400) % 8 == 1], ["val", "test"], "train")
+    return Pool.of(table, whole.vectors)
 
 
 def answers_of(whole, model: int, ids) -> dict[str, float]:

@@ -14,7 +14,8 @@ from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
-from embedllm.outcomes import abbreviate, replace_unchecked
+from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
+from embedllm.splits import cut
 
 EVERYTHING = "all"
 ODD = -3.0  # surprise from which a model is called unlike the pool
@@ -58,8 +59,15 @@ class Pool(Forecaster):
 
     LEARNED: ClassVar = ("embedding", "parts", "question_ids", "benchmarks")
 
+    @classmethod
+    def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
+        """The pool of a table with a column ``part``: "val" validates, everything else trains."""
+        parts = cut(table, vectors, np.where(table.questions["part"] == "val", "val", "train"))
+        return cls().fit(*parts["train"], *parts["val"])
+
     @property
     def shared(self) -> Shared:
+        """What its models share, of `question_ids`."""
         return Shared(**self.parts)
 
     def add(self, name: str, answers: Mapping[str, float]) -> Added:
