@@ -6,8 +6,11 @@ import pandas as pd
 
 from embedllm.claims import ANSWERED
 from embedllm.conclusions._words import bullets
-from embedllm.experiments.new_models import ANEW, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.conclusions.verdicts import UNTESTED
+from embedllm.experiments.new_models import ANEW, FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
 from embedllm.presentation import listed
+
+TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
 
 
 def _at(rows: pd.DataFrame, method: str, measure: str) -> pd.DataFrame:
@@ -79,8 +82,10 @@ def covered(rows: pd.DataFrame) -> str:
     return f"Intervals of 95 % hold the mean score, and that of a benchmark, in {told} of lineages."
 
 
-def conclusion(rows: pd.DataFrame, ratios: pd.DataFrame) -> str:
-    """The findings."""
+def conclusion(rows: pd.DataFrame | None, ratios: pd.DataFrame | None) -> str:
+    """The findings; without tables that there are none."""
+    if rows is None:
+        return f"## What a few answers tell\n\n{TOO_FEW}"
     return "## What a few answers tell\n\n" + bullets([
         f"**Forecasts.** {forecasts(rows)}", f"**Accuracies.** {accuracies(rows)}",
         f"**A vector, or a level?** {coordinates(rows)}", f"**Without training.** {trained_anew(rows)}",
@@ -88,7 +93,9 @@ def conclusion(rows: pd.DataFrame, ratios: pd.DataFrame) -> str:
         f"**Intervals.** {covered(rows)}"])
 
 
-def verdict(rows: pd.DataFrame) -> dict:
+def verdict(rows: pd.DataFrame | None) -> dict:
     """Q9."""
+    if rows is None:
+        return {"verdict": UNTESTED, "reason": TOO_FEW}
     return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {accuracies(rows)} See notebook 09", "figure":
             "09_answers"}

@@ -29,7 +29,12 @@ OURS, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
 UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
 MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "changed")
-N_FOLDS, N_RESAMPLES = 5, 2000  # of lineages
+N_FOLDS, N_RESAMPLES, FEWEST = 5, 2000, 8  # of lineages
+
+
+def testable(table: OutcomeMatrix) -> bool:
+    """Whether there are lineages enough to leave some out."""
+    return table.models["lineage"].nunique() >= FEWEST
 
 
 def parted(table: OutcomeMatrix, new: np.ndarray) -> tuple[OutcomeMatrix, np.ndarray]:
@@ -142,7 +147,8 @@ def of_fold(
                     row = {"model": model, "lineage": lineages[new][at], "n": n, "draw": draw, "method": name,
                            "log_loss": loss[at], "estimate": means[at, 0], "truth": truth[at, 0],
                            "benchmark_error": error[at],
-                           "routed": router.gain(p[at], answers[at], ~asked_half) if name in UNREAD else np.nan}
+                           "routed": router.gain(p[at], answers[at], ~asked_half) if name in UNREAD else np.nan,
+                           "changed": np.nan}
                     if name == ANEW:
                         row["changed"] = float(((p[at] >= 0.5) != (told[TEXT][at] >= 0.5))[~asked_half].mean())
                     if name == OURS:
