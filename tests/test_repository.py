@@ -242,7 +242,7 @@ def test_the_readmes_example_folder_holds_a_signal_whatever_the_split(tmp_path):
     assert by_benchmark(table).idxmax().nunique() == 2, "each benchmark has a best model of its own"
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_the_readmes_examples_run(tmp_path, number):
     write_directory(tmp_path, n_models=4, n_questions=40)
     code = code_block("python", number).replace("path/to/folder", str(tmp_path))
