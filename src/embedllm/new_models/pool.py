@@ -15,7 +15,7 @@ from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
-from embedllm.splits import cut
+from embedllm.splits import cut, folds
 
 EVERYTHING = "all"
 ODD = -3.0  # surprise from which a model is called unlike the pool
@@ -61,8 +61,9 @@ class Pool(Forecaster):
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
-        """The pool of a table with a column ``part``: "val" validates, everything else trains."""
-        parts = cut(table, vectors, np.where(table.questions["part"] == "val", "val", "train"))
+        """The pool of a table: questions of the part "val", or an eighth where there are no parts, validate."""
+        held_out = (table.questions["part"] == "val" if "part" in table.questions else folds(table, 8) == 0).to_numpy()
+        parts = cut(table, vectors, np.where(held_out, "val", "train"))
         return cls().fit(*parts["train"], *parts["val"])
 
     @property
