@@ -57,7 +57,7 @@ class Pool(Forecaster):
         Of the questions that a new model can be asked: those of training and validation.
     """
 
-    LEARNED: ClassVar = ("embedding", "parts", "question_ids", "benchmarks")
+    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks")
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
@@ -68,8 +68,8 @@ class Pool(Forecaster):
 
     @property
     def shared(self) -> Shared:
-        """What its models share, of `question_ids`."""
-        return Shared(**self.parts)
+        """What its models share on its questions, the pool's answers to them included."""
+        return Shared(**self.known)
 
     def add(self, name: str, answers: Mapping[str, float]) -> Added:
         """Take in a model by its answers, in milliseconds.
@@ -97,7 +97,8 @@ class Pool(Forecaster):
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
         vector = np.zeros(self.embedding.model_vectors.shape[1])
-        vector[self.shared.kept] = posterior.vectors[0]
+        # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
+        vector[self.shared.kept] = onboard(Shared(**self.text), seen).vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
@@ -162,7 +163,9 @@ class Pool(Forecaster):
         both = replace_unchecked(train, scores=np.hstack([train.scores, val.scores]), references={},
                                  questions=pd.concat([train.questions, val.questions]), repeats=train.repeats.iloc[:0])
         lineages = train.models.get("lineage")
-        self.parts = vars(shared_parts(self.embedding, both, np.concatenate([train_vectors, val_vectors]), lineages))
+        vectors = np.concatenate([train_vectors, val_vectors])
+        self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, lineages, answered))
+                                 for answered in (True, False))
         self.question_ids = list(both.questions.index.astype(str))
         self.benchmarks = list(both.questions["benchmark"].astype(str))
 
