@@ -7,7 +7,7 @@ import pytest
 
 from embedllm import catalog
 from embedllm.conclusions import new_models as said
-from embedllm.experiments import new_models, question_choice, small_pools
+from embedllm.experiments import new_models, portfolio, question_choice, small_pools
 from embedllm.figures import new_models as drawn
 from embedllm.outcomes import replace_unchecked
 
@@ -85,8 +85,38 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     assert own[question_choice.MODEL, 12] == pytest.approx(
         squares["stratified", new_models.OURS, 12] / squares["stratified", "raw mean", 12])
     answers = new_models.summary(rows)
-    text = said.conclusion(answers, ratios)
-    assert text.count("- **") == 7 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    table, vectors = planted
+    table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
+    few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
+    text = said.conclusion(answers, ratios, few)
+    assert text.count("- **") == 8 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
-                   drawn.plot_coverage(answers, 0.95)):
+                   drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
         plt.close(figure)
+
+
+def test_portfolios_by_hand():
+    """Three questions, three models: the second complements the first, the third is a copy of the first."""
+    scores = np.array([[1.0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    told = np.where(scores == 1, 0.9, 0.2) + np.array([[0.01], [0], [0]])
+    assert portfolio.greedy(told, scores, None, 3)[:2] == [0, 1]
+    assert portfolio.top(told, scores, None, 2) == [0, 2]
+
+    class Places:
+        model_vectors = np.array([[0.0], [9], [1]])
+
+    assert portfolio.centers(told, scores, Places(), 3) == [0, 1, 2]
+
+
+def test_portfolios_are_judged_beside_all_models(planted):
+    table, vectors = planted
+    table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
+    rows = portfolio.portfolios(table, vectors, [1, 4, 99], 3, 0).set_index(["way", "size"])
+    assert len(rows) == 2 * 4 + 1, "more than all models is left out"
+    single = table.scores[:, (table.questions["part"] != "test").to_numpy()].mean(axis=1).argmax()
+    test = table.scores[single, (table.questions["part"] == "test").to_numpy()].mean()
+    for way in (portfolio.GREEDY, portfolio.TOP, portfolio.CENTERS):
+        assert rows.loc[(way, 1), "score"] == pytest.approx(test)
+    assert rows.loc[(portfolio.RANDOM, 4), "score"] < rows.loc[(portfolio.GREEDY, 4), "score"]
+    own = rows.drop(portfolio.WHOLE)
+    assert (own["low"] <= own["difference"]).all() and (own["worst"].dropna() <= own["withdrawn"].dropna()).all()

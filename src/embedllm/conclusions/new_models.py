@@ -8,6 +8,7 @@ from embedllm.claims import ANSWERED
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
 from embedllm.experiments.new_models import ANEW, FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.presentation import listed
 
 TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
@@ -82,15 +83,40 @@ def covered(rows: pd.DataFrame) -> str:
     return f"Intervals of 95 % hold the mean score, and that of a benchmark, in {told} of lineages."
 
 
-def conclusion(rows: pd.DataFrame | None, ratios: pd.DataFrame | None) -> str:
+def portfolio(rows: pd.DataFrame) -> str:
+    """How few models are enough for a router, from `portfolio.portfolios`."""
+    whole = rows[rows["way"] == WHOLE]["score"].iloc[0]
+    said = []
+    for way, own in rows[rows["way"] != WHOLE].groupby("way", sort=False):
+        enough = own[own["difference"] > -ENOUGH]
+        row = (enough if len(enough) else own.tail(1)).iloc[0]
+        told = f"{row['size']:.0f}" if len(enough) else f"none of up to {own['size'].max():.0f}"
+        said.append(f"{way} {told} ({1000 * row['difference']:+.1f} thousandths, {1000 * row['low']:+.1f} to "
+                    f"{1000 * row['high']:+.1f})")
+    return (f"A router over all models scores {whole:.3f} on test questions. Fewest models that come within half a "
+            f"point of it, in this point estimate: {'; '.join(said)}.")
+
+
+def withdrawn(rows: pd.DataFrame) -> str:
+    """What a withdrawn model costs a portfolio, from `portfolio.portfolios`."""
+    own = rows[(rows["way"] == GREEDY) & rows["withdrawn"].notna()]
+    if own.empty:
+        return "No portfolio of two models."
+    told = listed(f"{1000 * (row.withdrawn - row.score):+.1f} and {1000 * (row.worst - row.score):+.1f} "
+                  f"({row.size_:.0f})" for row in own.rename(columns={"size": "size_"}).itertuples())
+    return ("Where one model of a greedy portfolio is withdrawn and the next highest forecast takes its questions, the "
+            f"score changes, in thousandths, on average and at worst, by {told}.")
+
+
+def conclusion(rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame) -> str:
     """The findings; without tables that there are none."""
     if rows is None:
-        return f"## What a few answers tell\n\n{TOO_FEW}"
+        return "## What a few answers tell\n\n" + bullets([TOO_FEW, f"**How many models?** {portfolio(few)}"])
     return "## What a few answers tell\n\n" + bullets([
         f"**Forecasts.** {forecasts(rows)}", f"**Accuracies.** {accuracies(rows)}",
         f"**A vector, or a level?** {coordinates(rows)}", f"**Without training.** {trained_anew(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
-        f"**Intervals.** {covered(rows)}"])
+        f"**Intervals.** {covered(rows)}", f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
 
 
 def verdict(rows: pd.DataFrame | None) -> dict:

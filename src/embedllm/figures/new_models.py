@@ -80,6 +80,21 @@ def plot_coverage(table: pd.DataFrame, promised: float) -> Figure:
     return figure
 
 
+def plot_portfolios(table: pd.DataFrame) -> Figure:
+    """Score of a router over few models against their number; from `experiments.portfolio.portfolios`."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    few = table[table["size"].notna()]
+    for (way, line), color in zip(few.groupby("way", sort=False), (BLUE, ORANGE, GREEN, GRAY), strict=True):
+        axes.plot(line["size"], line["score"], marker="o", ms=4, lw=1.4, color=color, label=way)
+        axes.plot(line["size"], line["withdrawn"], marker="x", ms=4, lw=0.8, ls=":", color=color)
+    axes.axhline(table[table["size"].isna()]["score"].iloc[0], ls="--", lw=0.8, color=BLACK, label="all models")
+    axes.plot([], [], marker="x", ms=4, lw=0.8, ls=":", color=BLACK, label="one withdrawn, mean")
+    log_ticks(axes, few["size"])
+    axes.set(xlabel="models", ylabel="score of the router")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def _log_height(axes) -> None:
     """A logarithmic axis of height, marked in plain numbers."""
     axes.set_yscale("log")
