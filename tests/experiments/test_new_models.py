@@ -32,7 +32,7 @@ def test_every_model_is_judged_once_an_order_by_every_method(planted, rows):
     assert set(counts.index.get_level_values("n")) == {8, 64}, "more than half of the questions is left out"
     anew = counts.loc[new_models.ANEW]
     assert (counts.drop(new_models.ANEW)["size"] == 40).all() and (counts["nunique"] == 20).all()
-    assert anew.index.tolist() == [64] and anew["size"].tolist() == [20]
+    assert anew.index.tolist() == [64] and anew["size"].tolist() == [40]
     assert set(rows["method"]) == set(catalog.NEWCOMERS)
     truth = rows.groupby("model")["truth"].first()
     np.testing.assert_allclose(truth, table.scores.mean(axis=1)[table.models.index.get_indexer(truth.index)])
@@ -42,7 +42,8 @@ def test_what_was_not_asked_changes_no_forecast(planted):
     table, vectors = planted
     new = (table.models["lineage"] == table.models["lineage"].iloc[0]).to_numpy()
     first = new_models.of_fold(table, vectors, new, [16], [], 1, 0)
-    order = new_models.stratified(table, new_models.halves(table, 0), 0)[:16]
+    lineages = table.models["lineage"].to_numpy(str)
+    order = new_models.ordered(table, lineages[new], new_models.halves(table, 0), 0, 0)[0][:16]
     turned = table.scores.copy()
     rest = np.delete(np.arange(table.shape[1]), order)
     turned[np.ix_(np.flatnonzero(new), rest)] = 1 - turned[np.ix_(np.flatnonzero(new), rest)]
@@ -63,8 +64,7 @@ def test_a_few_answers_tell_more_than_their_mean(rows):
 def test_a_summary_counts_lineages_alike():
     rows = pd.DataFrame({"model": list("abc"), "lineage": ["x", "x", "y"], "n": 8, "draw": 0, "method": "raw mean",
                          "log_loss": [0.2, 0.4, 0.9], "estimate": [0.5, 0.5, 0.7], "truth": [0.5, 0.9, 0.6],
-                         "benchmark_error": 0.1, "routed": 0.0, "changed": np.nan, "covered": np.nan, "width": np.nan,
-                         "benchmarks_covered": np.nan})
+                         "benchmark_error": 0.1, "routed": 0.0})
     table = new_models.summary(rows).set_index("measure")
     assert table.loc["log_loss", "value"] == pytest.approx(0.6) and table.loc["log_loss", "n_lineages"] == 2
     assert table.loc["rmse", "value"] == pytest.approx(np.sqrt((0.08 + 0.01) / 2))
@@ -120,3 +120,11 @@ def test_portfolios_are_judged_beside_all_models(planted):
     assert rows.loc[(portfolio.RANDOM, 4), "score"] < rows.loc[(portfolio.GREEDY, 4), "score"]
     own = rows.drop(portfolio.WHOLE)
     assert (own["low"] <= own["difference"]).all() and (own["worst"].dropna() <= own["withdrawn"].dropna()).all()
+
+
+def test_models_and_questions_without_all_answers_are_left_out(planted):
+    table, vectors = planted
+    scores = table.scores.copy()
+    scores[0, :50], scores[1, 7] = np.nan, np.nan
+    found, own = new_models.complete(replace_unchecked(table, scores=scores), vectors)
+    assert found.shape == (19, 399) and own.shape[0] == 399 and found.observed.all()

@@ -7,7 +7,7 @@ import pandas as pd
 from embedllm.claims import ANSWERED
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
-from embedllm.experiments.new_models import ANEW, FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.new_models import FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.presentation import listed
 
@@ -49,13 +49,12 @@ def coordinates(rows: pd.DataFrame) -> str:
 
 def trained_anew(rows: pd.DataFrame) -> str:
     """Onboarding beside training everything anew, from `new_models.summary`."""
-    anew, own = _at(rows, ANEW, "log_loss")["value"], _at(rows, TEXT, "log_loss")["value"]
-    if anew.empty:
+    over, changed = _at(rows, TEXT, "over_anew"), _at(rows, TEXT, "changed")["value"]
+    if over.empty:
         return "Nothing was trained anew here."
-    changed = _at(rows, ANEW, "changed")["value"]
-    told = listed(f"{own[n]:.3f} against {anew[n]:.3f} ({n:,} answers, {changed[n]:.0%} of the forecasts on the other "
-                  "side of one half)" for n in anew.index)
-    return f"Log-loss of onboarding from the text against training anew with the new answers: {told}."
+    told = listed(f"{1000 * row.value:+.1f} ({1000 * row.low:+.1f} to {1000 * row.high:+.1f}) with {n:,} answers, "
+                  f"{changed[n]:.0%} of the forecasts on the other side of one half" for n, row in over.iterrows())
+    return f"Log-loss of onboarding from the text minus that of training anew, in thousandths of a nat: {told}."
 
 
 def routed(rows: pd.DataFrame) -> str:
@@ -80,7 +79,8 @@ def covered(rows: pd.DataFrame) -> str:
     """Whether intervals hold what they promise, from `new_models.summary`."""
     whole, parts = (_at(rows, OURS, name)["value"] for name in ("covered", "benchmarks_covered"))
     told = listed(f"{whole[n]:.0%} and {parts[n]:.0%} ({n:,})" for n in whole.index)
-    return f"Intervals of 95 % hold the mean score, and that of a benchmark, in {told} of lineages."
+    return (f"Share of intervals of 95 % that hold the truth, of a lineage's mean score and of its mean score on a "
+            f"benchmark, by number of answers: {told}.")
 
 
 def portfolio(rows: pd.DataFrame) -> str:

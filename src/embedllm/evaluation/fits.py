@@ -32,16 +32,19 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
     Questions and fits are crossed random effects: the variance of the mean is that of the questions' means plus that
     of the fits' means, less the interaction that both hold (Searle, Casella and McCulloch 1992, Variance Components,
     section 4.7, with groups of questions for questions). The two parts have many and few degrees of freedom; quantiles
-    are those of both t laws, weighted by the parts (Cochran 1964, Biometrics 20). Satterthwaite's single t law found
-    5.7 % of nothing at 5 % with five fits, this one at most 5.1 %; at 1.25 % at most 1.3 %, at 0.21 % about 0.25 %.
+    are those of both t laws, weighted by the parts (Cochran 1964, Biometrics 20), which where both are all there is
+    found at most 5.1 % of nothing at 5 % with five fits, 1.3 % at 1.25 % and 0.25 % at 0.21 %.
 
-    A third part is there because the judged questions are also those that fits learn from. With d = a(q) + mean over
-    the training questions r of b(q, r), and b as large one way round as the other, b(q, r) and b(r, q) rise together:
-    the part of the mean's variance that b makes counts twice, once in the spread of the questions and once between
-    them, which no independence gives (why cross-validation understates its error: Bates, Hastie and Tibshirani 2024,
-    Journal of the American Statistical Association 119; where it hardly matters: Bayle et al. 2020, NeurIPS). Its size
-    follows from the interaction, since partitions differ in what they learn from; it is at most the spread of the
-    questions. Without it intervals covered in 84 to 89 % where two methods forecast much alike (notebook 08).
+    A third part is there because the judged questions are also those that fits learn from. Let d(q) be a(q) plus the
+    mean over the training questions r of b(q, r), which is zero on average over either. Where b is as large one way
+    round as the other, b(q, r) and b(r, q) rise together: the part of the mean's variance that b makes counts twice,
+    once in the spread of the questions and once between them (cross-validation understates its error: Bates, Hastie
+    and Tibshirani 2024, Journal of the American Statistical Association 119; where that hardly matters: Bayle et al.
+    2020, NeurIPS). Its size follows from the interaction, since partitions differ in what they learn from, and such a
+    b makes at most the spread of the questions. Without it intervals held the truth of these fits in 84 to 89 % of
+    pools in which two methods forecast much alike (notebook 08). Noise of a training's seed is in the interaction as
+    well, so that for methods with a seed the test is conservative. What all questions gain or lose by the same
+    training questions is not in it: the mean is that of fits to these questions.
 
     Parameters
     ----------

@@ -8,10 +8,20 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from embedllm.experiments.new_models import N_FOLDS, N_RESAMPLES, OURS, RAW, embedded, parted
+from embedllm.experiments.new_models import (
+    N_FOLDS,
+    N_RESAMPLES,
+    OURS,
+    RAW,
+    complete,
+    embedded,
+    ordered,
+    parted,
+    told_of,
+)
 from embedllm.machine import side_by_side
-from embedllm.new_models.choice import most_telling, stratified
-from embedllm.new_models.onboarding import onboard, shared_parts
+from embedllm.new_models.choice import most_telling
+from embedllm.new_models.onboarding import Posterior, onboard, shared_parts
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
@@ -35,6 +45,7 @@ def choices(
     DataFrame
         ``model``, ``lineage``, ``n``, ``draw``, ``choice``, ``estimator`` ("raw mean" or "onboarding"), ``error``.
     """
+    table, vectors = complete(table, vectors)
     fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
     calls = [partial(choices_of_fold, table, vectors, fold == number, list(sizes), n_draws, seed)
              for number in range(N_FOLDS)]
@@ -46,31 +57,32 @@ def choices_of_fold(
 ) -> pd.DataFrame:
     """`choices` for the new models of one fold, bool, (n_models,)."""
     pool, answers = parted(table, new)
-    lineages = table.models["lineage"].to_numpy(str)
-    shared = shared_parts(embedded(pool, vectors, seed), pool, vectors, lineages[~new])
-    everything, rows = np.full((1, table.shape[1]), True), []
+    lineages, known, rows = table.models["lineage"].to_numpy(str), ~np.isnan(answers), []
+    shared = shared_parts(embedded(pool, vectors, seed + 1), pool, vectors, lineages[~new])
     truth = np.nanmean(answers, axis=1)
     for draw in range(n_draws):
-        order = stratified(table, everything[0], seed + draw)
+        orders = ordered(table, lineages[new], np.full(table.shape[1], True), seed, draw)
         for choice in (STRATIFIED, ADAPTIVE):
-            seen = np.full(answers.shape, np.nan)
-            seen[:, order[:FIRST]] = answers[:, order[:FIRST]]
+            seen = told_of(answers, orders, FIRST)
             for n in sizes:
                 if choice == STRATIFIED:
-                    seen[:, order[:n]] = answers[:, order[:n]]
+                    seen = told_of(answers, orders, n)
                 else:
-                    posterior = onboard(shared, seen)
-                    for at, own in enumerate(seen):
-                        known, more = ~np.isnan(answers[at]), n - int((~np.isnan(own)).sum())
-                        asked = most_telling(posterior, at, known, known & np.isnan(own), more)
-                        own[asked] = answers[at, asked]
+                    _ask(seen, answers, known, onboard(shared, seen), n)
                 p = onboard(shared, seen).forecast()
-                known = ~np.isnan(answers)
                 told = np.where(np.isnan(seen), np.where(known, p, 0), seen).sum(axis=1) / known.sum(axis=1)
                 for estimator, values in ((RAW, np.nanmean(seen, axis=1)), (OURS, told)):
                     rows += [(model, lineage, n, draw, choice, estimator, value - true) for model, lineage, value, true
                              in zip(table.models.index[new], lineages[new], values, truth, strict=True)]
     return pd.DataFrame(rows, columns=["model", "lineage", "n", "draw", "choice", "estimator", "error"])
+
+
+def _ask(seen: np.ndarray, answers: np.ndarray, known: np.ndarray, posterior: Posterior, n: int) -> None:
+    """Have each model answer, in `seen`, the questions that tell most, up to n."""
+    for at, row in enumerate(seen):
+        more = n - int((~np.isnan(row)).sum())
+        asked = most_telling(posterior, at, known[at], known[at] & np.isnan(row), more)
+        row[asked] = answers[at, asked]
 
 
 def errors(rows: pd.DataFrame) -> pd.DataFrame:

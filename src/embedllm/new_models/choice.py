@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import expit
 
@@ -39,9 +41,10 @@ def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np
     reached = design @ posterior.covariance[model]  # (n_questions, k): S x_q
     chosen = []
     for _ in range(min(number, int(left.sum()))):
-        spread = (reached * design).sum(axis=1)
-        told = (reached @ slope) ** 2 * chance / (1 + chance * spread) + np.where(wanted, chance, 0)
-        best = int(np.where(left, told, -1.0).argmax())
+        spread, along = (reached * design).sum(axis=1), reached @ slope
+        gone = np.where(wanted, 2 * chance * along - chance**2 * spread, 0)  # what is answered leaves the slope
+        told = (along**2 * chance + gone) / (1 + chance * spread) + np.where(wanted, chance, 0)
+        best = int(np.where(left, told, -np.inf).argmax())
         chosen.append(best)
         left[best] = False
         factor = chance[best] / (1 + chance[best] * spread[best])
@@ -51,7 +54,7 @@ def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np
     return np.array(chosen, dtype=int)
 
 
-def stratified(table: OutcomeMatrix, askable: np.ndarray, seed: int) -> np.ndarray:
+def stratified(table: OutcomeMatrix, askable: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
     """Askable questions in a random order of which every beginning is spread evenly over the benchmarks.
 
     Parameters

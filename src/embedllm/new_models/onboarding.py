@@ -126,9 +126,9 @@ def surprise(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
     """How unlike the pool new models answer: standardized log-likelihood of their answers, (n_models,), float64.
 
     About zero or one, give or take one, for a model that is drawn as the pool's are (answers are judged by the vector
-    that they made), far below where right and wrong ones are in the wrong places: a guesser, an attack, answers that
-    are not read on some benchmarks (the person-fit statistic l_z; Drasgow, Levine and Williams 1985, British Journal
-    of Mathematical and Statistical Psychology 38). NaN without answers.
+    that they made), far below where right and wrong ones are in the wrong places, as a guesser's are. It does not see a
+    model that fails whole benchmarks, whose deviations there take it up (the person-fit statistic l_z; Drasgow, Levine
+    and Williams 1985, British Journal of Mathematical and Statistical Psychology 38). NaN without answers.
     """
     p, asked = posterior.forecast(), ~np.isnan(scores)
     y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
@@ -139,7 +139,7 @@ def surprise(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
 
 def shared_parts(
     embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
-    answered: bool = True, seed: int = 0,
+    answered: bool = True, most: int = MOST, seed: int = 0,
 ) -> Shared:
     """What a pool's models share, and how they spread.
 
@@ -151,12 +151,16 @@ def shared_parts(
         Answers of the same models, in the same order; its questions are those that new models can be asked.
     vectors : ndarray, shape (n_questions, d_prompt)
     lineages : sequence of str, optional
-        Of the models: a lineage counts once. Default: each is its own.
+        Of the models: in how they spread a lineage counts once (for questions each model does). Default: each is its
+        own.
     answered : bool
         How easy a question is, and how sharply it tells abilities apart, is told by the pool's answers as well, not by
         its text alone.
+    most : int
+        Coordinates of a new model beside its level.
     seed : int
-        Of the answers by which the scale of the prior is chosen.
+        Of the answers by which the scale of the prior is chosen: from some of a pool model's the others are forecast,
+        by parts that were learned from all of them.
     """
     lineages = table.models.index if lineages is None else lineages
     points, coordinates = embedding.model_vectors, embedding.question_vectors(vectors)
@@ -164,7 +168,7 @@ def shared_parts(
     weights = 1 / many[of] / len(many)
     mean = weights @ points
     kept = np.flatnonzero(np.sqrt(weights @ (points - mean) ** 2) > LEAST)
-    kept = np.concatenate([[0], kept[kept > 0][:MOST]])
+    kept = np.concatenate([[0], kept[kept > 0][:most]])
     points, mean = points[:, kept], mean[kept]
     x = np.column_stack([np.ones(len(vectors)), coordinates[:, kept[1:]]])
     residual = points - mean

@@ -50,7 +50,9 @@ def ridge_of_accuracies(pool: OutcomeMatrix, vectors: np.ndarray, scores: np.nda
         groups = np.eye(target.shape[1])[place[asked]]
         groups = np.column_stack([groups[:, groups.any(axis=0)], np.ones(len(asked))])
         known = ~np.isnan(everyone)
-        means = np.nan_to_num(everyone) @ groups / np.maximum(known @ groups, 1)
+        number = known @ groups
+        means = np.nan_to_num(everyone) @ groups / np.maximum(number, 1)
+        means = np.where(number > 0, means, means[:, -1:])  # of a benchmark without answers the overall mean
         weights = ridge_weights(means[:-1], means[-1:], np.array([PENALTY]))[0]
         row[:] = np.clip(weights @ target.fillna(target.mean()).to_numpy(), 0.01, 0.99)[0][place]
     return found
