@@ -58,6 +58,7 @@ def test_repetitions_come_together_without_pools_too_small_to_ask(monkeypatch):
     few = tuple(check for check in whole.checks if check.name in ("size classes, Holm", "size from vectors"))
     monkeypatch.setattr(end_to_end, "MODES", (end_to_end.Mode("size", {}, ask, few, 8),))
     monkeypatch.setattr(end_to_end, "CHECKS", few)
+    monkeypatch.setattr(end_to_end, "ENOUGH", 8)
     found = end_to_end.run(8, 0)
     assert {key: len(values) for key, values in found.items()} == {
         ("size classes, Holm", False): 4, ("size from vectors", False): 8, ("size classes, Holm", True): 1,

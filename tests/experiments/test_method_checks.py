@@ -64,9 +64,10 @@ def test_a_miss_is_repeated_once_with_fresh_seeds_and_twice_as_often(monkeypatch
         asked.append((number, seed, tuple(names)))
         return whole(number, seed, lambda calls: [call() for call in calls], names)
 
-    rates = checks.settled(20, 0, run=run)["rates"]
+    rates = checks.settled(20, 0, run=run, enough=20)["rates"]
     assert asked == [(20, 0, ()), (40, 1, ("mean over lineages", "what is left out"))], "20 settle nothing"
     assert rates["tries"].tolist() == [2, 2] and rates["repetitions"].tolist() == [40, 40]
+    assert checks.settled(20, 0, run=run)["rates"]["tries"].tolist() == [1, 1], "too few to settle anything"
 
 
 def test_a_repetition_without_a_result_is_told():

@@ -23,7 +23,7 @@ from embedllm.experiments.comparisons import across_fits, fitted
 from embedllm.experiments.method_checks import LEVEL, N_PERMUTATIONS, Check, judged, settled
 from embedllm.experiments.routing import CrossFitted, routed
 from embedllm.experiments.small_pools import N_FOLDS, Pool, best_of, crossed, eighths, names_of, pool
-from embedllm.forecasters.registry import rounds
+from embedllm.forecasters.registry import cross_fit, rounds
 from embedllm.machine import side_by_side
 from embedllm.outcomes import model_facts
 from embedllm.probing import clusters, geometry, linear_probes, scores
@@ -34,18 +34,20 @@ from embedllm.splits import Design
 MOST_FALSE, LEAST_COVERED = 0.09, 0.90  # bounds, of 200 repetitions
 N_MODELS = 40
 N_FITS, N_WORLDS, N_DROPS, N_COMPONENTS = 5, 19, 2, 3  # 19 worlds: the fewest that reach .05
+ENOUGH = 200  # pools of a mode that can settle a check
 FEWER = 4  # so many times fewer repetitions where what is looked for is there
 CHUNK, SEEDS = 5, 1_000_000
 ALONE = "medicine"  # the benchmark on which models are drawn anew
 EQUAL, WORSE = 0.5, 2.0  # noise on vectors over their root mean square
-LEAN = (catalog.MODEL_MEAN, catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE)
-MEAN_OF_MODEL, NEAREST, VECTORS, TWIN = (entry.name for entry in LEAN)
+LEAN = (catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE)
+MEAN_OF_MODEL = catalog.MODEL_MEAN.name
+NEAREST, VECTORS, TWIN = (entry.name for entry in LEAN)
 
 
 def nobody_is_special(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Routers and deviations from one ability."""
     plan, design = rounds(N_FITS, seed, {"seed": seed}), Design.of(one.table)
-    found, told = crossed(one, LEAN[1:], plan)
+    found, told = crossed(one, LEAN, plan)
     judged = CrossFitted.of(one.table, found, plan, N_FOLDS)
     reached = routed(judged).reached
     losses = across_fits(one.table, found, "log_loss", [VECTORS, TWIN])
@@ -66,13 +68,14 @@ def nobody_is_special(one: Pool, seed: int, planted: bool) -> dict[str, float]:
 def text_tells_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
     """Forecasts from the text against none, and what leaving a benchmark out does to itself."""
     plan, design = rounds(N_FITS, seed, {"seed": seed}), Design.of(one.table)
-    found, told = crossed(one, LEAN[:3], plan)
+    found, told = crossed(one, (catalog.MODEL_MEAN, catalog.CONVEX), plan)
     losses = across_fits(one.table, found, "log_loss")
+    nearest = across_fits(one.table, cross_fit(one.table, one.vectors, [catalog.KNN], N_FOLDS, plan[:1]), "log_loss")
     [row] = fits.compare(losses, [(VECTORS, MEAN_OF_MODEL)], design).itertuples()
     true = [one.true_mean(question_scores(forecasts[VECTORS], one.truth, "log_loss")
                           - question_scores(forecasts[MEAN_OF_MODEL], one.truth, "log_loss"))
             for by_fold in told for forecasts in by_fold]
-    single = inference.paired_test(losses[NEAREST][0], losses[MEAN_OF_MODEL][0], design, seed=seed)
+    single = inference.paired_test(nearest[NEAREST][0], losses[MEAN_OF_MODEL][0], design, seed=seed)
     changed = training_ablation.changes(one.table, one.vectors, N_COMPONENTS, N_DROPS, seed)
     better = fits.non_inferiority(losses[VECTORS], losses[MEAN_OF_MODEL], design, 0)["p_worse"]
     return {"text against model means": better,
@@ -242,7 +245,7 @@ def repeated(lacks: str, planted: bool, seeds: list[int]) -> pd.DataFrame:
 def kept(number: int, seed: int, compute: Callable = side_by_side) -> dict[str, pd.DataFrame]:
     """`method_checks.settled` of these checks, with their own bounds."""
     judge = partial(judged, checks=CHECKS, most_false=MOST_FALSE, least_covered=LEAST_COVERED)
-    return settled(number, seed, compute, run, judge, CHECKS)
+    return settled(number, seed, compute, run, judge, CHECKS, ENOUGH)
 
 
 def _guarded(one: Pool, seed: int) -> float:

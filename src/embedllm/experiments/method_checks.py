@@ -26,7 +26,7 @@ from embedllm.probing.mantel import mantel
 from embedllm.probing.prediction import predict_benchmark
 from embedllm.progress import Counted
 
-LEVEL = 0.05
+LEVEL, ENOUGH = 0.05, 2000  # of a test; repetitions that can settle a check
 MOST_FALSE, LEAST_COVERED = 0.065, 0.93  # bounds of `verdict` on generated vectors
 N_PERMUTATIONS = 199  # of a permutation test in a check
 CHUNK, SEEDS = 50, 1_000_000  # repetitions that are kept as one; that a seed of the run has to itself
@@ -225,11 +225,11 @@ def judged(
 
 def settled(
     number: int, seed: int, compute: Callable = side_by_side, run: Callable = run, judge: Callable = judged,
-    checks: Iterable[Check] = (),
+    checks: Iterable[Check] = (), enough: int = ENOUGH,
 ) -> dict[str, pd.DataFrame]:
     """All checks, and those that miss once more: with fresh seeds, twice the repetitions and the same bounds.
 
-    `run` and `judge` repeat and judge `checks` as the functions of this module do.
+    Fewer than `enough` settle nothing: none is repeated. `run` and `judge` are as the functions of this module.
 
     Returns
     -------
@@ -238,7 +238,7 @@ def settled(
     """
     found = run(number, seed, compute)
     rates = judge(found).assign(tries=1)
-    if missed := list(rates["check"][~rates["passes"]]):
+    if number >= enough and (missed := list(rates["check"][~rates["passes"]])):
         planted = {(name, True): found[name, True] for name in missed}  # power is not in doubt
         again = judge(run(2 * number, seed + 1, compute, missed) | planted).assign(tries=2).set_index("check")
         rates = rates.set_index("check")
