@@ -21,6 +21,7 @@ from embedllm.files import write
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
+COLORS = 128  # of a PNG: half as many as it could have make files a tenth smaller, and nothing looks different
 HEAVY = 25_000  # bytes of an SVG, beyond which the PNG has to do: its marks are many
 DIGITS = 6  # significant ones, in tables and in what is drawn from them
 
@@ -85,7 +86,7 @@ def save_figure(
     info = PngInfo()
     info.add_itxt("Description", caption)
     image = io.BytesIO()
-    colors = Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colors = Image.open(png).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
     colors.save(image, format="png", optimize=True, pnginfo=info)
     contents = {".png": image.getvalue(), ".csv": to_csv(table).encode()}
     if vector and len(svg.getvalue()) <= HEAVY:
