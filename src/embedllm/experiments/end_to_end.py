@@ -216,10 +216,7 @@ def run(
 ) -> dict[tuple[str, bool], np.ndarray]:
     """So many pools of every mode and a quarter as many that lack nothing, or the pools that some checks need.
 
-    Returns
-    -------
-    dict
-        As from `method_checks.run`; without the pools that were too small to ask.
+    Returns what `method_checks.run` does, without the pools that were too small to ask.
     """
     modes = [mode for mode in MODES if not names or {check.name for check in mode.checks} & set(names)]
     first, plan = seed * SEEDS, []
@@ -232,7 +229,8 @@ def run(
     for (_, planted, _), rows in zip(plan, compute(calls), strict=True):
         for name in rows:
             found.setdefault((name, planted), []).append(rows[name].dropna().to_numpy())
-    return {key: np.concatenate(values) for key, values in found.items() if key[0] in names or not names}
+    return {key: np.concatenate(values) for key, values in found.items()
+            if (key[0] in names or not names) and sum(map(len, values))}
 
 
 def repeated(lacks: str, planted: bool, seeds: list[int]) -> pd.DataFrame:

@@ -169,10 +169,7 @@ def run(
 ) -> dict[tuple[str, bool], np.ndarray]:
     """So many repetitions of every check under its null and with an effect planted, or of some under their nulls.
 
-    Returns
-    -------
-    dict
-        (Name of a check, planted) to what its repetitions said.
+    Returns (name of a check, planted) to what its repetitions said.
     """
     first = seed * SEEDS
     chunks = [range(start, min(start + CHUNK, first + number)) for start in range(first, first + number, CHUNK)]
@@ -210,7 +207,7 @@ def judged(
         ``power``: the rate where an effect is planted, NaN of intervals.
     """
     rows = []
-    for check in (one for one in checks or CHECKS if (one.name, False) in found):
+    for check in _asked(found, checks or CHECKS):
         own, n = found[check.name, False], len(found[check.name, False])
         if np.isnan(own).any():
             raise ValueError(f"{check.name}: {np.isnan(own).sum()} of {n} repetitions have no result")
@@ -231,10 +228,7 @@ def settled(
 
     Fewer than `enough` settle nothing: none is repeated. `run` and `judge` are as the functions of this module.
 
-    Returns
-    -------
-    dict
-        *rates*: from `judged`, of a check that missed its second try, with ``tries``; *curves*: of the first.
+    Returns *rates*, from `judged`, of a check that missed its second try, with ``tries``; *curves*, of the first.
     """
     found = run(number, seed, compute)
     rates = judge(found).assign(tries=1)
@@ -253,8 +247,14 @@ def curves(found: Found, checks: Iterable[Check] = ()) -> pd.DataFrame:
     Returns a table: ``check``, ``drawn`` ("null" or "planted"), ``p``, ``share``; checks of intervals are left out.
     """
     at = np.linspace(0, 1, POINTS)
+    asked = [(check.name, planted) for check in _asked(found, checks or CHECKS) if not check.covers
+             for planted in (False, True)]
     return pd.concat([
-        pd.DataFrame({"check": check.name, "drawn": "planted" if planted else "null", "p": at,
-                      "share": np.searchsorted(np.sort(found[check.name, planted]), at + 1e-12) /
-                      len(found[check.name, planted])})
-        for check in checks or CHECKS if not check.covers for planted in (False, True)], ignore_index=True)
+        pd.DataFrame({"check": key[0], "drawn": "planted" if key[1] else "null", "p": at,
+                      "share": np.searchsorted(np.sort(found[key]), at + 1e-12) / len(found[key])}) for key in asked
+    ], ignore_index=True)
+
+
+def _asked(found: Found, checks: Iterable[Check]) -> list[Check]:
+    """Those that were repeated; of pools too small to ask there is nothing."""
+    return [one for one in checks if (one.name, False) in found and (one.covers or (one.name, True) in found)]
