@@ -8,7 +8,8 @@ from scipy.stats import binom
 
 from embedllm.experiments.new_models import embedded
 from embedllm.experiments.small_pools import pool
-from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
+from embedllm.new_models.onboarding import Shared, onboard, surprise
+from embedllm.new_models.sharing import shared_parts
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:

@@ -16,7 +16,8 @@ from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import halves, stratified
-from embedllm.new_models.onboarding import onboard, shared_parts
+from embedllm.new_models.onboarding import onboard
+from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted

@@ -21,7 +21,8 @@ from embedllm.experiments.new_models import (
 )
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
-from embedllm.new_models.onboarding import Posterior, onboard, shared_parts
+from embedllm.new_models.onboarding import Posterior, onboard
+from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted

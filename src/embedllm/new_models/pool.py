@@ -13,7 +13,8 @@ import pandas as pd
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.choice import most_telling
-from embedllm.new_models.onboarding import Shared, onboard, shared_parts, surprise
+from embedllm.new_models.onboarding import Shared, onboard, surprise
+from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
 

@@ -1,0 +1,122 @@
+"""What the models of a pool share, and how they spread: the prior of a new one (`onboarding`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import expit
+
+from embedllm.forecasters.completion import question_effects
+from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.new_models.onboarding import Shared, onboard
+from embedllm.outcomes import OutcomeMatrix
+
+MOST = 24  # coordinates of a new model, the level aside
+LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
+SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
+N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
+
+
+def shared_parts(
+    embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
+    answered: bool = True, most: int = MOST, seed: int = 0,
+) -> Shared:
+    """What a pool's models share, and how they spread.
+
+    Parameters
+    ----------
+    embedding : ConvexEmbedding
+        Fitted to answers of the pool.
+    table : OutcomeMatrix
+        Answers of the same models, in the same order; its questions are those that new models can be asked.
+    vectors : ndarray, shape (n_questions, d_prompt)
+    lineages : sequence of str, optional
+        Of the models: in how they spread a lineage counts once (for questions each model does). Default: each is its
+        own.
+    answered : bool
+        How easy a question is, and how sharply it tells abilities apart, is told by the pool's answers as well, not by
+        its text alone.
+    most : int
+        Coordinates of a new model beside its level.
+    seed : int
+        Of the answers by which the scale of the prior is chosen: from some of a pool model's the others are forecast,
+        by parts that were learned from all of them.
+    """
+    lineages = table.models.index if lineages is None else lineages
+    points, coordinates = embedding.model_vectors, embedding.question_vectors(vectors)
+    _, of, many = np.unique(np.asarray(lineages, str), return_inverse=True, return_counts=True)
+    weights = 1 / many[of] / len(many)
+    mean = weights @ points
+    kept = np.flatnonzero(np.sqrt(weights @ (points - mean) ** 2) > LEAST)
+    kept = np.concatenate([[0], kept[kept > 0][:most]])
+    points, mean = points[:, kept], mean[kept]
+    x = np.column_stack([np.ones(len(vectors)), coordinates[:, kept[1:]]])
+    residual = points - mean
+    covariance = (residual * weights[:, None]).T @ residual
+    shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
+    covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
+    logits = coordinates[:, 0] + points @ x.T
+    offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
+    if answered:
+        ability = points[:, 0] - mean[0]
+        shift, sharper, doubt = _items(table.scores, logits, ability)
+        logits, offset = logits + shift + np.outer(ability, sharper), offset + shift
+        x[:, 0] += sharper
+    deviations = _deviations(table, logits)
+
+    def of_scale(scale: float) -> Shared:
+        stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
+        root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
+        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept)
+
+    tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
+    return min(tried, key=lambda one: _loss_of_pool(one, table.scores, seed))
+
+
+def _items(scores: np.ndarray, logits: np.ndarray, ability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By how much a question is easier, and tells abilities apart better, than its text says; variance of the first.
+
+    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions.
+    """
+    design = np.column_stack([np.ones(len(ability)), ability])
+    observed, p = ~np.isnan(scores), expit(logits)
+    chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
+    spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
+    if spread[0] <= LEAST**2:
+        return np.zeros(len(p.T)), np.zeros(len(p.T)), np.zeros(len(p.T))
+    shift, sharper = question_effects(scores, logits, design, 1 / np.maximum(spread, LEAST**2)).T
+    p = expit(logits + shift + np.outer(ability, sharper))
+    return shift, sharper, 1 / (np.where(observed, p * (1 - p), 0).sum(axis=0) + 1 / spread[0])
+
+
+def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
+    """Variance of effects in logits, by the method of moments, from sums of residuals and what chance makes of them."""
+    known = chance > 0
+    return max(0.0, float(((rest**2 - chance)[known] / chance[known]).sum() / max(chance[known].sum(), 1e-9)))
+
+
+def _deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
+    """A column for each benchmark on which models deviate, as high as the SD of that: (n_questions, n)."""
+    observed, p = table.observed, expit(logits)
+    labels = table.questions["benchmark"].astype(str).to_numpy()
+    columns = []
+    for name in np.unique(labels):
+        inside = labels == name
+        chance = np.where(observed, p * (1 - p), 0)[:, inside].sum(axis=1)
+        spread = _spread(np.where(observed, np.nan_to_num(table.scores) - p, 0)[:, inside].sum(axis=1), chance)
+        if spread > LEAST**2:
+            columns.append(inside * np.sqrt(spread))
+    return np.column_stack(columns) if columns else np.zeros((len(labels), 0))
+
+
+def _loss_of_pool(shared: Shared, scores: np.ndarray, seed: int) -> float:
+    """Log-loss of the pool's other answers, from a few of each model's."""
+    rng, few = np.random.default_rng(seed), np.full(scores.shape, np.nan)
+    for row, own in zip(few, scores, strict=True):
+        known = np.flatnonzero(~np.isnan(own))
+        chosen = rng.choice(known, min(N_TRIED, len(known) // 2), replace=False)
+        row[chosen] = own[chosen]
+    p = onboard(shared, few).forecast()
+    rest = np.where(np.isnan(few), scores, np.nan)
+    return float(-np.nanmean(rest * np.log(p) + (1 - rest) * np.log1p(-p)))
