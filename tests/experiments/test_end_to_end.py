@@ -59,11 +59,14 @@ def test_repetitions_come_together_without_pools_too_small_to_ask(monkeypatch):
     monkeypatch.setattr(end_to_end, "MODES", (end_to_end.Mode("size", {}, ask, few, 8),))
     monkeypatch.setattr(end_to_end, "CHECKS", few)
     monkeypatch.setattr(end_to_end, "ENOUGH", 8)
-    found = end_to_end.run(8, 0)
+    def here(calls):  # a worker would not know the mode
+        return [call() for call in calls]
+
+    found = end_to_end.run(8, 0, here)
     assert {key: len(values) for key, values in found.items()} == {
         ("size classes, Holm", False): 4, ("size from vectors", False): 8, ("size classes, Holm", True): 1,
         ("size from vectors", True): 2}
-    rates = end_to_end.kept(8, 0)["rates"].set_index("check")
+    rates = end_to_end.kept(8, 0, here)["rates"].set_index("check")
     assert rates.loc["size from vectors", "rate"] == 1 and not rates["passes"].any() and (rates["tries"] == 2).all()
     assert "**End to end.** With up to 16 repetitions 0 of 2 checks pass" in said.conclusion(
         rates.reset_index(), rates.reset_index())

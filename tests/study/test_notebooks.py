@@ -72,7 +72,11 @@ CHANGED = {"01_data_preparation": ("KAPPA", "0"), "02_training": ("DIM", "4"),
            "09_new_models": ("ASKED", "[16]")}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+LONG = ("03_correctness_forecasting", "05_probing", "06_embedder_ablation")  # a second run of these is a slow test
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in PATHS],
+                         ids=lambda path: path.stem)
 def test_one_changed_parameter_through_papermill(path, folder, tmp_path):
     """Beside the run it deviates from, which is left as it is."""
     run = folder / "artifacts" / "simulated" / "smoke-hashing-s0"
