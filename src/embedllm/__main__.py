@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     similar.add_argument("model", help="its name")
     similar.add_argument("--embedding", type=Path, default=EMBEDDING,
                          help="convex embedding that notebook 02 saved; default that of the default run")
-    similar.add_argument("-n", type=int, default=5, help="how many")
+    similar.add_argument("-n", "--n", type=int, default=5, help="how many")
     for name, answer, about in (("ask", _asked, "what a new model should be asked next, as CSV"),
                                 ("add", _added, "what a new model's answers tell of it, as CSV")):
         one = commands.add_parser(name, help=about)
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         one.add_argument("--answers", type=Path, required=name == "add",
                          help="CSV with columns question_id and score: what it has answered")
         if name == "ask":
-            one.add_argument("--n", type=int, default=20, help="how many questions")
+            one.add_argument("-n", "--n", type=int, default=20, help="how many questions")
             one.add_argument("--target", default="", help="benchmark whose mean score is wanted; default all questions")
         else:
             one.add_argument("--name", required=True, help="what the new model is called")

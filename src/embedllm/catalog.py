@@ -325,7 +325,7 @@ LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")
 ANEW = Entry("training anew", color="#5C7621")
 RIVALS = (  # functions that forecast a new model's answers from a few of them
     Entry("raw mean", f"{_RIVALS}.raw_mean", "#277562"),
-    Entry("benchmark levels", f"{_RIVALS}.benchmark_levels", "#931B95"),
+    Entry("benchmark levels", f"{_RIVALS}.benchmark_levels", "#1E3A5F"),
     Entry("ridge on accuracies", f"{_RIVALS}.ridge_of_accuracies", "#18A6AE"),
     Entry("shrunken clusters", f"{_RIVALS}.shrunken_clusters", "#CC5B78"),
     Entry("nearest models", f"{_RIVALS}.nearest_models", "#745333"),

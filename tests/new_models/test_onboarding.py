@@ -70,7 +70,7 @@ def test_forecasts_average_over_what_is_not_known(doubt):
     found = onboard(at, hidden(rng, drawn(rng, at, 1)[1], 10))
     z = rng.multivariate_normal(found.z[0], found.covariance[0], 40_000)
     logit = at.offset[:20] + z @ at.design[:20].T + rng.normal(size=(40_000, 20)) * np.sqrt(doubt)
-    np.testing.assert_allclose(found.forecast(np.arange(20))[0], expit(logit).mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(found.forecast()[0, :20], expit(logit).mean(axis=0), atol=0.02)
 
 
 @pytest.mark.parametrize("n", [5, 60])

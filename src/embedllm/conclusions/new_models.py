@@ -93,8 +93,8 @@ def portfolio(rows: pd.DataFrame) -> str:
         told = f"{row['size']:.0f}" if len(enough) else f"none of up to {own['size'].max():.0f}"
         said.append(f"{way} {told} ({1000 * row['difference']:+.1f} thousandths, {1000 * row['low']:+.1f} to "
                     f"{1000 * row['high']:+.1f})")
-    return (f"A router over all models scores {whole:.3f} on test questions. Fewest models that come within half a "
-            f"point of it, in this point estimate: {'; '.join(said)}.")
+    return (f"A router over all models scores {whole:.3f} on test questions. Fewest models that come within "
+            f"{1000 * ENOUGH:g} thousandths of it, in this point estimate: {'; '.join(said)}.")
 
 
 def withdrawn(rows: pd.DataFrame) -> str:
@@ -113,8 +113,8 @@ def conclusion(rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.D
     if rows is None:
         return "## What a few answers tell\n\n" + bullets([TOO_FEW, f"**How many models?** {portfolio(few)}"])
     return "## What a few answers tell\n\n" + bullets([
-        f"**Forecasts.** {forecasts(rows)}", f"**Accuracies.** {accuracies(rows)}",
-        f"**A vector, or a level?** {coordinates(rows)}", f"**Without training.** {trained_anew(rows)}",
+        f"**A new training?** {trained_anew(rows)}", f"**Forecasts.** {forecasts(rows)}",
+        f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
         f"**Intervals.** {covered(rows)}", f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
 

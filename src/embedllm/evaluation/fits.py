@@ -41,10 +41,10 @@ def over_fits(a: np.ndarray, b: np.ndarray, design: Design, level: float = ALPHA
     once in the spread of the questions and once between them (cross-validation understates its error: Bates, Hastie
     and Tibshirani 2024, Journal of the American Statistical Association 119; where that hardly matters: Bayle et al.
     2020, NeurIPS). Its size follows from the interaction, since partitions differ in what they learn from, and such a
-    b makes at most the spread of the questions. Without it intervals held the truth of these fits in 84 to 89 % of
-    pools in which two methods forecast much alike (notebook 08). Noise of a training's seed is in the interaction as
-    well, so that for methods with a seed the test is conservative. What all questions gain or lose by the same
-    training questions is not in it: the mean is that of fits to these questions.
+    b makes at most the spread of the questions. Questions taken as independent find pure noise in a tenth to a sixth
+    of cases at 5 % (tests/evaluation/test_fits.py). Noise of a training's seed is in the interaction as well, so that
+    for methods with a seed the test is conservative. What all questions gain or lose by the same training questions is
+    not in it: the mean is that of fits to these questions.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ from scipy.stats import beta
 
 from embedllm import catalog
 from embedllm.evaluation.inference import of_independent
+from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval
+from embedllm.evaluation.metrics import cell_scores
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
@@ -22,7 +24,7 @@ from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 from embedllm.routing.policies import candidates, choose, gained
-from embedllm.splits import cut, folds
+from embedllm.splits import Design, cut, folds
 
 OURS, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
@@ -193,10 +195,14 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
     return seen
 
 
+def resampled(n_lineages: int) -> np.ndarray:
+    """How often each lineage occurs in each bootstrap resample, as `intervals.interval` takes it."""
+    return bootstrap_weights(Design(np.zeros(n_lineages)), N_RESAMPLES, np.random.default_rng(0))
+
+
 def _losses(told: np.ndarray, answers: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Log-loss of each model on the judged questions, (n_models,)."""
-    y, p = answers[:, judged], told[:, judged]
-    return -np.nanmean(y * np.log(p) + (1 - y) * np.log1p(-p), axis=1)
+    return np.nanmean(cell_scores(told[:, judged], answers[:, judged], "log_loss"), axis=1)
 
 
 def _means(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -206,7 +212,7 @@ def _means(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.divide(np.nan_to_num(scores) @ groups.T, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def summary(rows: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Each method at each number of answers, over lineages.
 
     Parameters
@@ -217,9 +223,9 @@ def summary(rows: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``method``, ``n``, ``measure``, ``value`` with ``low`` and ``high``, ``n_lineages``. Measures are the columns of
-        `curves`, with ``rmse`` of the mean score (root of the mean over lineages, and so are its ends); ``covered`` has
-        a binomial interval (Clopper and Pearson 1934), lineages being the draws. ``rank`` is Spearman's
+        ``method``, ``n``, ``measure``, ``value`` with ``low`` and ``high`` (95 %), ``n_lineages``. Measures are the
+        columns of `curves`, with ``rmse`` of the mean score (root of the mean over lineages, and so are its ends);
+        ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws. ``rank`` is Spearman's
         correlation of estimate and truth over models, mean over draws, without interval.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
@@ -230,21 +236,20 @@ def summary(rows: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
         for name in measures:
             values = by_lineage[name].dropna().to_numpy()
             if len(values):
-                found.append((method, n, name, *_ends(values, name, level), len(values)))
+                found.append((method, n, name, *_ends(values, name), len(values)))
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])
 
 
-def _ends(values: np.ndarray, measure: str, level: float) -> np.ndarray:
-    """Mean over lineages and its interval."""
+def _ends(values: np.ndarray, measure: str) -> np.ndarray:
+    """Mean over lineages and its interval of 95 %."""
     if measure == "covered":
         n, hits = len(values), values.sum()
-        low, high = beta.ppf(level / 2, hits, n - hits + 1), beta.ppf(1 - level / 2, hits + 1, n - hits)
+        low, high = beta.ppf(ALPHA / 2, hits, n - hits + 1), beta.ppf(1 - ALPHA / 2, hits + 1, n - hits)
         return np.array([values.mean(), low if hits else 0.0, high if hits < n else 1.0])
     if measure in ("routed", "benchmarks_covered"):  # the same for most lineages, which a studentized mean cannot take
-        drawn = np.random.default_rng(0).choice(values, (N_RESAMPLES, len(values))).mean(axis=1)
-        return np.array([values.mean(), *np.quantile(drawn, (level / 2, 1 - level / 2))])
-    told = of_independent(values, level)
+        return np.array([values.mean(), *interval(values, resampled(len(values)))])
+    told = of_independent(values)
     ends = np.array([told["difference"], told["low"], told["high"]])
     return np.sqrt(np.maximum(ends, 0)) if measure == "rmse" else ends

@@ -10,9 +10,10 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.inference import paired_test
 from embedllm.experiments.comparisons import fitted
+from embedllm.experiments.new_models import complete
 from embedllm.forecasters.embedding import ConvexEmbedding
-from embedllm.outcomes import OutcomeMatrix, without
-from embedllm.routing.policies import candidates, choose, gained
+from embedllm.outcomes import OutcomeMatrix
+from embedllm.routing.policies import choose, gained
 from embedllm.splits import Design, cut
 
 GREEDY, CENTERS, TOP, RANDOM = "greedy", "k-center", "best single models", "random"
@@ -63,7 +64,7 @@ def portfolios(
 ) -> pd.DataFrame:
     """The score of a router by the convex embedding over a few models, on test questions.
 
-    Models that lack answers are left out, and questions that a model lacks (`policies.candidates`).
+    What lacks answers is left out, see `new_models.complete`.
 
     Parameters
     ----------
@@ -81,9 +82,7 @@ def portfolios(
         over questions); ``withdrawn``, mean score where one of the models is withdrawn and its questions go to the
         next highest forecast, and ``worst`` of these (of random ones means over draws).
     """
-    kept, judged = candidates(table)
-    fewer = without(table, list(table.models.index[~kept])).at(judged)
-    parts = cut(fewer, vectors[judged])
+    parts = cut(*complete(table, vectors))
     embedding = fitted(parts, catalog.CONVEX)
     learned = np.concatenate([embedding.predict_proba(parts[one][1]) for one in ("train", "val")], axis=1)
     answers = np.concatenate([parts[one][0].scores for one in ("train", "val")], axis=1)

@@ -8,15 +8,16 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from embedllm.evaluation import intervals
 from embedllm.experiments.new_models import (
     N_FOLDS,
-    N_RESAMPLES,
     OURS,
     RAW,
     complete,
     embedded,
     ordered,
     parted,
+    resampled,
     told_of,
 )
 from embedllm.machine import side_by_side
@@ -99,10 +100,11 @@ def errors(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``way`` (choice and estimator), ``n``, ``rmse`` with ``low`` and ``high`` (95 %, bootstrap of lineages).
     """
-    squares = _squares(rows)
-    drawn = _drawn(squares)
-    found = [(f"{choice}, {estimator}", n, *_root(squares[choice, estimator, n].mean(), drawn @ own.to_numpy()))
-             for (choice, estimator, n), own in squares.items()]
+    squares, found = _squares(rows), []
+    weights = resampled(len(squares))
+    for (choice, estimator, n), own in squares.items():
+        ends = np.sqrt([own.mean(), *intervals.interval(own.to_numpy(), weights)])
+        found.append((f"{choice}, {estimator}", n, *ends))
     return pd.DataFrame(found, columns=["way", "n", "rmse", "low", "high"])
 
 
@@ -114,27 +116,17 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``due_to``, ``n``, ``ratio`` (below one: less error) with ``low`` and ``high`` (95 %, bootstrap of lineages).
     """
-    squares = _squares(rows)
-    drawn, found = _drawn(squares), []
+    squares, tables = _squares(rows), []
+    weights, sizes = resampled(len(squares)), sorted({key[2] for key in squares})
     ways = ((CHOICE, (ADAPTIVE, OURS), (STRATIFIED, OURS)), (MODEL, (STRATIFIED, OURS), (STRATIFIED, RAW)))
     for due, one, other in ways:
-        for n in sorted({key[2] for key in squares}):
-            a, b = squares[(*one, n)].to_numpy(), squares[(*other, n)].to_numpy()
-            found.append((due, n, a.mean() / b.mean(), *np.quantile((drawn @ a) / (drawn @ b), (0.025, 0.975))))
-    return pd.DataFrame(found, columns=["due_to", "n", "ratio", "low", "high"])
+        a, b = (squares[[(*way, n) for n in sizes]].to_numpy() for way in (one, other))
+        ratio, low, high = intervals.ratios(a, b, weights)
+        tables.append(pd.DataFrame({"due_to": due, "n": sizes, "ratio": ratio, "low": low, "high": high}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _squares(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean squared error of each lineage: a column for each choice, estimator and number of answers."""
     rows = rows.assign(square=rows["error"] ** 2)
     return rows.pivot_table(index="lineage", columns=["choice", "estimator", "n"], values="square", sort=False)
-
-
-def _drawn(squares: pd.DataFrame) -> np.ndarray:
-    """Weights of lineages in resamples: (n_resamples, n_lineages)."""
-    n = len(squares)
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), N_RESAMPLES) / n
-
-
-def _root(value: float, drawn: np.ndarray) -> tuple[float, float, float]:
-    return tuple(np.sqrt([value, *np.quantile(drawn, (0.025, 0.975))]))

@@ -75,7 +75,7 @@ def plot_coverage(table: pd.DataFrame, promised: float) -> Figure:
                       capsize=2, label=label)
     axes.axhline(promised, ls="--", lw=0.8, color=BLACK, label="promised")
     log_ticks(axes, table["n"])
-    axes.set(xlabel="answers of the new model", ylabel="intervals that hold the truth", ylim=(None, 1.02))
+    axes.set(xlabel="answers of the new model", ylabel="intervals that hold the truth", ylim=(None, 1.005))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

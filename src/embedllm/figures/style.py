@@ -21,7 +21,7 @@ from embedllm.files import write
 
 WIDTH = 7.0  # inches: a printed page's text width
 DPI = 150
-COLORS = 128  # of a PNG: half as many as it could have make files a tenth smaller, and nothing looks different
+COLORS = 128  # of a PNG: half as many as it could have make files a tenth smaller
 HEAVY = 25_000  # bytes of an SVG, beyond which the PNG has to do: its marks are many
 DIGITS = 6  # significant ones, in tables and in what is drawn from them
 

@@ -8,10 +8,12 @@ answered. Answers then give the most likely z and, by the curvature there, how s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
+
+from embedllm.evaluation.intervals import ALPHA
 
 STEPS, FLAT = 60, 1e-6  # of Newton's method, at most; largest slope at which it ends
 N_DRAWS = 200  # of a posterior
@@ -40,10 +42,6 @@ class Shared:
     mean: np.ndarray
     root: np.ndarray
     kept: np.ndarray
-
-    def at(self, questions) -> Shared:
-        """The same of some questions only (positions or a boolean mask)."""
-        return replace(self, design=self.design[questions], offset=self.offset[questions], doubt=self.doubt[questions])
 
     @property
     def width(self) -> np.ndarray:
@@ -76,14 +74,14 @@ class Posterior:
         """Level and kept coordinates in the embedding: (n_models, n), float64, in logits."""
         return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
 
-    def forecast(self, questions=slice(None)) -> np.ndarray:
+    def forecast(self) -> np.ndarray:
         """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""
-        at = self.shared.at(questions)
+        at = self.shared
         variance = at.doubt + np.stack([((at.design @ own) * at.design).sum(axis=1) for own in self.covariance])
         return expit((at.offset + self.z @ at.design.T) / np.sqrt(1 + np.pi * variance / 8))
 
     def accuracies(
-        self, scores: np.ndarray, groups: np.ndarray, level: float = 0.05, seed: int = 0
+        self, scores: np.ndarray, groups: np.ndarray, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean score of each model over groups of the questions: asked ones as they came, the others as forecast.
 
@@ -97,7 +95,7 @@ class Posterior:
         Returns
         -------
         value, low, high : ndarray, shape (n_models, n_groups), float64
-            Interval of 1 - level: draws from the posterior, with the chance in answers that are still to come.
+            Interval of 95 %: draws from the posterior, with the chance in answers that are still to come.
         """
         rng, at, n = np.random.default_rng(seed), self.shared, groups.sum(axis=1)
         found = []
@@ -108,7 +106,7 @@ class Posterior:
             means = np.where(open_, p, np.nan_to_num(asked)) @ groups.T / n
             chance = np.where(open_, p * (1 - p), 0) @ groups.T
             noisy = means + rng.standard_normal(means.shape) * np.sqrt(chance) / n
-            found.append((means.mean(axis=0), *np.quantile(noisy, (level / 2, 1 - level / 2), axis=0)))
+            found.append((means.mean(axis=0), *np.quantile(noisy, (ALPHA / 2, 1 - ALPHA / 2), axis=0)))
         value, low, high = np.moveaxis(np.array(found), 1, 0)
         return value, np.clip(low, 0, 1), np.clip(high, 0, 1)
 

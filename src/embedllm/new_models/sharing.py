@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
+from embedllm.evaluation.metrics import cell_scores
 from embedllm.forecasters.completion import question_effects
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.onboarding import Shared, onboard
@@ -20,7 +21,7 @@ N_TRIED = 64  # answers of each model of the pool, from which the others are for
 
 def shared_parts(
     embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
-    answered: bool = True, most: int = MOST, seed: int = 0,
+    answered: bool = True, most: int = MOST,
 ) -> Shared:
     """What a pool's models share, and how they spread.
 
@@ -39,9 +40,6 @@ def shared_parts(
         its text alone.
     most : int
         Coordinates of a new model beside its level.
-    seed : int
-        Of the answers by which the scale of the prior is chosen: from some of a pool model's the others are forecast,
-        by parts that were learned from all of them.
     """
     lineages = table.models.index if lineages is None else lineages
     points, coordinates = embedding.model_vectors, embedding.question_vectors(vectors)
@@ -71,7 +69,7 @@ def shared_parts(
         return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept)
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
-    return min(tried, key=lambda one: _loss_of_pool(one, table.scores, seed))
+    return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
 
 
 def _items(scores: np.ndarray, logits: np.ndarray, ability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,13 +108,12 @@ def _deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
     return np.column_stack(columns) if columns else np.zeros((len(labels), 0))
 
 
-def _loss_of_pool(shared: Shared, scores: np.ndarray, seed: int) -> float:
-    """Log-loss of the pool's other answers, from a few of each model's."""
-    rng, few = np.random.default_rng(seed), np.full(scores.shape, np.nan)
+def _loss_of_pool(shared: Shared, scores: np.ndarray) -> float:
+    """Log-loss of the pool's other answers, from a few of each model's, by parts that were learned from all of them."""
+    rng, few = np.random.default_rng(0), np.full(scores.shape, np.nan)
     for row, own in zip(few, scores, strict=True):
         known = np.flatnonzero(~np.isnan(own))
         chosen = rng.choice(known, min(N_TRIED, len(known) // 2), replace=False)
         row[chosen] = own[chosen]
-    p = onboard(shared, few).forecast()
     rest = np.where(np.isnan(few), scores, np.nan)
-    return float(-np.nanmean(rest * np.log(p) + (1 - rest) * np.log1p(-p)))
+    return float(np.nanmean(cell_scores(onboard(shared, few).forecast(), rest, "log_loss")))

@@ -75,7 +75,7 @@ def claims_page(rows: pd.DataFrame) -> str:
              "changed after a look at the data it judges, it says so. On data that is not the paper's a claim *holds "
              "here*, *does not hold here* (shown to be less than what matters), is *opposite here*, *inconclusive* or "
              "*not testable here*. After the runs all intervals over questions and fits became wider: they now count "
-             "that the judged questions are also learned from, which notebook 08 had found missing.", ""]
+             "that the judged questions are also learned from.", ""]
     for name, own in rows.groupby("id", sort=False):
         claim = all_claims()[name]
         published = f" Published: {literal(claim.published)} ({literal(claim.source)})." if claim.published else ""
