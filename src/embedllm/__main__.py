@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from math import inf
 from pathlib import Path
@@ -57,7 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (RouterError, EncoderError, ForecasterError) as error:
         print(error, file=sys.stderr)
         return 1
-    found.to_csv(sys.stdout, index=False, float_format="%.4g")
+    try:
+        found.to_csv(sys.stdout, index=False, float_format="%.4g")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

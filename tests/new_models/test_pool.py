@@ -1,6 +1,8 @@
 """A pool in a file: new models join, questions are asked for, wrong input is told and loses nothing."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -110,3 +112,10 @@ def test_the_command_line_asks_and_adds(whole, pool, tmp_path, capsys):
     assert command.main(told) == 1 and "no columns question_id and score" in capsys.readouterr().err
     assert command.main(["ask", "--pool", str(tmp_path / "none.npz")]) == 1
     assert "is not there" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(pool, tmp_path):
+    pool.save(tmp_path / "pool.npz", "hashing")
+    told = f"{sys.executable} -m embedllm ask --pool {tmp_path / 'pool.npz'} -n 40"
+    done = subprocess.run(f"{told} | true", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr
