@@ -158,8 +158,9 @@ def readme_tables() -> dict[str, str]:
     folders = [FIGURES / entry.name for entry in SOURCES.values() if entry.published]
     seconds = {f"{folder.name}, s": pd.read_csv(folder / "timing_notebooks.csv", index_col="notebook")["seconds"]
                for folder in folders}
-    times = pd.DataFrame(seconds).round().astype(int)
+    times = pd.DataFrame(seconds).round().astype("Int64")
     times.loc["all notebooks"] = times.sum()
+    times = times.astype(object).where(times.notna(), "-")  # not timed on that pool
     speed = pd.read_csv(FIGURES / "bench" / "timing_speed.csv", keep_default_na=False)
     image = folders[0] / HERO
     caption = Image.open(image).info["Description"]
