@@ -6,9 +6,10 @@ import pytest
 from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.weightstats import ttost_paired
 
 from embedllm.evaluation.fits import averages, compare, intervals, no_worse, non_inferiority, over_fits
-from embedllm.evaluation.inference import compare_pairs, equivalence, holm
+from embedllm.evaluation.inference import compare_pairs, holm
 from embedllm.splits import Design
 
 
@@ -124,10 +125,21 @@ def test_of_one_fit_tests_are_over_questions_alone(values):
     alone = {name: own[:1] for name, own in values.items()}
     expected = compare_pairs({name: own[0] for name, own in values.items()}, [("b", "a")], design)
     pd.testing.assert_frame_equal(compare(alone, [("b", "a")], design), expected)
-    tested = equivalence(values["b"][0], values["a"][0], design, 0.2)
+    tested = non_inferiority(alone["b"], alone["a"], design, 0.2)
     found = no_worse(alone, "b", design, 0.2).set_index("forecaster").loc["a"]
-    np.testing.assert_allclose(found[["difference", "low90", "high90", "se", "p_worse"]].astype(float),
-                               [tested[name] for name in ("difference", "low90", "high90", "se", "p_upper")])
+    assert found[["difference", "low90", "high90", "se", "p_worse"]].tolist() == list(tested.values())
+
+
+def test_non_inferiority_of_one_fit_agrees_with_statsmodels_on_a_large_sample(rng):
+    a, b = rng.normal(0.02, 1, 3000), rng.normal(0, 1, 3000)
+    _, (_, lower, _), (_, upper, _) = ttost_paired(a, b, -0.04, 0.04)
+    one, other = (non_inferiority(*pair, Design(np.zeros(3000)), 0.04)
+                  for pair in ((a[None], b[None]), (b[None], a[None])))
+    # Normal in place of Student's t with 2,999 degrees of freedom: less than 1e-4 apart everywhere.
+    assert [one["p_worse"], other["p_worse"]] == pytest.approx([upper, lower], abs=1e-4)
+    assert (one["high"] < 0.04) == (one["p_worse"] < 0.05)
+    with pytest.raises(ValueError, match="margin"):
+        non_inferiority(a[None], b[None], Design(np.zeros(3000)), -1)
 
 
 def test_averages_have_the_spread_between_fits(rng):

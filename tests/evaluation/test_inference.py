@@ -9,17 +9,15 @@ from conftest import make_table
 from scipy import stats
 from scipy.special import expit
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.weightstats import ttost_paired
 
 from embedllm.conclusions import _words
 from embedllm.evaluation.inference import (
     compare,
-    equivalence,
     holm,
     paired_test,
     paired_tests,
 )
-from embedllm.evaluation.intervals import bootstrap_weights, interval, summarize
+from embedllm.evaluation.intervals import bootstrap_weights, interval, jackknife, ratio_of_means, summarize
 from embedllm.evaluation.metrics import auc, question_scores
 from embedllm.splits import Design
 
@@ -78,6 +76,26 @@ def test_interval_covers_the_truth(rng):
     # Resampling n of n shrinks the spread by sqrt((n - 1) / n): nominal coverage is a little less.
     nominal = 2 * stats.norm.cdf(1.96 * np.sqrt((size - 1) / size)) - 1
     assert abs(covered / repeats - nominal) < 3.5 * np.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_the_jackknife_of_a_mean_is_students_t(rng):
+    values = np.linspace(-1, 1, 12)
+    [se], [reach] = jackknife(((values.sum() - values) / 11)[:, None])
+    known = stats.ttest_1samp(values, 0).confidence_interval()
+    assert se == pytest.approx(stats.sem(values)) and 2 * reach == pytest.approx(known.high - known.low)
+    heavy = np.append(values, 20.0)
+    [se], [reach] = jackknife(((heavy.sum() - heavy) / 12)[:, None])
+    assert reach == pytest.approx(stats.t.isf(0.025, 24 / (stats.kurtosis(heavy, bias=False) + 2)) * se)
+
+
+def test_a_ratio_of_means_is_compared_on_the_scale_of_its_logarithm(rng):
+    values = rng.exponential(size=(12, 1))
+    for ends in zip(*ratio_of_means(np.hstack([values, 0 * values]), np.hstack([2 * values, values])), strict=True):
+        assert np.allclose(ends, 0.5) or np.isnan(ends).all()
+    (value,), (low,), (high,) = ratio_of_means(values, np.ones((12, 1)))
+    assert value == pytest.approx(values.mean()) and high / value == pytest.approx(value / low)
+    by_hand = [np.log(np.delete(values, at).mean()) for at in range(12)]
+    assert np.log(high / value) == pytest.approx(jackknife(np.array(by_hand)[:, None])[1][0])
 
 
 def test_summary_holds_each_metric_with_shared_resamples(cells):
@@ -229,31 +247,6 @@ def test_compare_corrects_the_family(rng):
         compare(values, "best", design)
     with pytest.raises(ValueError, match="at least one other"):
         compare({"base": base}, "base", design)
-
-
-def test_equivalence_agrees_with_statsmodels_on_a_large_sample(rng):
-    a, b = rng.normal(0.02, 1, 3000), rng.normal(0, 1, 3000)
-    p, (lower_t, lower_p, _), (upper_t, upper_p, _) = ttost_paired(a, b, -0.04, 0.04)
-    result = equivalence(a, b, Design(np.zeros(3000)), 0.04)
-    assert lower_t > upper_t
-    # Normal in place of Student's t with 2,999 degrees of freedom: less than 1e-4 apart everywhere.
-    assert result["p_lower"] == pytest.approx(lower_p, abs=1e-4)
-    assert result["p_upper"] == pytest.approx(upper_p, abs=1e-4)
-    assert result["p"] == pytest.approx(p, abs=1e-4)
-    assert result["equivalent"] == (result["low90"] > -0.04 and result["high90"] < 0.04)
-
-
-def test_equivalence_needs_precision_and_a_margin(rng):
-    a = rng.normal(0, 1, 400)
-    assert equivalence(a, a, Design(np.zeros(400)), 0.001)["equivalent"]
-    few = equivalence(a[:20], rng.normal(0, 1, 20), Design(np.zeros(20)), 0.05)
-    assert not few["equivalent"]  # too little data is no proof of equality
-    worse = equivalence(a, a + 1, Design(np.zeros(400)), 0.5)
-    assert worse["p_lower"] == pytest.approx(1)
-    assert worse["p_upper"] < 1e-6
-    assert not worse["equivalent"]
-    with pytest.raises(ValueError, match="margin"):
-        equivalence(a, a, Design(np.zeros(400)), 0)
 
 
 def test_holm_adjusts_what_was_tested(rng):

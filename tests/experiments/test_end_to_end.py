@@ -1,12 +1,14 @@
 """Small planted pools through the study: every check answers, what is true is told, pools too small are left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from embedllm import catalog
 from embedllm.conclusions import method_checks as said
-from embedllm.experiments import end_to_end, small_pools
+from embedllm.experiments import end_to_end, pool_checks, small_pools
 from embedllm.forecasters.registry import cross_fit, rounds
 
 
@@ -14,8 +16,9 @@ from embedllm.forecasters.registry import cross_fit, rounds
 def _small(monkeypatch):
     monkeypatch.setattr(small_pools, "N_QUESTIONS", 240)
     monkeypatch.setattr(small_pools, "N_FRESH", 400)
-    for name, value in (("N_FITS", 2), ("N_WORLDS", 2), ("N_DROPS", 1), ("N_PERMUTATIONS", 19), ("CHUNK", 2)):
-        monkeypatch.setattr(end_to_end, name, value)
+    for name, value in (("N_FITS", 2), ("N_WORLDS", 2), ("N_ORACLES", 2), ("N_DROPS", 1), ("N_PERMUTATIONS", 19)):
+        monkeypatch.setattr(pool_checks, name, value)
+    monkeypatch.setattr(end_to_end, "CHUNK", 2)
 
 
 @pytest.mark.parametrize("mode", end_to_end.MODES, ids=lambda mode: mode.lacks)
@@ -40,7 +43,7 @@ def test_a_pool_is_what_it_is_said_to_be():
 
 def test_a_crossing_is_that_of_the_study_and_tells_of_fresh_questions():
     one, entries, plan = small_pools.pool(1, 12, {}), [catalog.MODEL_MEAN, catalog.KNN], rounds(2, 5, {"seed": 0})
-    found, told = small_pools.crossed(one, entries, plan)
+    found, told = small_pools.cross_fit_with_fresh(one, entries, plan)
     own = cross_fit(one.table, one.vectors, entries, small_pools.N_FOLDS, plan)
     for first, second in zip(found, own, strict=True):
         np.testing.assert_array_equal(first["raw"]["kNN"], second["raw"]["kNN"])
@@ -52,19 +55,19 @@ def test_a_crossing_is_that_of_the_study_and_tells_of_fresh_questions():
 
 def test_repetitions_come_together_without_pools_too_small_to_ask(monkeypatch):
     def ask(one, seed, planted):
-        return {"size classes, Holm": np.nan if seed % 2 else 0.5, "size from vectors": float(planted)}
+        return {"neighbors of one kind": np.nan if seed % 2 else 0.5, "size from vectors": float(planted)}
 
     whole = {mode.lacks: mode for mode in end_to_end.MODES}["size and kind"]
-    few = tuple(check for check in whole.checks if check.name in ("size classes, Holm", "size from vectors"))
+    few = tuple(check for check in whole.checks if check.name in ("neighbors of one kind", "size from vectors"))
     monkeypatch.setattr(end_to_end, "MODES", (end_to_end.Mode("size", {}, ask, few, 8),))
     monkeypatch.setattr(end_to_end, "CHECKS", few)
-    monkeypatch.setattr(end_to_end, "ENOUGH", 8)
+    monkeypatch.setattr(end_to_end, "BOUNDS", replace(end_to_end.BOUNDS, enough=8))
     def here(calls):  # a worker would not know the mode
         return [call() for call in calls]
 
     found = end_to_end.run(8, 0, here)
     assert {key: len(values) for key, values in found.items()} == {
-        ("size classes, Holm", False): 4, ("size from vectors", False): 8, ("size classes, Holm", True): 1,
+        ("neighbors of one kind", False): 4, ("size from vectors", False): 8, ("neighbors of one kind", True): 1,
         ("size from vectors", True): 2}
     rates = end_to_end.kept(8, 0, here)["rates"].set_index("check")
     assert rates.loc["size from vectors", "rate"] == 1 and not rates["passes"].any() and (rates["tries"] == 2).all()

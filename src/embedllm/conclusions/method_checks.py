@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from embedllm.conclusions._words import bullets
-from embedllm.experiments import end_to_end
-from embedllm.experiments.method_checks import ENOUGH, LEAST_COVERED, LEVEL, MOST_FALSE
+from embedllm.experiments import end_to_end, generated_checks
+from embedllm.experiments.method_checks import LEVEL
 from embedllm.presentation import counted, listed
 
 
-def passed(rows: pd.DataFrame, enough: int = ENOUGH) -> str:
-    """How many checks pass, and which do not, from `method_checks.judged`; where too few to settle any, their rates."""
+def passed(rows: pd.DataFrame, enough: int) -> str:
+    """How many checks pass, and which do not, from `method_checks.rated`; where too few to settle any, their rates."""
     number, failed = int(rows["repetitions"].max()), rows[~rows["passes"]]
     if number < enough:
         return f"With {number:,} of the {enough:,} repetitions that settle a check: {_rates(rows)}."
@@ -29,13 +29,16 @@ def _rates(rows: pd.DataFrame) -> str:
 
 
 def conclusion(rows: pd.DataFrame, whole: pd.DataFrame | None = None) -> str:
-    """What the checks show; `rows` from `method_checks.judged`, `whole` from `end_to_end.kept`."""
+    """What the checks show; `rows` from `generated_checks.kept`, `whole` from `end_to_end.kept`."""
+    bounds = generated_checks.BOUNDS
     said = [
-        f"**Generated data.** {passed(rows)} A check passes where the one-sided 95 % limit of its false alarms at "
-        f"{LEVEL:g} is at most {MOST_FALSE:g}, or that of its coverage at least {LEAST_COVERED:g}.",
+        f"**Generated data.** {passed(rows, bounds.enough)} A check passes where the one-sided 95 % limit of its false "
+        f"alarms at {LEVEL:g} is at most {bounds.most_false:g}, or that of its coverage at least "
+        f"{bounds.least_covered:g}.",
         f"**Rates.** On generated data: {_rates(rows)}.",
     ]
     if whole is not None:
-        said.append(f"**End to end.** {passed(whole, end_to_end.ENOUGH)} The limits here: {end_to_end.MOST_FALSE:g} "
-                    f"and {end_to_end.LEAST_COVERED:g}.")
+        bounds = end_to_end.BOUNDS
+        said.append(f"**End to end.** {passed(whole, bounds.enough)} The limits here: {bounds.most_false:g} and "
+                    f"{bounds.least_covered:g}.")
     return "## What the checks show\n\n" + bullets(said)

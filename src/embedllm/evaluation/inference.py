@@ -126,45 +126,6 @@ def compare_pairs(
     return table[["method", "reference", "difference", "low", "high", "se", "p", "p_holm", "mde"]]
 
 
-def equivalence(a: np.ndarray, b: np.ndarray, design: Design, margin: float) -> dict[str, float | bool]:
-    """Do two methods differ by less than a margin declared beforehand? Two one-sided tests at 5 %.
-
-    Normal approximation of the mean difference with its stratified standard error (Schuirmann, 1987):
-    meant for hundreds of questions and more.
-
-    Parameters
-    ----------
-    a, b, design
-        As in `paired_test`.
-    margin : float, > 0
-        In the unit of the values.
-
-    Returns
-    -------
-    dict
-        ``difference``, ``se``, ``low90``, ``high90``; ``p_lower`` of the null "difference <= -margin"
-        (small: a is not worse, where more is better), ``p_upper`` of "difference >= margin" (small: a
-        is not worse, where less is better), ``p`` the larger of both, ``equivalent`` (p < 0.05).
-
-    Raises
-    ------
-    ValueError
-        If the margin is not positive, shapes differ or no question has both values.
-    """
-    if not margin > 0:
-        raise ValueError(f"the margin must be positive, found {margin}")
-    difference, design = paired(a, b, design)
-    mean, se = float(difference.mean()), standard_error(difference, design)
-    law = norm(loc=0, scale=max(se, np.finfo(float).tiny))  # identical methods have no spread
-    p_lower, p_upper = float(law.sf(mean + margin)), float(law.cdf(mean - margin))
-    reach = float(norm.ppf(0.95)) * se
-    return {
-        "difference": mean, "se": se, "low90": mean - reach, "high90": mean + reach,
-        "p_lower": p_lower, "p_upper": p_upper, "p": max(p_lower, p_upper),
-        "equivalent": max(p_lower, p_upper) < 0.05,
-    }
-
-
 def of_independent(values: np.ndarray, level: float = ALPHA) -> dict[str, float]:
     """The mean of values that count as independent draws, one for each lineage, say: few, and skewed.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.special import expit, logit
 
+from embedllm.evaluation.intervals import jackknife
 from embedllm.forecasters.contract import Forecaster
 from embedllm.outcomes import OutcomeMatrix, by_suite
 
-N_RESAMPLES = 500
+N_GROUPS = 100  # of questions
+LEAST = 1e-4  # share that is told apart from none
 BETWEEN_SUITES = "between suites"
 
 
@@ -29,7 +31,8 @@ def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> 
     Returns
     -------
     DataFrame
-        ``part``, ``share`` of the variance with ``low`` and ``high``: 95 %, bootstrap of questions within benchmarks.
+        ``part``, ``share`` of the variance with ``low`` and ``high``: 95 %, `jackknife` of a hundred groups of
+        questions, each with its part of every benchmark, on the logit scale.
     """
     logits = logits_of(embedding, vectors)
     benchmarks = table.questions["benchmark"].astype(str).to_numpy()
@@ -37,15 +40,23 @@ def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> 
     nested = (suites != benchmarks).any()
     if not nested:
         suites = np.full_like(benchmarks, "")
-    rng = np.random.default_rng(0)
-    rows_of = [np.flatnonzero(benchmarks == name) for name in np.unique(benchmarks)]
-    draws = (np.concatenate([rng.choice(rows, len(rows)) for rows in rows_of]) for _ in range(N_RESAMPLES))
-    found, as_seen = (pd.Series(taken_apart(logits, benchmarks, suites, plain)) for plain in (False, True))
-    drawn = pd.DataFrame([taken_apart(logits[:, rows], benchmarks[rows], suites[rows]) for rows in draws])
-    # Resamples come from what was seen, around whose shares they scatter.
-    low, high = (np.clip(drawn.quantile(tail) + found - as_seen, 0, 1) for tail in (0.025, 0.975))
+    found, group = pd.Series(taken_apart(logits, benchmarks, suites)), _groups(benchmarks)
+    left_out = pd.DataFrame([taken_apart(logits[:, group != one], benchmarks[group != one], suites[group != one])
+                             for one in np.unique(group)])
+    center, left_out = (logit(np.clip(values, LEAST, 1 - LEAST)) for values in (found, left_out))
+    _, reach = jackknife(left_out.to_numpy())
+    low, high = np.minimum(expit(center - reach), found), np.maximum(expit(center + reach), found)
     table = pd.DataFrame({"share": found, "low": low, "high": high}).rename_axis("part").reset_index()
     return table if nested else table.iloc[1:].reset_index(drop=True)
+
+
+def _groups(benchmarks: np.ndarray) -> np.ndarray:
+    """A group for each question: benchmark by benchmark, dealt out in random order."""
+    order = np.random.default_rng(0).permutation(len(benchmarks))
+    order = order[np.argsort(benchmarks[order], kind="stable")]
+    group = np.empty(len(order), int)
+    group[order] = np.arange(len(order)) % N_GROUPS
+    return group
 
 
 def logits_of(embedding: Forecaster, vectors: np.ndarray) -> np.ndarray:
@@ -53,13 +64,11 @@ def logits_of(embedding: Forecaster, vectors: np.ndarray) -> np.ndarray:
     return logit(np.clip(embedding.predict_proba(vectors).astype(np.float64), 1e-6, 1 - 1e-6))
 
 
-def taken_apart(
-    logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray, plain: bool = False
-) -> dict[str, float]:
+def taken_apart(logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> dict[str, float]:
     """Shares of the variance of logits (n_models, n_questions), by the names that `shares` gives them.
 
     Means over few questions differ by chance, which is taken off the parts between and given back to that within
-    (method of moments; Searle, Casella and McCulloch 1992, Variance Components, chapter 2); `plain`: it is left.
+    (method of moments; Searle, Casella and McCulloch 1992, Variance Components, chapter 2).
     """
     ease = logits.mean(axis=0)
     apart = logits - logits.mean(axis=1, keepdims=True) - ease + logits.mean()
@@ -67,8 +76,7 @@ def taken_apart(
     of_suite, of_benchmark = _means(apart, suites), _means(apart, benchmarks)
     inside, level = apart - of_benchmark, ease - _means(ease[None], benchmarks)[0]
     parts = np.array([(of_suite**2).sum(), ((of_benchmark - of_suite) ** 2).sum(), (inside**2).sum()])
-    if not plain:
-        parts = np.maximum(parts + _chance(inside, benchmarks, suites), 0)
+    parts = np.maximum(parts + _chance(inside, benchmarks, suites), 0)
     return dict(zip((BETWEEN_SUITES, "between benchmarks", "within benchmarks"), parts / (parts.sum() or 1.0),
                     strict=True)) | {
         "along difficulty": _along(apart, ease - ease.mean()) / total,

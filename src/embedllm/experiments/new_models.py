@@ -195,11 +195,6 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
     return seen
 
 
-def resampled(n_lineages: int) -> np.ndarray:
-    """How often each lineage occurs in each bootstrap resample, as `intervals.interval` takes it."""
-    return bootstrap_weights(Design(np.zeros(n_lineages)), N_RESAMPLES, np.random.default_rng(0))
-
-
 def _losses(told: np.ndarray, answers: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Log-loss of each model on the judged questions, (n_models,)."""
     return np.nanmean(cell_scores(told[:, judged], answers[:, judged], "log_loss"), axis=1)
@@ -236,20 +231,21 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         for name in measures:
             values = by_lineage[name].dropna().to_numpy()
             if len(values):
-                found.append((method, n, name, *_ends(values, name), len(values)))
+                found.append((method, n, name, *over_lineages(values, name), len(values)))
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])
 
 
-def _ends(values: np.ndarray, measure: str) -> np.ndarray:
-    """Mean over lineages and its interval of 95 %."""
+def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:
+    """Mean over lineages and its interval of 95 %; of "rmse" the root of both."""
     if measure == "covered":
         n, hits = len(values), values.sum()
         low, high = beta.ppf(ALPHA / 2, hits, n - hits + 1), beta.ppf(1 - ALPHA / 2, hits + 1, n - hits)
         return np.array([values.mean(), low if hits else 0.0, high if hits < n else 1.0])
     if measure in ("routed", "benchmarks_covered"):  # the same for most lineages, which a studentized mean cannot take
-        return np.array([values.mean(), *interval(values, resampled(len(values)))])
+        weights = bootstrap_weights(Design(np.zeros(len(values))), N_RESAMPLES, np.random.default_rng(0))
+        return np.array([values.mean(), *interval(values, weights)])
     told = of_independent(values)
     ends = np.array([told["difference"], told["low"], told["high"]])
     return np.sqrt(np.maximum(ends, 0)) if measure == "rmse" else ends

@@ -1,10 +1,17 @@
-"""Generated data on which tests are tried: values of questions and fits, vectors of families and lineages."""
+"""Generated data on which tests are tried: values of questions and fits, vectors of families and lineages, answers."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.spatial.distance import pdist, squareform
+from functools import cache
 
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import pdist, squareform
+from scipy.special import expit
+
+from embedllm.evaluation.metrics import auc
+from embedllm.new_models.onboarding import Shared
+from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import Design
 
 SHIFT = 0.2  # of a method that differs
@@ -51,3 +58,42 @@ def sized(rng: np.random.Generator, planted: bool) -> tuple[np.ndarray, np.ndarr
                     "70B")[lineage]
     places = alike(rng, family, lineage, 4) + 1.5 * planted * (size == "7B")[:, None]
     return squareform(pdist(places)), size, family.astype(str), lineage.astype(str)
+
+
+def table_of(right: np.ndarray) -> OutcomeMatrix:
+    """Answers of models without further facts: bool, (n_models, n_questions)."""
+    n_models, n = right.shape
+    questions = pd.DataFrame({"prompt": [f"question {at}" for at in range(n)], "benchmark": "one"},
+                             index=[f"q{at}" for at in range(n)])
+    return OutcomeMatrix(right.astype(np.float32), pd.DataFrame(index=[f"model {at}" for at in range(n_models)]),
+                         questions)
+
+
+def newcomer(rng: np.random.Generator, guesses: bool, n: int = 400, k: int = 6) -> tuple[Shared, np.ndarray]:
+    """What a pool shares on some questions, and the answers of a new model that is like it, or guesses: (n,)."""
+    design = np.column_stack([np.ones(n), rng.normal(0, 0.4, (n, k - 1))])
+    offset, doubt = rng.normal(0, 1.2, n), rng.uniform(0.1, 0.6, n)
+    shared = Shared(design, offset, doubt, np.zeros(k), np.eye(k), np.arange(k))
+    p = expit(offset + np.sqrt(doubt) * rng.normal(size=n) + design @ rng.normal(size=k))
+    return shared, (rng.random(n) < (0.5 if guesses else p)).astype(float)
+
+
+def forecast(rng: np.random.Generator, n: int) -> tuple[dict[str, np.ndarray], OutcomeMatrix]:
+    """Forecasts from what is half known of questions, and what 20 models answer."""
+    ability, told = np.linspace(-1, 1, 20), rng.normal(size=n)
+    right = rng.random((20, n)) < expit(ability[:, None] + told + rng.normal(size=n))
+    return {"": expit(ability[:, None] + told)}, table_of(right)
+
+
+@cache
+def true_auc() -> float:
+    forecasts, table = forecast(np.random.default_rng(0), 100_000)
+    return float(auc(forecasts[""], table.scores))
+
+
+@cache
+def true_disagreement(spread: float) -> float:
+    """Of two models on a question: abilities are standard normal, difficulties normal with this spread."""
+    places, shares = np.polynomial.hermite_e.hermegauss(60)
+    right = expit(places[:, None] + spread * places).T @ shares / shares.sum()
+    return float((2 * right * (1 - right)) @ shares / shares.sum())

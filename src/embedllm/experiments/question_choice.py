@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from embedllm.evaluation import intervals
+from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import (
     N_FOLDS,
     OURS,
@@ -16,8 +16,8 @@ from embedllm.experiments.new_models import (
     complete,
     embedded,
     ordered,
+    over_lineages,
     parted,
-    resampled,
     told_of,
 )
 from embedllm.machine import side_by_side
@@ -98,13 +98,10 @@ def errors(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``way`` (choice and estimator), ``n``, ``rmse`` with ``low`` and ``high`` (95 %, bootstrap of lineages).
+        ``way`` (choice and estimator), ``n``, ``rmse`` with ``low`` and ``high`` (95 %, as in `new_models.summary`).
     """
-    squares, found = _squares(rows), []
-    weights = resampled(len(squares))
-    for (choice, estimator, n), own in squares.items():
-        ends = np.sqrt([own.mean(), *intervals.interval(own.to_numpy(), weights)])
-        found.append((f"{choice}, {estimator}", n, *ends))
+    found = [(f"{choice}, {estimator}", n, *over_lineages(own.to_numpy(), "rmse"))
+             for (choice, estimator, n), own in _squares(rows).items()]
     return pd.DataFrame(found, columns=["way", "n", "rmse", "low", "high"])
 
 
@@ -114,14 +111,14 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``due_to``, ``n``, ``ratio`` (below one: less error) with ``low`` and ``high`` (95 %, bootstrap of lineages).
+        ``due_to``, ``n``, ``ratio`` (below one: less error) with ``low`` and ``high`` (95 %, over lineages).
     """
     squares, tables = _squares(rows), []
-    weights, sizes = resampled(len(squares)), sorted({key[2] for key in squares})
+    sizes = sorted({key[2] for key in squares})
     ways = ((CHOICE, (ADAPTIVE, OURS), (STRATIFIED, OURS)), (MODEL, (STRATIFIED, OURS), (STRATIFIED, RAW)))
     for due, one, other in ways:
         a, b = (squares[[(*way, n) for n in sizes]].to_numpy() for way in (one, other))
-        ratio, low, high = intervals.ratios(a, b, weights)
+        ratio, low, high = ratio_of_means(a, b)
         tables.append(pd.DataFrame({"due_to": due, "n": sizes, "ratio": ratio, "low": low, "high": high}))
     return pd.concat(tables, ignore_index=True)
 

@@ -57,7 +57,7 @@ def pool(seed: int, n_models: int, settings: dict) -> Pool:
                 benchmarks[~seen].to_numpy(), weights / weights.sum())
 
 
-def crossed(
+def cross_fit_with_fresh(
     one: Pool, entries: Sequence[catalog.Forecaster], plan: Sequence[Round]
 ) -> tuple[list[dict], list[list[dict[str, np.ndarray]]]]:
     """`registry.cross_fit`, and what each of its fits forecasts of the fresh questions.
@@ -83,8 +83,8 @@ def crossed(
         return found
 
     rounds_of = cross_fit(one.table, one.vectors, entries, N_FOLDS, plan, compute)
-    names = iter(told)
-    return rounds_of, [[{entry.name: next(names) for entry in entries} for _ in range(N_FOLDS)] for _ in plan]
+    forecasts = iter(told)
+    return rounds_of, [[{entry.name: next(forecasts) for entry in entries} for _ in range(N_FOLDS)] for _ in plan]
 
 
 def eighths(one: Pool, seed: int, train: int) -> Parts:

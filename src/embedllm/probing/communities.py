@@ -6,8 +6,7 @@ permuted within families, and the base model is what counts.
 
 from __future__ import annotations
 
-from itertools import combinations, product
-from math import comb, prod
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -151,31 +150,18 @@ def pooled_test(
              "n_units": len(units), "n_communities": len(counted)}
     if len(counted) < 2:
         return found | {"note": "not testable: fewer than two communities of two units"}
-    groups = [np.flatnonzero(units["family"] == family) for family in units["family"].unique()]
-    number = prod(arrangements.number(codes[group]) for group in groups)
-    if number <= n_permutations + 1:
-        drawn = np.empty((number, len(codes)), int)
-        for row, parts in zip(drawn, product(*(arrangements.orders(np.bincount(codes[group])) for group in groups)),
-                              strict=True):
-            for group, part in zip(groups, parts, strict=True):
-                row[group] = part
-    else:
-        rng = np.random.default_rng(0)
-        drawn = np.tile(codes, (1 + n_permutations, 1))
-        for group in groups:
-            drawn[1:, group] = rng.permuted(drawn[1:, group], axis=1)
+    drawn = arrangements.within(codes, units["family"].to_numpy(), n_permutations, np.random.default_rng(0))
     means = []
     for code in counted:
         intra, inter = _within_and_across(between, drawn == code)
         means.append(intra - inter)
     values = np.mean(means, axis=0)
-    own = (drawn == codes).all(axis=1).argmax()
     slack = 1e-9 * between.max()
-    return found | {"gap": float(values[own]), "p_closer": float(np.mean(values <= values[own] + slack)),
-                    "p_farther": float(np.mean(values >= values[own] - slack)),
+    return found | {"gap": float(values[0]), "p_closer": float(np.mean(values <= values[0] + slack)),
+                    "p_farther": float(np.mean(values >= values[0] - slack)),
                     "p_attainable": float(min(np.mean(values <= values.min() + slack),
                                               np.mean(values >= values.max() - slack))),
-                    "note": "" if number > 1 else "not testable: one arrangement only"}
+                    "note": "" if len(drawn) > 1 else "not testable: one arrangement only"}
 
 
 def merged(distances: np.ndarray, labels, blocks, families=None) -> tuple[pd.DataFrame, np.ndarray]:
@@ -230,29 +216,17 @@ def _closer(
     """Test one community against arrangements of its label within families."""
     intra, inter = _within_and_across(between, member[None])
     observed = float((intra - inter)[0])
-    groups = [np.flatnonzero(family == f) for f in np.unique(family)]
-    chosen = [int(member[group].sum()) for group in groups]
-    arrangements = prod(comb(len(group), k) for group, k in zip(groups, chosen, strict=True))
+    members = arrangements.within(member.astype(int), family, n_permutations, rng) == 1
     if member.sum() < 2:
         note = "not testable: a single unit, no pair within"
     elif member.all():
         note = "not testable: no other community"
-    elif arrangements == 1:
+    elif len(members) == 1:
         note = "not testable: no family has this and another community, one arrangement only"
     else:
         note = ""
     if note:
         return {"difference": observed, "p_family": np.nan, "p_attainable": np.nan, "note": note}
-
-    if arrangements <= n_permutations + 1:
-        drawn = product(*(combinations(group, k) for group, k in zip(groups, chosen, strict=True)))
-        members = np.zeros((arrangements, len(member)), dtype=bool)
-        for row, parts in zip(members, drawn, strict=True):
-            row[[unit for part in parts for unit in part]] = True
-    else:
-        members = np.tile(member, (1 + n_permutations, 1))
-        for group in groups:
-            members[1:, group] = rng.permuted(members[1:, group], axis=1)
     intra, inter = _within_and_across(between, members)
     p = np.mean(intra - inter <= observed + 1e-9 * between.max())  # the observed arrangement is one of them
     return {"difference": observed, "p_family": float(p), "p_attainable": 1 / len(members), "note": note}

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from embedllm.evaluation.inference import of_independent
+from embedllm.evaluation.intervals import jackknife
 from embedllm.probing import trees
 from embedllm.probing.folds import N_INNER, lineage_folds, without
 from embedllm.probing.ridge import ridge_weights
 
 MEAN, RIDGE, TREES, NOTHING = "mean elsewhere", "ridge on accuracies elsewhere", "boosted trees", "no predictor"
 PENALTIES = np.logspace(-5, 1, 13)  # of a ridge regression, in units of the predictors' sum of squares
-N_RESAMPLES = 2000
 Predictors = Mapping[str, np.ndarray]  # of models by benchmark: shape (n_models, n_numbers)
 
 
@@ -142,23 +142,30 @@ def shares(
     Returns
     -------
     DataFrame
-        ``method``, ``benchmark``, ``r2`` with ``low`` and ``high`` (95 %, bootstrap of lineages).
+        ``method``, ``benchmark``, ``r2`` with ``low`` and ``high`` (95 %, `jackknife` of lineages, by the logarithm of
+        what is left to explain).
     """
-    lineage, rng, rows = facts["lineage"], np.random.default_rng(0), []
+    lineage, rows = facts["lineage"], []
     by_lineage = weighted(target, lineage, weights)
-    draws = rng.integers(len(by_lineage), size=(N_RESAMPLES, len(by_lineage)))
     for method, forecast in forecasts.items():
         errors = weighted((forecast - target) ** 2, lineage, weights)
         for name in target:
-            both = np.column_stack([errors[name], by_lineage[name]])
-            if np.isnan(both[:, 0]).all() or by_lineage[name].var() == 0:
-                continue
-            error, value = np.moveaxis(both[draws], 2, 0)
-            spread = np.nanvar(value, axis=1)
-            r2 = 1 - np.nanmean(error, axis=1)[spread > 0] / spread[spread > 0]
-            own = 1 - np.nanmean(both[:, 0]) / np.nanvar(both[:, 1])
-            rows.append((method, name, own, *np.quantile(r2, (0.025, 0.975))))
+            known = (errors[name].notna() & by_lineage[name].notna()).to_numpy()
+            error, value = errors[name].to_numpy()[known], by_lineage[name].to_numpy()[known]
+            if len(value) >= 4 and np.ptp(value) > 0:
+                rows.append((method, name, *_share(error, value)))
     return pd.DataFrame(rows, columns=["method", "benchmark", "r2", "low", "high"])
+
+
+def _share(error: np.ndarray, value: np.ndarray) -> tuple[float, float, float]:
+    """One minus the mean of squared errors over the variance of values, with its interval; units are independent."""
+    def unexplained(error: np.ndarray, value: np.ndarray) -> float:
+        spread = value.var()
+        return float(np.log(error.mean() / spread)) if spread > 0 and error.any() else np.nan
+
+    own, units = unexplained(error, value), np.arange(len(value))
+    _, [reach] = jackknife(np.array([[unexplained(np.delete(error, at), np.delete(value, at))] for at in units]))
+    return 1 - error.mean() / value.var(), 1 - np.exp(own + reach), 1 - np.exp(own - reach)
 
 
 def compared(errors: pd.DataFrame, reference: str, level: float) -> pd.DataFrame:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.special import logit
-from scipy.stats import t
 
+from embedllm.evaluation.intervals import jackknife
 from embedllm.lineages import disagreements, likeness
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.probing import arrangements
 from embedllm.probing.communities import merged
 
 SIZE_CLASSES = {"7B": (6, 9), "13B": (13, 14), "70B": (65, 72)}  # whole billions, both ends included
@@ -56,12 +57,15 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
         A row for each band of six lineages and more: ``size``, ``n_models``, ``n_lineages``; ``spread``: SD over
         lineages of the logit of the mean score; ``disagreement``: share of common questions that one of two answers
         rightly and the other does not; ``alike``: how much more two answer alike than their abilities and the
-        questions' difficulties imply (`lineages.likeness`), which compares them as if they were equally good. Each
-        with ``_se``, by the jackknife of lineages, and ``_low`` and ``_high``: 95 %, Student's t.
+        questions' difficulties imply (`lineages.likeness`), which compares them as if they were equally good, less
+        its mean over all pairs of different lineages, which chance puts below zero (Christensen, Makransky and Horton
+        2017, Applied Psychological Measurement 41). Each with ``_se`` and, at 95 %, ``_low`` and ``_high``: `jackknife`
+        of lineages, for the spread of its logarithm.
     """
     bands, rows = size_bands(parameters_b), []
     ability = logit(np.clip(table.model_means, 1e-3, 1 - 1e-3))
-    pairs = {"disagreement": disagreements(table), "alike": likeness(table)}
+    like, others = likeness(table), lineages.to_numpy()[:, None] != lineages.to_numpy()
+    pairs = {"disagreement": disagreements(table), "alike": like - like[others].mean() if others.any() else like}
     for band in bands.cat.categories:
         members = np.flatnonzero((bands == band).to_numpy())
         code, names = pd.factorize(lineages.to_numpy()[members])
@@ -71,9 +75,8 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
         own = onehot.T @ ability[members]
         between = [onehot.T @ matrix[np.ix_(members, members)] @ onehot for matrix in pairs.values()]
         row = {"size": band, "n_models": len(members), "n_lineages": len(names)}
-        for name, (value, se) in zip(("spread", *pairs), _jackknifed(own, between), strict=True):
-            reach = float(t.isf(0.025, len(names) - 1)) * se
-            row |= {name: value, f"{name}_se": se, f"{name}_low": value - reach, f"{name}_high": value + reach}
+        for name, told in zip(("spread", *pairs), _jackknifed(own, between), strict=True):
+            row |= dict(zip((name, f"{name}_se", f"{name}_low", f"{name}_high"), told, strict=True))
         rows.append(row)
     columns = ["size", "n_models", "n_lineages", *(f"{name}{end}" for name in ("spread", *pairs)
                                                    for end in ("", "_se", "_low", "_high"))]
@@ -105,10 +108,7 @@ def across_families(
     found, between = found[enough], between[np.ix_(enough, enough)]
     family, label = found["family"].to_numpy(), pd.factorize(found["label"])[0]
     result = {"gap": np.nan, "p_closer": np.nan, "n_units": len(found), "n_families": len(set(family))}
-    rng, drawn = np.random.default_rng(0), np.tile(label, (1 + n_permutations, 1))
-    for one in np.unique(family):
-        rows = np.flatnonzero(family == one)
-        drawn[1:, rows] = rng.permuted(drawn[1:, rows], axis=1)
+    drawn = arrangements.within(label, family, n_permutations, np.random.default_rng(0))
     apart = (family[:, None] != family).astype(float)
     same, pairs = np.zeros(len(drawn)), np.zeros(len(drawn))
     for one in np.unique(label):
@@ -123,8 +123,8 @@ def across_families(
                      "note": ""}
 
 
-def _jackknifed(values: np.ndarray, pairs: Sequence[np.ndarray]) -> list[tuple[float, float]]:
-    """SD of values and means of pairs, each with its standard error by leaving out one unit at a time.
+def _jackknifed(values: np.ndarray, pairs: Sequence[np.ndarray]) -> list[tuple[float, float, float, float]]:
+    """SD of values and means of pairs, each with standard error and interval, by leaving out one unit at a time.
 
     Parameters
     ----------
@@ -134,9 +134,11 @@ def _jackknifed(values: np.ndarray, pairs: Sequence[np.ndarray]) -> list[tuple[f
     """
     def measured(kept: np.ndarray) -> list[float]:
         upper = np.triu_indices(len(kept), 1)
-        return [values[kept].std(ddof=1), *(one[np.ix_(kept, kept)][upper].mean() for one in pairs)]
+        return [np.log(values[kept].std(ddof=1)), *(one[np.ix_(kept, kept)][upper].mean() for one in pairs)]
 
     units = np.arange(len(values))
-    without = np.array([measured(np.delete(units, at)) for at in units])
-    errors = np.sqrt((len(units) - 1) * without.var(axis=0))
-    return list(zip(measured(units), errors, strict=True))
+    spread, *means = measured(units)
+    errors, reach = jackknife(np.array([measured(np.delete(units, at)) for at in units]))
+    sd = np.exp(spread)
+    return [(sd, sd * errors[0], *np.exp([spread - reach[0], spread + reach[0]])),
+            *((mean, se, mean - far, mean + far) for mean, se, far in zip(means, errors[1:], reach[1:], strict=True))]
