@@ -23,7 +23,7 @@ def _small(monkeypatch):
 
 @pytest.mark.parametrize("mode", end_to_end.MODES, ids=lambda mode: mode.lacks)
 def test_every_check_of_a_mode_answers(mode):
-    [row] = end_to_end.repeated(mode.lacks, False, [3]).to_dict("records")
+    [row] = end_to_end.repeated(mode.ask, mode.n_models, mode.settings, False, [3]).to_dict("records")
     assert list(row) == [check.name for check in mode.checks]
     values = np.array([value for value in row.values() if not np.isnan(value)])
     assert ((values >= 0) & (values <= 1)).all()
@@ -62,7 +62,7 @@ def test_repetitions_come_together_without_pools_too_small_to_ask(monkeypatch):
     monkeypatch.setattr(end_to_end, "MODES", (end_to_end.Mode("size", {}, ask, few, 8),))
     monkeypatch.setattr(end_to_end, "CHECKS", few)
     monkeypatch.setattr(end_to_end, "BOUNDS", replace(end_to_end.BOUNDS, enough=8))
-    def here(calls):  # a worker would not know the mode
+    def here(calls):  # workers would not know this mode
         return [call() for call in calls]
 
     found = end_to_end.run(8, 0, here)

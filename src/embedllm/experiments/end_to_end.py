@@ -23,6 +23,7 @@ BOUNDS = Bounds(most_false=0.09, least_covered=0.90, enough=200)  # pools of a m
 N_MODELS = 40
 FEWER = 4  # so many times fewer repetitions where what is looked for is there
 CHUNK, SEEDS = 5, 1_000_000
+Ask = Callable[[Pool, int, bool], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Mode:
 
     lacks: str
     settings: dict
-    ask: Callable[[Pool, int, bool], dict[str, float]]
+    ask: Ask
     checks: tuple[Check, ...]
     n_models: int = N_MODELS
 
@@ -102,7 +103,8 @@ def run(
             plan += [(mode, planted, list(range(start, min(start + CHUNK, first + many))))
                      for start in range(first, first + many, CHUNK)]
     found: dict[tuple[str, bool], list] = {}
-    calls = [partial(repeated, mode.lacks, planted, seeds) for mode, planted, seeds in plan]
+    calls = [partial(repeated, mode.ask, mode.n_models, {} if planted else mode.settings, planted, seeds)
+             for mode, planted, seeds in plan]
     for (_, planted, _), rows in zip(plan, compute(calls), strict=True):
         for name in rows:
             found.setdefault((name, planted), []).append(rows[name].dropna().to_numpy())
@@ -110,11 +112,9 @@ def run(
             if (key[0] in names or not names) and sum(map(len, values))}
 
 
-def repeated(lacks: str, planted: bool, seeds: list[int]) -> pd.DataFrame:
+def repeated(ask: Ask, n_models: int, settings: dict, planted: bool, seeds: list[int]) -> pd.DataFrame:
     """What the checks of a mode say of these pools: a row each, a column a check."""
-    [mode] = (mode for mode in MODES if mode.lacks == lacks)
-    drawn = (pool(seed, mode.n_models, {} if planted else mode.settings) for seed in seeds)
-    return pd.DataFrame([mode.ask(one, seed, planted) for one, seed in zip(drawn, seeds, strict=True)], dtype=float)
+    return pd.DataFrame([ask(pool(seed, n_models, settings), seed, planted) for seed in seeds], dtype=float)
 
 
 def kept(number: int, seed: int, compute: Callable = side_by_side) -> dict[str, pd.DataFrame]:

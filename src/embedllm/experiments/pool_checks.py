@@ -88,7 +88,7 @@ def text_tells_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
 
 
 def size_and_kind_tell_nothing(one: Pool, seed: int, planted: bool) -> dict[str, float]:
-    """Sizes, linear probes, neighbors and clusters of vectors; single size classes cannot be tested in so small a pool."""
+    """Sizes, linear probes, neighbors and clusters of vectors; single size classes need larger pools."""
     parts = eighths(one, seed, 7)
     embedding, prompts = fitted(parts, catalog.CONVEX), parts["train"][1]
     distances = geometry.distances_with_level(embedding.betas, embedding.intercepts, prompts)
