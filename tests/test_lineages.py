@@ -67,6 +67,16 @@ def test_from_95_of_100_common_questions_on_two_are_one(rng, differing, n, group
     assert near_copies(make_table(np.stack(scores))).nunique() == groups
 
 
+def test_models_that_are_nearly_always_wrong_are_no_copies(rng):
+    scores = np.float32(rng.random((6, 400)) < 0.03)
+    alike = (scores[:, None] == scores).mean(axis=2)
+    assert (alike[np.triu_indices(6, 1)] > 0.9).all() and near_copies(make_table(scores)).nunique() == 6
+    scores[1] = scores[0]
+    scores[1, 7] = 1 - scores[0, 7]
+    assert near_copies(make_table(scores)).tolist() == [0, 0, 1, 2, 3, 4]
+    assert near_copies(make_table(np.ones((2, 400), np.float32))).nunique() == 2, "all right: nothing tells"
+
+
 def test_a_graded_score_is_right_from_half_on():
     scores = np.float32([[0.5, 0.49] * 100, [1, 0] * 100, [0.5, 0.5] * 100, [0.2, 0.4] * 100])
     assert near_copies(make_table(scores)).tolist() == [0, 0, 1, 2]

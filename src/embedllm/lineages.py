@@ -8,6 +8,7 @@ import pandas as pd
 from embedllm.outcomes import OutcomeMatrix
 
 COPY = 0.95  # share of common questions answered alike from which two models are near-copies
+BEYOND = 0.7  # the same beyond chance: pairs of models of one name have .78 and more, pairs of weak ones up to .6
 FEWEST = 100  # common questions below which nobody can tell
 RELATED = 0.25  # likeness from which models are one lineage: where groups came nearest to the 24 known base models of
 # 71 models of open-llm-leaderboard (adjusted Rand index .75; .69 at .2, .55 at .3)
@@ -18,7 +19,9 @@ RIDGE_MODEL, RIDGE_QUESTION = 0.1, 0.5  # prior precisions of abilities and diff
 def near_copies(table: OutcomeMatrix) -> pd.Series:
     """A number for each group of near-copies, linked one to the next; a model without one is a group of its own.
 
-    Two models answer a question alike where both are right or both wrong; a graded score is right from 0.5 on.
+    Two models answer a question alike where both are right or both wrong; a graded score is right from 0.5 on. Models
+    that are right nearly always, or nearly never, are alike by chance: of what chance leaves apart near-copies answer
+    `BEYOND` alike as well (kappa; Cohen 1960, Educational and Psychological Measurement 20).
 
     Returns
     -------
@@ -30,8 +33,11 @@ def near_copies(table: OutcomeMatrix) -> pd.Series:
     asked = table.observed.astype(np.float32)
     right = np.where(table.observed, table.scores >= 0.5, 0).astype(np.float32)
     wrong, common = asked - right, asked @ asked.T
-    alike = (right @ right.T + wrong @ wrong.T) >= COPY * common
-    _, group = connected_components(csr_matrix(alike & (common >= FEWEST)), directed=False)
+    alike, n = right @ right.T + wrong @ wrong.T, np.maximum(common, 1)
+    often = right @ asked.T / n  # how often one is right on the questions that both answered
+    chance = n * (often * often.T + (1 - often) * (1 - often.T))
+    copies = (alike >= COPY * common) & (alike - chance > BEYOND * (n - chance)) & (common >= FEWEST)
+    _, group = connected_components(csr_matrix(copies), directed=False)
     return pd.Series(group, table.models.index, name="near_copies")
 
 

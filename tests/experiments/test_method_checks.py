@@ -9,7 +9,7 @@ import pytest
 from embedllm.conclusions import method_checks as said
 from embedllm.experiments import generated_checks as generated
 from embedllm.experiments import method_checks as checks
-from embedllm.experiments import null_data
+from embedllm.experiments import null_data, vector_checks
 
 
 def rated(found: dict) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_a_test_that_ignores_families_is_caught(monkeypatch):
     """Free permutation of sizes among models: what the study replaced."""
     def lenient(rng, planted):
         distances, size, *_ = null_data.sized(rng, planted)
-        return generated.pooled_test(distances, size, np.zeros(len(size)), None, 99)["p_closer"]
+        return vector_checks.pooled_test(distances, size, np.zeros(len(size)), None, 99)["p_closer"]
 
     [own] = (draw for one, draw in generated.CHECKS.items() if one.name == "sizes over all classes")
     assert (generated.repeated(lenient, False, list(range(150))) <= 0.05).mean() > 0.1

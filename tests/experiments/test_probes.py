@@ -47,7 +47,9 @@ def test_a_left_out_benchmark_is_predicted_from_ability_alone():
     rows = prediction.regressions(learned, 2, 199)
     assert (rows["p_lineage_holm"] < 0.05).all() and (rows["note"] == "").all()
     assert "3 by the test by lineages" in said.significant(rows)
-    judged = probing_claims.beyond_the_mean(found.reset_index(), within, KNOWN["C7"])
+    rivals = prediction.pooled(prediction.of_new_models(learned, 2), learned, 0.05, said.OWN)
+    judged = probing_claims.beyond_the_mean(found.reset_index(), rivals, within, KNOWN["C7"])
+    assert f"Minus the {said.OWN}, over the same lineages: {scores.RIDGE}" in judged["reason"]
     assert "median R2" in judged["reason"] and judged["figure"] == "05_new_models"
 
 
@@ -73,8 +75,8 @@ def test_too_small_is_a_note():
     assert rows["note"][:2].str.startswith("not testable: ").all() and said.significant(rows).startswith("Regressions")
     few = prediction.pooled(prediction.of_new_models(learned, 3), learned, 0.05)
     within = prediction.within(prediction.of_new_models(learned, 3), learned, table)
-    assert probing_claims.beyond_the_mean(few, within, KNOWN["C7"])["verdict"] == "not testable here"
-    assert probing_claims.beyond_the_mean(None, None, KNOWN["C7"])["verdict"] == "not testable here"
+    assert probing_claims.beyond_the_mean(few, few, within, KNOWN["C7"])["verdict"] == "not testable here"
+    assert probing_claims.beyond_the_mean(None, None, None, KNOWN["C7"])["verdict"] == "not testable here"
 
 
 def test_a_benchmark_everybody_gets_right_is_a_note_and_unasked_models_stay_out():
@@ -118,11 +120,11 @@ def test_sizes_that_lie_together_are_told_and_unknown_ones_said():
     assert probing_claims.by_size(pooled, rows, KNOWN["C8"])["verdict"] == "holds here"
     assert "by size class 2 of 2 (with level)" in said.groups(rows)
     assert said.closer(pooled).startswith("Mean distance within a size class")
-    assert said.between(pooled, pooled).startswith("Between families alone: not testable: 5 lineages")
+    assert "between families alone: not testable: 5 lineages" in said.between(pooled, pooled)
     five = known([7.0] * 5 + [70.0] * 5 + [7.0] * 5 + [70.0], ["a"] * 10 + ["b"] * 6)
     apart = np.abs(np.subtract.outer(five["parameters_b"].to_numpy(), five["parameters_b"].to_numpy()))
     told = said.between(probes.by_size({probes.WITH: apart}, five, 99), pooled)
-    assert "of one size class minus that of two -63, p = .020" in told
+    assert "of one size class minus that of two, between families alone: -63 (p = .0" in told
     unknown = probes.by_size(distances, facts.assign(parameters_b=np.nan), 99)
     assert unknown["note"].str.startswith("not testable").all()
     rows = probes.communities(distances, facts.assign(parameters_b=np.nan), 99)
@@ -146,26 +148,26 @@ def test_models_of_a_lineage_may_differ_in_size_and_family():
 def test_no_clusters_needs_power(p, power, expected):
     found = {"note": "", "p": p, "p_even": p, "power": power, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4,
              "n_models": 30, "smaller": 0.4, "along_first": 0.9}
-    assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == expected
-    assert "would be told from both in" in said.clustered(found, 4)
+    assert probing_claims.no_clusters(found, found, KNOWN["C9"])["verdict"] == expected
+    assert "would be told from both in" in said.clustered(found, found, 4)
     few = {"note": "not testable: fewer than 20 models", "n_models": 3}
-    assert probing_claims.no_clusters(few, KNOWN["C9"])["verdict"] == "not testable here"
+    assert probing_claims.no_clusters(few, few, KNOWN["C9"])["verdict"] == "not testable here"
 
 
-def test_a_flat_distribution_is_no_cluster():
+def test_what_is_no_normal_sample_and_no_clearer_divided_than_an_even_one_is_left_open():
     found = {"note": "", "p": 0.001, "p_even": 0.5, "power": 0.9, "index": 0.4, "low": 0.3, "high": 0.5, "null": 0.4,
              "n_models": 30, "smaller": 0.4, "along_first": 0.9}
-    assert probing_claims.no_clusters(found, KNOWN["C9"])["verdict"] == "holds here"
+    assert probing_claims.no_clusters(found, found, KNOWN["C9"])["verdict"] == "inconclusive"
 
 
-@pytest.mark.parametrize(("difference", "low", "p", "expected"), [
-    (-0.1, -0.2, 0.001, "holds here"), (0.1, 0.05, 0.001, "opposite here"), (0.0, -0.01, 0.9, "does not hold here"),
-    (-0.01, -0.1, 0.5, "inconclusive")])
-def test_c7_by_its_rule(difference, low, p, expected):
+@pytest.mark.parametrize(("difference", "low", "high", "expected"), [
+    (-0.1, -0.2, -0.01, "holds here"), (0.1, 0.05, 0.2, "opposite here"), (0.0, -0.01, 0.1, "does not hold here"),
+    (-0.01, -0.1, 0.1, "inconclusive")])
+def test_c7_by_its_rule(difference, low, high, expected):
     pooled = pd.DataFrame({"method": [said.OWN, scores.MEAN, scores.RIDGE], "difference": [difference, np.nan, 0.0],
-                           "low": low, "high": difference + 0.1, "p": p, "n_lineages": 20})
+                           "low": low, "high": high, "p": 0.5, "n_lineages": 20})
     within = pd.DataFrame({"method": [said.OWN, scores.MEAN] * 3, "benchmark": list("aabbcc"), "r2": 0.5})
-    assert probing_claims.beyond_the_mean(pooled, within, KNOWN["C7"])["verdict"] == expected
+    assert probing_claims.beyond_the_mean(pooled, pooled, within, KNOWN["C7"])["verdict"] == expected
 
 
 @pytest.mark.parametrize(("closer", "farther", "classes", "expected"), [
@@ -173,19 +175,25 @@ def test_c7_by_its_rule(difference, low, p, expected):
     (0.3, 0.7, (-1, -1), "inconclusive")])
 def test_c8_by_its_rule(closer, farther, classes, expected):
     pooled = pd.DataFrame({"distance": [probes.WITH], "note": "", "gap": -0.1, "p_closer": closer, "p_farther": farther,
-                           "p_attainable": 0.001, "n_units": 20})
+                           "p_attainable": 0.001, "n_units": 20, "between_note": "", "between_gap": 0.1,
+                           "between_p": 0.3})
     near = pd.DataFrame({"by": "size class", "distance": probes.WITH, "community": ["7B", "70B"], "n_units": 5,
-                         "difference": classes})
-    assert probing_claims.by_size(pooled, near, KNOWN["C8"])["verdict"] == expected
+                         "difference": classes, "p_holm": [0.01, np.nan]})
+    found = probing_claims.by_size(pooled, near, KNOWN["C8"])
+    assert found["verdict"] == expected and "70B" in found["reason"] and "+0.1 (p = .30" in found["reason"]
     border = pooled.assign(p_attainable=KNOWN["C8"].level)
     assert probing_claims.by_size(border, near, KNOWN["C8"])["verdict"] == "not testable here"
 
 
 def test_questions_without_data_are_not_answered():
-    found = {"new_models": None, "by_benchmark": None, "by_size": pd.DataFrame({"distance": [probes.WITH], "note": "no",
-             "p_attainable": np.nan}), "communities": None, "clusters": {"note": "not testable: few"}, "maps": None,
-             "bands": pd.DataFrame(), "ablation": None}
+    parts = pd.DataFrame({"part": [domain.BENCHMARKS, domain.ALONG, domain.DIFFICULTY, domain.DIFFERENCE],
+                          "share": [0.3, 0.1, 0.2, 0.1], "low": -0.1, "high": 0.3})
+    few = {"note": "not testable: few"}
+    found = {"new_models": None, "rivals": None, "new_benchmarks": None, "by_benchmark": None, "communities": None,
+             "by_size": pd.DataFrame({"distance": [probes.WITH], "note": "no", "p_attainable": np.nan}), "maps": None,
+             "clusters": few, "beyond": few, "bands": pd.DataFrame(), "ablation": None, "domain": parts}
     rows = probing_claims.rows(found, KNOWN, False)
+    assert "difference +0.10 (-0.10 to +0.30)" in rows["Q8"]["reason"] and "neither" in rows["Q8"]["reason"]
     assert {name: rows[name]["verdict"] for name in ("Q1", "Q3", "Q7", "Q8")} == {"Q1": "", "Q3": "", "Q7": "",
                                                                                 "Q8": "answered"}
 
@@ -215,7 +223,7 @@ def test_drops_take_as_many_questions_at_random_and_leave_the_test_questions():
     assert [name for name, _ in plans] == ["b0"] * 3 + ["b1"] * 3
     counts = {tuple(kept.value_counts().sort_index()) for name, kept in plans if name == "b0"}
     assert len(counts) == 1 and all((kept[part == "test"] == "test").all() for _, kept in plans)
-    assert np.isnan(training_ablation.related(found, table, vectors, 99)["correlation"])
+    assert np.isnan(training_ablation.related(found, table, vectors, 99)["related"])
 
 
 def test_logits_agree_between_seeds_and_close_models_answer_alike(planted):
@@ -225,7 +233,9 @@ def test_logits_agree_between_seeds_and_close_models_answer_alike(planted):
     assert found.loc["factorization, its logits: two seeds", "distances"] > 0.95
     assert found.loc["factorization, raw vectors: two seeds", "distances"] < found.loc[
         "factorization, its logits: two seeds", "distances"]
-    assert found.loc["convex: encoder again"].tolist() == pytest.approx([1, 1, 1])
+    same = found.loc["convex: encoder again"]
+    assert same[["distances", "correlation", "cka", "procrustes"]].tolist() == pytest.approx([1] * 4)
+    assert 0 < same["cka_chance"] < 0.9 and 0 < same["procrustes_chance"] < 0.9
     convex, own = fitted(parts, catalog.CONVEX), train(parts, **settings)
     distances = probes.distances(convex, own, parts["train"][1])
     lineages = pd.Series(parts["train"][0].models.index, parts["train"][0].models.index)
@@ -237,8 +247,8 @@ def test_logits_agree_between_seeds_and_close_models_answer_alike(planted):
     first = similar[similar["rank"] == 1]
     np.testing.assert_allclose(first["distance"], apart.min(axis=1), rtol=1e-6)
     assert len(similar) == 2 * len(apart)
-    assert "(convex: encoder again)" in said.agreed(found.reset_index())
-    assert "the difference in accuracy does" in said.answers(rows.reset_index())
+    assert "convex: encoder again 1.00 and 1.00 (" in said.agreed(found.reset_index())
+    assert "minus the difference in accuracy: " in said.answers(rows.reset_index())
 
 
 def test_shares_of_what_tells_models_apart_are_those_planted():
@@ -254,11 +264,14 @@ def test_shares_of_what_tells_models_apart_are_those_planted():
     one.logits = np.outer(by_domain, side) + ease
     found = domain.shares(one, table, vectors).set_index("part")["share"]
     assert found["between benchmarks"] == pytest.approx(1, abs=0.01), "but for logits beyond the clip"
-    assert found["along difficulty, within benchmarks"] == pytest.approx(0, abs=0.01)
+    assert found[domain.ALONG] == pytest.approx(0, abs=0.01) and found[domain.DIFFERENCE] > 0.9
     one.logits = np.outer(by_ease - by_ease.mean() + 1, ease)
     found = domain.shares(one, table, vectors).set_index("part")["share"]
-    assert found["along difficulty"] == pytest.approx(1, abs=0.05)
-    assert found["within benchmarks"] == pytest.approx(found["along difficulty, within benchmarks"], abs=0.05)
+    assert found[domain.BENCHMARKS] + found[domain.ALONG] == pytest.approx(1, abs=0.01)
+    assert found[domain.DIFFICULTY] == pytest.approx(0, abs=0.1), "scores that have nothing to do with it"
+    table.scores[:] = ease > 0
+    found = domain.shares(one, table, vectors).set_index("part")
+    assert found.loc[domain.DIFFERENCE, "high"] < -0.4 and found.loc[domain.DIFFICULTY, "share"] > 0.55
     assert next(iter(found.index)) == "between benchmarks", "no suites, no share of theirs"
 
 
@@ -266,8 +279,8 @@ def test_chance_between_benchmarks_is_taken_off():
     """Questions that differ at random: without the correction nine of 59 parts would lie between ten benchmarks."""
     rng, benchmarks = np.random.default_rng(0), np.repeat(np.arange(10), 6)
     logits = rng.normal(size=(300, 60))
-    found = domain.taken_apart(logits, benchmarks, benchmarks // 5)
-    between = [found["between suites"], found["between benchmarks"], 1 - found["within benchmarks"]]
+    found = domain.taken_apart(logits, benchmarks, benchmarks // 5, rng.random(60))
+    between = [found["between suites"], found[domain.BENCHMARKS], found[domain.DIFFICULTY]]
     assert np.abs(between).max() < 0.02
 
 

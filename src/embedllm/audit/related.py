@@ -14,8 +14,8 @@ def describe_related(table: OutcomeMatrix) -> list[tuple]:
     named = abbreviate((f"{' = '.join(map(str, own[:3]))}{f' and {len(own) - 3} more' * (len(own) > 3)}"
                         for own in sorted(groups, key=len, reverse=True)), limit=3)
     return [
-        (f"groups of near-copies, {COPY:.0%} and more answered alike", len(groups),
-         f"{sum(map(len, groups))} models (very good ones are alike by chance as well): {named}" if groups else ""),
+        (f"groups of near-copies, {COPY:.0%} and more answered alike, beyond chance too", len(groups),
+         f"{sum(map(len, groups))} models: {named}" if groups else ""),
         ("lineages", len(lineage), f"the largest, {lineage.index[0]}, has {lineage.iloc[0]} models; the number of "
                                    "models is not that of independent ones" if lineage.iloc[0] > 1 else
          "each model is one of its own"),

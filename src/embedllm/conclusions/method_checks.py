@@ -21,7 +21,7 @@ def passed(rows: pd.DataFrame, enough: int) -> str:
 
 
 def _rates(rows: pd.DataFrame) -> str:
-    tests, covered = rows[rows["power"].notna()], rows["rate"][rows["power"].isna()]
+    tests, covered = rows[~rows["covers"]], rows["rate"][rows["covers"]]
     return (f"false alarms {tests['rate'].min():.3f} to {tests['rate'].max():.3f}, where {LEVEL:g} is promised; "
             f"coverage {covered.min():.3f} to {covered.max():.3f}, where {1 - LEVEL:g} is; power "
             f"{tests['power'].min():.2f} ({tests.loc[tests['power'].idxmin(), 'check']}) to "

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from embedllm.conclusions._words import LEVEL, bullets
 from embedllm.experiments import stability
-from embedllm.experiments.benchmark_prediction import CONVEX, TEXT, VECTORS
+from embedllm.experiments.benchmark_prediction import CONVEX, VECTORS
+from embedllm.experiments.domain import ALONG, DIFFERENCE, DIFFICULTY
 from embedllm.experiments.probes import RAW, WITH, WITHOUT
 from embedllm.presentation import counted, listed, literal, p_is, thousandths
-from embedllm.probing import scores
+from embedllm.probing import scores, sizes
 
-OWN, FORECASTS = VECTORS[CONVEX], TEXT[CONVEX]
+OWN = VECTORS[CONVEX]
 TOO_FEW = "Fewer than two benchmarks can be left out: nothing to predict."
 
 
-def _span(row: Mapping, name: str = "difference") -> str:
+def _span(row: Mapping) -> str:
     """A difference in squared error with its interval."""
-    return f"{row[name]:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}, {p_is(row['p'])})"
+    return f"{row['difference']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}, {p_is(row['p'])})"
 
 
 def predicted(rows: pd.DataFrame, own: str) -> str:
@@ -30,6 +29,25 @@ def predicted(rows: pd.DataFrame, own: str) -> str:
     others = listed(f"{name} {errors.loc[name, 'error']:.2f}" for name in errors.index if name != own)
     return (f"Squared error in units of the variance over {errors['n_lineages'].iloc[0]} lineages: {own} "
             f"{errors.loc[own, 'error']:.2f}; {others}. Minus the {scores.MEAN}, {own}: {_span(errors.loc[own])}.")
+
+
+def on_new_benchmarks(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How well a benchmark is predicted that nobody was asked, from `benchmark_prediction.pooled` by way of counting.
+
+    Without p: all lineages share what a method gets wrong of a benchmark as a whole, and benchmarks are few.
+    """
+    said = []
+    for way, rows in tables.items():
+        errors = rows.set_index("method")["error"].sort_values()
+        said.append(f"{way} {listed(f'{name} {error:.2f}' for name, error in errors.items())}")
+    return f"Squared error in units of the variance over lineages, {'; '.join(said)}."
+
+
+def rivals(rows: pd.DataFrame) -> str:
+    """What other methods err more or less than the model vectors, from `benchmark_prediction.pooled` against these."""
+    told = "; ".join(f"{row['method']} {_span(row)}" for row in rows.to_dict("records")
+                     if row["method"] not in (OWN, scores.NOTHING, scores.MEAN))
+    return f"Minus the {OWN}, over the same lineages: {told}."
 
 
 def by_unit(rows: pd.DataFrame) -> str:
@@ -74,13 +92,24 @@ def closer(pooled: pd.DataFrame) -> str:
     return f"Mean distance within a size class minus that to the others, over the classes: {'; '.join(said)}."
 
 
+def of_classes(near: pd.DataFrame) -> str:
+    """Each size class on its own, with level, from `probes.communities`."""
+    own = near[(near["by"] == "size class") & (near["distance"] == WITH) & near["difference"].notna()]
+    tested = ("not testable" if pd.isna(p) else p_is(p) for p in own["p_holm"])
+    rows = zip(own["community"], own["difference"], tested, strict=True)
+    return listed(f"{name} {difference:+.2g} ({told})" for name, difference, told in rows)
+
+
+def of_families(row: Mapping) -> str:
+    """Pairs of different families alone, from a row of `probes.by_size`."""
+    return row["between_note"] or f"{row['between_gap']:+.2g} ({p_is(row['between_p'])})"
+
+
 def between(pooled: pd.DataFrame, everyone: pd.DataFrame) -> str:
     """Pairs of different families alone, and what changes where near-copies count; from `probes.by_size`, twice."""
     row, whole = (one.set_index("distance").loc[WITH] for one in (pooled, everyone))
-    told = row["between_note"] or (f"mean distance ({WITH}) of one size class minus that of two "
-                                   f"{row['between_gap']:+.2g}, {p_is(row['between_p'])}")
-    return (f"Between families alone: {told}. With every near-copy, the sum over classes: {whole['gap']:+.2g}, "
-            f"{p_is(whole['p_closer'])}.")
+    return (f"Mean distance ({WITH}) of one size class minus that of two, between families alone: {of_families(row)}. "
+            f"With every near-copy, over the classes within families: {whole['gap']:+.2g} ({p_is(whole['p_closer'])}).")
 
 
 def groups(rows: pd.DataFrame) -> str:
@@ -98,42 +127,41 @@ def groups(rows: pd.DataFrame) -> str:
             f"{'; '.join(said)}.")
 
 
-def alike(rows: pd.DataFrame) -> str:
+def alike(bands: pd.DataFrame) -> str:
     """How much models of a size differ from each other (Q1), from `sizes.alike_by_size`."""
-    if len(rows) < 2:
+    changes = sizes.trends(bands).set_index("measure")
+    if changes.empty:
         return "Fewer than two size bands of six lineages: nothing to compare."
-    small, large = rows.iloc[0], rows.iloc[-1]
 
-    def both(name: str) -> str:
-        gap = large[name] - small[name]
-        reach = t.isf(LEVEL / 2, rows["n_lineages"].min() - 1) * np.hypot(small[f"{name}_se"], large[f"{name}_se"])
-        return (f"{small[name]:.2f} and {large[name]:.2f} (difference {gap:+.2f}, {gap - reach:+.2f} to "
-                f"{gap + reach:+.2f})")
+    def told(name: str) -> str:
+        values, row = ", ".join(f"{value:.2f}" for value in bands[name]), changes.loc[name]
+        return f"{values} (a band further {row['change']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f})"
 
-    return (f"Models {small['size']} and {large['size']}, with 95 % intervals by the jackknife: SD of the logit of "
-            f"accuracy {both('spread')}; share of questions on which two disagree {both('disagreement')}; likeness of "
-            f"answers beyond ability and difficulty {both('alike')}.")
+    return (f"From models {bands['size'].iloc[0]} to {bands['size'].iloc[-1]}: SD of the logit of accuracy "
+            f"{told('spread')}; share of questions on which two disagree {told('disagreement')}; likeness of answers "
+            f"beyond ability and difficulty, less that of any two models {told('alike')}.")
 
 
 def read_off(rows: pd.DataFrame) -> str:
     """What a linear map reads off the vectors, from `linear_probes.probe`."""
     tested, untested = rows[rows["note"] == ""], rows["target"][rows["note"] != ""]
-    told = listed(f"{row.target} {row.score:.2f} (random labels {row.random:.2f}, {p_is(row.p)})"
-                  for row in tested.itertuples())
+    told = "; ".join(f"{row.target} {row.score:.2f} (random labels {row.random:.2f}, {p_is(row.p)})"
+                     for row in tested.itertuples())
     return (f"Cross-validated over lineages, R2 or the mean share of each class that is told: {told}."
             + f" Not testable: {listed(untested)}." * bool(len(untested)))
 
 
-def clustered(found: Mapping, apart: float) -> str:
-    """What the clustering test says, from `clusters.clustering_test`."""
+def clustered(found: Mapping, beyond: Mapping, apart: float) -> str:
+    """What the clustering test says, from `clusters.clustering_test`, and of the components beyond the first."""
     if found["note"]:
         return f"Clusters are {found['note']}."
+    rest = beyond["note"] or f"index {beyond['index']:.3f}, of normal samples {beyond['null']:.3f}, {p_is(beyond['p'])}"
     return (f"Cluster index {found['index']:.3f}; samples of one normal distribution have {found['null']:.3f} "
             f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; against samples whose first component, "
             f"which is mostly ability, is spread evenly {p_is(found['p_even'])}. Two clusters {apart:g} SD apart would "
             f"be told from both in {found['power']:.0%} of samples. Of the squared distance between the best two "
-            f"groups {found['along_first']:.0%} lies along the first component; the smaller holds "
-            f"{found['smaller']:.0%} of the models.")
+            f"groups {found['along_first']:.0%} lies along the first component, so that this is a test of ability; "
+            f"without that component: {rest}.")
 
 
 def trusted(trust: pd.DataFrame) -> str:
@@ -171,26 +199,28 @@ def answers(rows: pd.DataFrame) -> str:
     told = listed(f"{name} {known.loc[name, 'correlation']:.2f} ({p_is(known.loc[name, 'p'])})" for name in known.index
                   if pd.notna(known.loc[name, "correlation"]))
     level, beside = known["correlation"][WITH], known["correlation"][stability.BASELINE]
-    more = "no more than" if not level > beside else "more than"
-    return (f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}. So the "
-            f"vectors' distance tells {more} the difference in accuracy does, in this point estimate.")
+    return (f"Rank correlation with disagreement on held-out questions, over pairs of lineages: {told}. The vectors' "
+            f"distance minus the difference in accuracy: {level - beside:+.2f}, a point estimate.")
 
 
 def agreed(rows: pd.DataFrame) -> str:
     """How far fits agree, from `stability.variants`."""
-    return "Rank correlation of distances: " + listed(f"{row.distances:.2f} ({row.compared})"
-                                                      for row in rows.itertuples()) + "."
+    told = "; ".join(f"{row.compared} {row.distances:.2f} and {row.cka:.2f} ({row.cka_chance:.2f} by chance)"
+                     for row in rows.itertuples())
+    return f"Rank correlation of distances, and CKA of points: {told}."
 
 
 def domain(rows: pd.DataFrame) -> str:
     """What the deviations of models go with (Q8), from `domain.shares`."""
-    share = rows.set_index("part")["share"]
-    domain, difficulty = share[share.index.str.startswith("between")].sum(), share["along difficulty"]
-    order = "more with domain" if domain > difficulty else "more with difficulty"
-    return (f"Of what tells models apart in the learned logits {domain:.0%} lies between benchmarks and "
-            f"{share['within benchmarks']:.0%} within them; taken apart another way, {difficulty:.0%} goes with "
-            f"difficulty, and within benchmarks {share['along difficulty, within benchmarks']:.0%} of all does. It "
-            f"goes {order}.")
+    known = rows.set_index("part")
+    share, gap = known["share"], known.loc[DIFFERENCE]
+    of_domain = share[DIFFERENCE] + share[DIFFICULTY]
+    order = ("more with domain" if gap["low"] > 0 else "more with difficulty" if gap["high"] < 0 else
+             "with neither more than with the other")
+    return (f"Of what tells models apart in the learned logits {of_domain:.0%} lies between benchmarks, and "
+            f"{share[DIFFICULTY]:.0%} between as many classes of difficulty; difference {gap['share']:+.2f} "
+            f"({gap['low']:+.2f} to {gap['high']:+.2f}). Within benchmarks {share[ALONG]:.0%} goes with how easy a "
+            f"question looks to the text. It goes {order}.")
 
 
 def carried(rows: pd.DataFrame) -> str:
@@ -201,25 +231,20 @@ def carried(rows: pd.DataFrame) -> str:
             "difficulty within benchmarks.")
 
 
-def ablated(test: Mapping, related: Mapping) -> str:
-    """What leaving benchmarks out changes (C11), from `training_ablation`."""
-    told = "" if pd.isna(related["correlation"]) else (
-        f" That more is lost where prompts are alike: rank correlation {related['correlation']:+.2f}, "
-        f"{p_is(related['p'])}.")
+def ablated(test: Mapping) -> str:
+    """What leaving benchmarks out changes (C11), from `training_ablation.own_against_others` and `.related`."""
+    told = "" if pd.isna(test["related"]) else (
+        f" That more is lost where prompts are alike: rank correlation {test['related']:+.2f}, "
+        f"{p_is(test['related_p'])}.")
     own, others, difference = (thousandths(test[name]) for name in ("own", "others", "difference"))
     return (f"In thousandths of the variance over lineages, the squared error of the probe changes by {own} on the "
             f"benchmark left out and by {others} on the others, beyond what as many random questions change; "
-            f"difference {difference}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}).{told}")
+            f"difference {difference}, {p_is(test['p_more'])} (at least {test['p_attainable']:.2g}); more is lost on "
+            f"it after {test['n_more']:.0f} of {test['n_drops']:.0f} drops.{told}")
 
 
 def conclusion(said: Mapping[str, str]) -> str:
-    """The findings, each beside what it answers.
-
-    Parameters
-    ----------
-    said : mapping
-        What is asked, as in "C7, a new model", to a sentence; a blank one is left out.
-    """
+    """The findings: what is asked, as in "C7, a new model", to a sentence; a blank one is left out."""
     return "## What the probes show\n\n" + bullets(f"**{asked}.** {answer}" for asked, answer in said.items() if answer)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from embedllm.evaluation.intervals import ALPHA, N_RESAMPLES, bootstrap_weights, interval
+from embedllm.evaluation.intervals import ALPHA, N_RESAMPLES, bootstrap_weights, interval, satterthwaite
 from embedllm.evaluation.permutation import sign_flip_p
 from embedllm.splits import Design
 
@@ -129,8 +129,10 @@ def compare_pairs(
 def of_independent(values: np.ndarray, level: float = ALPHA) -> dict[str, float]:
     """The mean of values that count as independent draws, one for each lineage, say: few, and skewed.
 
-    Interval and test by the bootstrap of the studentized mean, both tails apart (Hall 1988, Annals of Statistics 16):
-    with some twenty skewed values Student's t and sign flips call too often (notebook 08).
+    The more careful of two. With some twenty skewed values Student's t and sign flips call too often, and the bootstrap
+    of the studentized mean, both tails apart, does not (Hall 1988, Annals of Statistics 16); where tails are heavy it
+    is the other way round, and t is taken with the degrees of freedom of values with this kurtosis (see
+    `intervals.jackknife`). Values as skewed as the log-normal still pass for different in 7 % at 5 %.
 
     Returns
     -------
@@ -145,14 +147,17 @@ def of_independent(values: np.ndarray, level: float = ALPHA) -> dict[str, float]
     se = float(values.std(ddof=1) / np.sqrt(n))
     if se <= 1e-12 * abs(mean) or se == 0:
         return {"difference": mean, "low": mean, "high": mean, "p": float(mean == 0), "mde": 0.0}
+    freedom = satterthwaite(values)
+    reach = float(student.isf(level / 2, freedom)) * se
     drawn = (values - mean)[np.random.default_rng(0).integers(n, size=(N_STUDENTIZED, n))]
     spread = drawn.std(axis=1, ddof=1)
     t = drawn.mean(axis=1) / np.maximum(spread, 1e-12 * se) * np.sqrt(n)
     lower, upper = np.quantile(t, (level / 2, 1 - level / 2))
     below, above = ((1 + side.sum()) / (1 + N_STUDENTIZED) for side in (t <= mean / se, t >= mean / se))
     detected = float(student.isf(level / 2, n - 1) + student.ppf(POWER, n - 1)) * se
-    return {"difference": mean, "low": mean - float(upper) * se, "high": mean - float(lower) * se,
-            "p": float(min(1.0, 2 * min(below, above))), "mde": detected}
+    p = max(2 * min(below, above), 2 * student.sf(abs(mean) / se, freedom))
+    return {"difference": mean, "low": mean - max(float(upper) * se, reach),
+            "high": mean - min(float(lower) * se, -reach), "p": float(min(1.0, p)), "mde": detected}
 
 
 def holm(p: pd.Series) -> np.ndarray:

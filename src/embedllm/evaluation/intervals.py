@@ -90,8 +90,7 @@ def jackknife(left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Statistics that cannot be negative, as a variance or a ratio of errors, come as logarithms, and shares as logits:
     with some twenty units a bootstrap's percentiles hold the truth too rarely, and so does this on the plain scale
     (notebook 08; Efron and Stein 1981, Annals of Statistics 9, for the standard error). Where few units make most of
-    it, the standard error itself is known badly: degrees of freedom are those of a variance of values with this
-    kurtosis (Satterthwaite 1946, Biometrics Bulletin 2), at most n - 1.
+    it, the standard error itself is known badly, which the degrees of freedom take in (`satterthwaite`).
 
     Parameters
     ----------
@@ -103,13 +102,33 @@ def jackknife(left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     se, reach : ndarray, shape (k,), float64
         Standard error, and what an interval of 95 % reaches to either side (Student's t).
     """
-    n = len(left_out)
-    apart = left_out - left_out.mean(axis=0)
-    se = np.sqrt((n - 1) * (apart**2).mean(axis=0))
-    varies = np.ptp(apart, axis=0) > 1e-9 * np.abs(left_out).max(axis=0)
-    scaled = np.where(varies, apart / np.where(varies, se, 1), np.arange(n)[:, None])
+    se = np.sqrt((len(left_out) - 1) * left_out.var(axis=0))
+    return se, student.isf(ALPHA / 2, satterthwaite(left_out)) * se
+
+
+def satterthwaite(values: np.ndarray) -> np.ndarray:
+    """Degrees of freedom of the variance of values with their kurtosis, from 1 to n - 1: that of normal ones.
+
+    After Satterthwaite (1946, Biometrics Bulletin 2); where few of them make most of the variance it is known badly.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, ...)
+
+    Returns
+    -------
+    ndarray, shape (...), float64
+        n - 1 for fewer than four values, and for values that do not vary.
+    """
+    n = len(values)
+    if n < 4:
+        return np.full(values.shape[1:], n - 1.0)
+    columns = values.reshape(n, -1)
+    spread = columns.std(axis=0)
+    varies = spread > 1e-9 * np.abs(columns).max(axis=0)
+    scaled = np.where(varies, (columns - columns.mean(axis=0)) / np.where(varies, spread, 1), np.arange(n)[:, None])
     freedom = np.clip(2 * (n - 1) / np.maximum(kurtosis(scaled, bias=False) + 2, 1e-9), 1, n - 1)
-    return se, student.isf(ALPHA / 2, freedom) * se
+    return freedom.reshape(values.shape[1:])
 
 
 def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -129,11 +129,12 @@ def of_new_benchmarks(learned: Learned) -> dict[str, pd.DataFrame]:
 
 
 def pooled(
-    forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float, *, centered: bool = False
+    forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float, reference: str = scores.MEAN, *,
+    centered: bool = False,
 ) -> pd.DataFrame:
-    """Each method's squared error over lineages against the mean elsewhere: `scores.compared`."""
+    """Each method's squared error over lineages against one of them: `scores.compared`."""
     errors = scores.squared_errors(forecasts, learned.target, learned.facts, learned.weights, centered=centered)
-    return scores.compared(errors, scores.MEAN, level)
+    return scores.compared(errors, reference, level)
 
 
 def by_unit(forecasts: Mapping[str, pd.DataFrame], learned: Learned, level: float) -> pd.DataFrame:

@@ -12,15 +12,16 @@ from embedllm.outcomes import OutcomeMatrix, by_suite
 
 N_GROUPS = 100  # of questions
 LEAST = 1e-4  # share that is told apart from none
-BETWEEN_SUITES = "between suites"
+BENCHMARKS, ALONG = "between benchmarks", "within benchmarks, along learned ease"
+DIFFICULTY, DIFFERENCE = "between classes of difficulty", "benchmarks and suites minus difficulty"
 
 
 def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> pd.DataFrame:
     """The variance of the learned logits, means of models and of questions removed, and what it goes with.
 
-    Two ways to take it apart. *By domain*: between suites (where there are several), between benchmarks within them,
-    within benchmarks. *By difficulty*: what a slope for each model on the mean logit of the question explains; and the
-    same within benchmarks, where domain explains nothing.
+    Taken apart by domain: between suites (where there are several), between benchmarks within them, and within
+    benchmarks, there along the ease of a question as it is learned, with a slope for each model, and the rest. Beside
+    it by difficulty: between classes of questions of like mean score, of equal size, as many as there are benchmarks.
 
     Parameters
     ----------
@@ -32,21 +33,27 @@ def shares(embedding: Forecaster, table: OutcomeMatrix, vectors: np.ndarray) -> 
     -------
     DataFrame
         ``part``, ``share`` of the variance with ``low`` and ``high``: 95 %, `jackknife` of a hundred groups of
-        questions, each with its part of every benchmark, on the logit scale.
+        questions, each with its part of every benchmark, on the logit scale. The last row is a difference of two
+        shares, its interval on the plain scale.
     """
-    logits = logits_of(embedding, vectors)
+    logits, difficulty = logits_of(embedding, vectors), np.nanmean(table.scores, axis=0, dtype=np.float64)
     benchmarks = table.questions["benchmark"].astype(str).to_numpy()
     suites = by_suite(table.questions)["benchmark"].astype(str).to_numpy()
     nested = (suites != benchmarks).any()
     if not nested:
         suites = np.full_like(benchmarks, "")
-    found, group = pd.Series(taken_apart(logits, benchmarks, suites)), _groups(benchmarks)
-    left_out = pd.DataFrame([taken_apart(logits[:, group != one], benchmarks[group != one], suites[group != one])
-                             for one in np.unique(group)])
-    center, left_out = (logit(np.clip(values, LEAST, 1 - LEAST)) for values in (found, left_out))
-    _, reach = jackknife(left_out.to_numpy())
-    low, high = np.minimum(expit(center - reach), found), np.maximum(expit(center + reach), found)
-    table = pd.DataFrame({"share": found, "low": low, "high": high}).rename_axis("part").reset_index()
+
+    def told(rows: np.ndarray) -> dict[str, float]:
+        return taken_apart(logits[:, rows], benchmarks[rows], suites[rows], difficulty[rows])
+
+    group = _groups(benchmarks)
+    found, left_out = pd.Series(told(group >= 0)), pd.DataFrame([told(group != one) for one in np.unique(group)])
+    gap = found.index == DIFFERENCE
+    center, scaled = (np.where(gap, values, logit(np.clip(values, LEAST, 1 - LEAST))) for values in (found, left_out))
+    _, reach = jackknife(scaled)
+    low, high = (np.where(gap, end, expit(end)) for end in (center - reach, center + reach))
+    table = pd.DataFrame({"share": found, "low": np.minimum(low, found), "high": np.maximum(high, found)})
+    table = table.rename_axis("part").reset_index()
     return table if nested else table.iloc[1:].reset_index(drop=True)
 
 
@@ -64,7 +71,9 @@ def logits_of(embedding: Forecaster, vectors: np.ndarray) -> np.ndarray:
     return logit(np.clip(embedding.predict_proba(vectors).astype(np.float64), 1e-6, 1 - 1e-6))
 
 
-def taken_apart(logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> dict[str, float]:
+def taken_apart(
+    logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray, difficulty: np.ndarray
+) -> dict[str, float]:
     """Shares of the variance of logits (n_models, n_questions), by the names that `shares` gives them.
 
     Means over few questions differ by chance, which is taken off the parts between and given back to that within
@@ -72,15 +81,24 @@ def taken_apart(logits: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) 
     """
     ease = logits.mean(axis=0)
     apart = logits - logits.mean(axis=1, keepdims=True) - ease + logits.mean()
-    total = (apart**2).sum() or 1.0
+    of_suites, of_benchmarks, within = _parts(apart, benchmarks, suites)
+    inside, level = apart - _means(apart, benchmarks), ease - _means(ease[None], benchmarks)[0]
+    along = within * _along(inside, level) / max((inside**2).sum(), 1e-300)
+    order = np.argsort(difficulty + 1e-9 * np.random.default_rng(0).random(len(difficulty)))  # ties fall at random
+    classes = np.empty(len(order), int)
+    classes[order] = np.arange(len(order)) * len(np.unique(benchmarks)) // len(order)
+    by_difficulty = _parts(apart, classes, np.zeros(len(classes)))[1]
+    return {"between suites": of_suites, BENCHMARKS: of_benchmarks, ALONG: along, "within benchmarks, the rest":
+            within - along, DIFFICULTY: by_difficulty, DIFFERENCE: of_suites + of_benchmarks - by_difficulty}
+
+
+def _parts(apart: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> np.ndarray:
+    """Shares of the sum of squares between suites, between benchmarks in them and within, chance taken off."""
     of_suite, of_benchmark = _means(apart, suites), _means(apart, benchmarks)
-    inside, level = apart - of_benchmark, ease - _means(ease[None], benchmarks)[0]
+    inside = apart - of_benchmark
     parts = np.array([(of_suite**2).sum(), ((of_benchmark - of_suite) ** 2).sum(), (inside**2).sum()])
     parts = np.maximum(parts + _chance(inside, benchmarks, suites), 0)
-    return dict(zip((BETWEEN_SUITES, "between benchmarks", "within benchmarks"), parts / (parts.sum() or 1.0),
-                    strict=True)) | {
-        "along difficulty": _along(apart, ease - ease.mean()) / total,
-        "along difficulty, within benchmarks": _along(inside, level) / total}
+    return parts / (parts.sum() or 1.0)
 
 
 def _chance(inside: np.ndarray, benchmarks: np.ndarray, suites: np.ndarray) -> np.ndarray:

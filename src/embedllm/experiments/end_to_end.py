@@ -73,7 +73,7 @@ MODES = (
         Check("size from vectors", "05", SIZED),
         Check("neighbors of one kind", "05", SIZED),
         Check("neighbors of one size", "05", SIZED),
-        Check("clusters, end to end", "05", SIZED)), n_models=112),
+        Check("clusters, end to end", "05", SIZED, plants=False)), n_models=112),
     Mode("a common ability", {"redrawn_benchmark": pool_checks.ALONE, "format_failures": False},
          pool_checks.a_benchmark_stands_alone, (
         Check("regression, families", "05", DRAWN_ANEW),

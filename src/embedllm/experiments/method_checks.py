@@ -19,6 +19,7 @@ from embedllm.machine import side_by_side
 LEVEL = 0.05  # of a test
 N_PERMUTATIONS = 199  # of a permutation test in a check
 POINTS = 51  # of a curve
+Draw = Callable[[np.random.Generator, bool], float]  # whether an effect is planted -> p, or 1.0 for a covered interval
 Found = Mapping[tuple[str, bool], np.ndarray]  # name of a check and whether planted, to what repetitions said
 
 
@@ -34,12 +35,15 @@ class Check:
         What is drawn where nothing is to be found.
     covers : bool
         What is drawn is whether an interval covers, not a p-value.
+    plants : bool
+        What is planted is what the test looks for, so that it shows power.
     """
 
     name: str
     of: str
     null: str
     covers: bool = False
+    plants: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def rated(found: Found, checks: Iterable[Check], bounds: Bounds) -> pd.DataFrame
         A row for each check that was repeated: ``check``, ``notebooks``, ``null``; ``repetitions``; ``rate``: of p up
         to .05, or of intervals that cover; ``bound``: one-sided 95 % limit of the rate (Clopper and Pearson 1934,
         Biometrika 26), upper of false alarms, lower of coverage; ``passes``: whether that is within the bounds;
-        ``power``: the rate where an effect is planted, NaN of intervals.
+        ``power``: the rate where an effect is planted, NaN of intervals and where what is planted is something else;
+        ``covers``, as in `Check`.
     """
     rows = []
     for check in _asked(found, checks):
@@ -78,8 +83,10 @@ def rated(found: Found, checks: Iterable[Check], bounds: Bounds) -> pd.DataFrame
             beta.ppf(0.95, hits + 1, n - hits) if hits < n else 1.0)
         passes = bound >= bounds.least_covered if check.covers else bound <= bounds.most_false
         rows.append((check.name, check.of, check.null, n, hits / n, bound, bool(passes),
-                     np.nan if check.covers else float((found[check.name, True] <= LEVEL).mean())))
-    return pd.DataFrame(rows, columns=["check", "notebooks", "null", "repetitions", "rate", "bound", "passes", "power"])
+                     float((found[check.name, True] <= LEVEL).mean()) if check.plants and not check.covers else np.nan,
+                     check.covers))
+    return pd.DataFrame(rows, columns=["check", "notebooks", "null", "repetitions", "rate", "bound", "passes", "power",
+                                       "covers"])
 
 
 def settled(
@@ -128,3 +135,8 @@ def curves(found: Found, checks: Iterable[Check]) -> pd.DataFrame:
 def _asked(found: Found, checks: Iterable[Check]) -> list[Check]:
     """Those that were repeated; of pools too small to ask there is nothing."""
     return [one for one in checks if (one.name, False) in found and (one.covers or (one.name, True) in found)]
+
+
+def holds(found: Mapping[str, float], truth: float) -> float:
+    """1.0 where an interval, ``low`` to ``high``, holds the truth."""
+    return float(found["low"] <= truth <= found["high"])

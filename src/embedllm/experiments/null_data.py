@@ -33,11 +33,11 @@ def fits(rng: np.random.Generator, planted: bool, n_fits: int = 5, n: int = 810)
     return one + own, np.tile(other, (n_fits, 1)), design
 
 
-def lineages(rng: np.random.Generator, n_families: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Family and lineage of each of some 40 models: one to three lineages a family, of one to three models."""
+def lineages(rng: np.random.Generator, n_families: int = 10, most: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Family and lineage of each of some 40 models: one to so many lineages a family, of one to three models."""
     family, lineage = [], []
     for one in range(n_families):
-        for _ in range(rng.integers(1, 4)):
+        for _ in range(rng.integers(1, most + 1)):
             size = rng.integers(1, 4)
             family += [one] * size
             lineage += [len(set(lineage))] * size
@@ -50,9 +50,9 @@ def alike(rng: np.random.Generator, family: np.ndarray, lineage: np.ndarray, wid
     return sum(parts) / np.sqrt(3)
 
 
-def sized(rng: np.random.Generator, planted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def sized(rng: np.random.Generator, planted: bool, n_families: int = 14) -> tuple[np.ndarray, ...]:
     """Distances, sizes that families differ in, families and lineages."""
-    family, lineage = lineages(rng, 14)
+    family, lineage = lineages(rng, n_families, 3 if n_families > 9 else 12)
     prone = rng.random(family.max() + 1)
     size = np.where(rng.random(lineage.max() + 1) < prone[family[np.unique(lineage, return_index=True)[1]]], "7B",
                     "70B")[lineage]

@@ -39,7 +39,7 @@ EQUAL, WORSE = 0.5, 2.0  # noise on vectors over their root mean square
 LEAN = (catalog.KNN, catalog.CONVEX, catalog.CONVEX_ADDITIVE)
 MEAN_OF_MODEL = catalog.MODEL_MEAN.name
 NEAREST, VECTORS, TWIN = (entry.name for entry in LEAN)
-PARTS_SHARED = ("within benchmarks", "along difficulty", "along difficulty, within benchmarks")
+PARTS_SHARED = (domain.BENCHMARKS, domain.ALONG, domain.DIFFERENCE)
 SHARES = tuple(f"interval of the share {part}" for part in PARTS_SHARED)
 
 
@@ -142,7 +142,9 @@ def everything_is_there(one: Pool, seed: int, planted: bool) -> dict[str, float]
     number, there = test.questions["benchmark"].value_counts(), pd.Series(one.benchmarks)
     often = (there.value_counts()[number.index] // number).min()  # fresh questions in the proportions of the test part
     rows = np.flatnonzero(there.groupby(there).cumcount() < there.map(number * often).fillna(0))
-    true = domain.taken_apart(domain.logits_of(embedding, one.fresh[rows]), one.benchmarks[rows], np.zeros(len(rows)))
+    answered = np.random.default_rng(seed).random((len(one.truth), len(rows))) < one.truth[:, rows]
+    true = domain.taken_apart(domain.logits_of(embedding, one.fresh[rows]), one.benchmarks[rows], np.zeros(len(rows)),
+                              answered.mean(axis=0))
     return {name: float(found.loc[part, "low"] <= true[part] <= found.loc[part, "high"])
             for name, part in zip(SHARES, PARTS_SHARED, strict=True)}
 

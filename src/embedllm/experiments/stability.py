@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
+from statsmodels.stats.dist_dependence_measures import distance_correlation
 
 from embedllm import catalog
 from embedllm.experiments.comparisons import fitted
@@ -24,7 +25,7 @@ from embedllm.probing.mantel import mantel
 from embedllm.splits import Parts
 
 LENGTHS = (4, 16)  # numbers per model
-N_SIMILAR = 5
+N_SIMILAR, N_MIXED = 5, 20  # neighbors; random orders of the models
 BASELINE = "difference in accuracy"
 
 
@@ -44,9 +45,11 @@ def variants(
     Returns
     -------
     DataFrame
-        ``compared``, ``distances`` (Spearman's rank correlation over pairs of models), ``cka`` (linear centered kernel
+        ``compared``, ``distances`` (Spearman's rank correlation over pairs of models), ``correlation`` (distance
+        correlation; Szekely, Rizzo and Bakirov 2007, Annals of Statistics 35), ``cka`` (linear centered kernel
         alignment; Kornblith et al. 2019, ICML) and ``procrustes`` (share of the variance that a rotation, a shift and
-        a scale bring to overlap).
+        a scale bring to overlap); the last three also with the models of one fit in random order, ``_chance``, since
+        few models in many dimensions are alike by chance.
     """
     half = np.random.default_rng(settings["seed"]).permutation(parts["train"][0].shape[1]) % 2
     halves = [parts | {"train": (parts["train"][0].at(half == one), parts["train"][1][half == one])} for one in (0, 1)]
@@ -66,8 +69,12 @@ def variants(
             ("convex: two halves of the training questions", places["first"], places["second"])]
     rows += [(f"convex: {name} and all", places[name], places["all"]) for name in calls if name.endswith(" numbers")]
     rows += [(f"convex: encoder {name}", places[name], places["all"]) for name in others]
-    return pd.DataFrame([(name, *alike(one, other)) for name, one, other in rows],
-                        columns=["compared", "distances", "cka", "procrustes"])
+    rng, table = np.random.default_rng(0), []
+    for name, one, other in rows:
+        chance = np.mean([alike(one, rng.permutation(other))[1:] for _ in range(N_MIXED)], axis=0)
+        table.append((name, *alike(one, other), *chance))
+    return pd.DataFrame(table, columns=["compared", "distances", "correlation", "cka", "procrustes",
+                                        "correlation_chance", "cka_chance", "procrustes_chance"])
 
 
 def placed(forecaster: Forecaster, vectors: np.ndarray) -> np.ndarray:
@@ -76,13 +83,14 @@ def placed(forecaster: Forecaster, vectors: np.ndarray) -> np.ndarray:
     return principal(logits / np.sqrt(len(vectors)), len(logits))
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """Rank correlation of distances, linear CKA and Procrustes of two sets of points, a row a model."""
+def alike(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float, float]:
+    """Rank correlation of distances, distance correlation, linear CKA, Procrustes of two sets of points, a row each."""
     a, b = (points - points.mean(axis=0) for points in (one, other))
     width = max(a.shape[1], b.shape[1])
     wide = [np.pad(points, ((0, 0), (0, width - points.shape[1]))) for points in (a, b)]
     cka = np.linalg.norm(b.T @ a) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
-    return float(spearmanr(pdist(a), pdist(b)).statistic), float(cka), float(1 - procrustes(*wide)[2])
+    return (float(spearmanr(pdist(a), pdist(b)).statistic), float(distance_correlation(a, b)), float(cka),
+            float(1 - procrustes(*wide)[2]))
 
 
 def disagreement(

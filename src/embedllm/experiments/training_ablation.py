@@ -86,7 +86,8 @@ def own_against_others(changed: pd.DataFrame, most: int = MOST) -> dict[str, flo
     -------
     dict
         ``difference``: mean excess on the benchmark left out minus that on the others; ``p_more`` and ``p_less``
-        (one-sided), ``p_attainable``, ``n_drops``; ``own``, ``others``: the two means.
+        (one-sided), ``p_attainable``, ``n_drops``; ``own``, ``others``: the two means; ``n_more``: drops after which
+        more is lost on the benchmark left out than on the others.
     """
     excess = changed.pivot_table(index="dropped", columns="benchmark", values="excess").to_numpy()
     n = len(excess)
@@ -99,22 +100,25 @@ def own_against_others(changed: pd.DataFrame, most: int = MOST) -> dict[str, flo
     values = own - (excess.sum() - n * own) / (n * n - n)
     return {"difference": float(values[0]), "p_more": float((values >= values[0] - 1e-12).mean()),
             "p_less": float((values <= values[0] + 1e-12).mean()), "p_attainable": 1 / len(values), "n_drops": n,
-            "own": float(own[0]), "others": float((excess.sum() - n * own[0]) / (n * n - n))}
+            "own": float(own[0]), "others": float((excess.sum() - n * own[0]) / (n * n - n)),
+            "n_more": int((np.diag(excess) > (excess.sum(axis=1) - np.diag(excess)) / (n - 1)).sum())}
 
 
 def related(changed: pd.DataFrame, table: OutcomeMatrix, vectors: np.ndarray, n_permutations: int) -> dict[str, float]:
     """Does leaving a benchmark out hurt those more whose prompts are like its own? Mantel's test; NaN for few.
 
-    Likeness of two benchmarks is the cosine of their mean prompt vectors, the mean over benchmarks removed.
+    Likeness of two benchmarks is the cosine of their mean prompt vectors, the mean over benchmarks removed. Returns
+    ``related`` (Spearman's correlation) and ``related_p`` (one-sided).
     """
     excess = changed.pivot_table(index="dropped", columns="benchmark", values="excess")
     if len(excess) < FEWEST_RELATED:
-        return {"correlation": np.nan, "p": np.nan, "p_attainable": np.nan, "n_units": len(excess)}
+        return {"related": np.nan, "related_p": np.nan}
     benchmarks = table.questions["benchmark"].astype(str).to_numpy()
     means = np.stack([vectors[benchmarks == name].mean(axis=0, dtype=np.float64) for name in excess.index])
     means -= means.mean(axis=0)
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    return mantel(means @ means.T, ((excess + excess.T) / 2).to_numpy(), n_permutations)
+    found = mantel(means @ means.T, ((excess + excess.T) / 2).to_numpy(), n_permutations)
+    return {"related": found["correlation"], "related_p": found["p"]}
 
 
 def _plans(

@@ -99,7 +99,7 @@ def plot_points(
         if not numeric:
             below = ScaledTranslation(0, -0.5 if ticks else -0.25, figure.dpi_scale_trans)  # the axis' label
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=axes.transAxes + below, fontsize=7,
-                        ncols=8 if column == first else 4, handletextpad=0.1, columnspacing=0.8)
+                        ncols=8 if column == first else 3, handletextpad=0.1, columnspacing=0.8)
     if names:
         _name(grid[first], table[x], table[y], table[names])
     return figure

@@ -22,7 +22,7 @@ def plot_errors(tables: dict[str, pd.DataFrame]) -> Figure:
         From `benchmark_prediction.pooled`.
     """
     shown = {title: table[table["difference"].notna()] for title, table in tables.items()}
-    return plot_intervals(shown, "method", "difference", "minus the mean elsewhere", zero=True)
+    return plot_intervals(shown, "method", "difference", "squared error minus that of the mean elsewhere", zero=True)
 
 
 def plot_within(table: pd.DataFrame) -> Figure:
@@ -38,11 +38,14 @@ def plot_communities(table: pd.DataFrame) -> Figure:
     table : DataFrame
         Rows of one ``by`` from `probes.communities`.
     """
-    long = table.melt(["distance", "community"], ["intra", "inter"], "pairs", "mean distance")
+    long = table.dropna(subset="intra").melt(["distance", "community"], ["intra", "inter"], "pairs", "mean distance")
     long["pairs"] = long["pairs"].replace({"intra": "within the size", "inter": "to the other classes"})
     long = long.sort_values("community", key=lambda sizes: sizes.str.rstrip("B").astype(int), kind="stable")
     panels = dict(list(long.groupby("distance", sort=False)))
-    return plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
+    figure = plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
+    for axes in figure.axes:
+        axes.set_xlim(left=0)  # differences are to be seen beside what they differ in
+    return figure
 
 
 def plot_by_size(table: pd.DataFrame) -> Figure:
@@ -50,7 +53,7 @@ def plot_by_size(table: pd.DataFrame) -> Figure:
     panels = {title: table.rename(columns={name: "value", f"{name}_low": "low", f"{name}_high": "high"})
               for name, title in SPREAD.items()}
     panels = {title: rows[["size", "value", "low", "high"]] for title, rows in panels.items()}
-    return plot_intervals(panels, "size", "value", "mean over lineages")
+    return plot_intervals(panels, "size", "value", "value, 95 % interval")
 
 
 def plot_domain(table: pd.DataFrame) -> Figure:
@@ -63,7 +66,7 @@ def plot_changes(table: pd.DataFrame) -> Figure:
     wide = table.pivot_table(index="dropped", columns="benchmark", values="excess", sort=False)
     limit = wide.abs().max(axis=None) or 1.0
     figure, axes = plt.subplots(figsize=(WIDTH, 0.3 * len(wide) + 1.8))
-    sns.heatmap(wide, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, square=True, linewidths=0.5,
+    sns.heatmap(wide, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, linewidths=0.5,
                 cbar_kws={"label": "squared error beyond random drops"})
     axes.tick_params(length=0, labelsize=7.5)
     plt.setp(axes.get_yticklabels(), rotation=0)

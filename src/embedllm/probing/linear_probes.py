@@ -20,9 +20,10 @@ def probe(
     """Ridge regressions on the coordinates, cross-validated over lineages, against targets that were permuted.
 
     The unit is the lineage, for classes the models of a lineage that share one: its coordinates are their mean, and so
-    is a number that is read. Targets move freely among the units. Classes are told by one regression each, the highest
-    wins. The penalty is the best of five for the target, and again for each permutation, so that the choice cannot pass
-    for knowledge. *Selectivity* is what is reached beyond such random labels.
+    is a number that is read. Targets move freely among the units. Classes are told by one regression each; that wins
+    which is highest above the share of its class, in units of its standard deviation, so that the largest has no
+    advantage. The penalty is the best of five for the target, and again for each permutation, so that the choice cannot
+    pass for knowledge. *Selectivity* is what is reached beyond such random labels.
 
     Parameters
     ----------
@@ -72,7 +73,9 @@ def _scores(x: np.ndarray, y: np.ndarray, lineage: np.ndarray, classes: int, n_p
     best = np.full(len(drawn), -np.inf)
     for hat in _hats(x, fold):
         if classes:
-            told = np.stack([(drawn == one) @ hat.T for one in range(classes)])
+            share = np.bincount(y, minlength=classes) / len(y)
+            told = np.stack([((drawn == one) @ hat.T - share[one]) / np.sqrt(share[one] * (1 - share[one]))
+                             for one in range(classes)])
             right = told.argmax(axis=0) == drawn
             score = np.mean([(right & (drawn == one)).sum(axis=1) / (drawn == one).sum(axis=1)
                              for one in range(classes)], axis=0)

@@ -159,12 +159,12 @@ def shares(
 
 def _share(error: np.ndarray, value: np.ndarray) -> tuple[float, float, float]:
     """One minus the mean of squared errors over the variance of values, with its interval; units are independent."""
-    def unexplained(error: np.ndarray, value: np.ndarray) -> float:
-        spread = value.var()
-        return float(np.log(error.mean() / spread)) if spread > 0 and error.any() else np.nan
+    def unexplained(kept: np.ndarray) -> float:
+        spread = value[kept].var()
+        return float(np.log(error[kept].mean() / spread)) if spread > 0 and error[kept].any() else np.nan
 
-    own, units = unexplained(error, value), np.arange(len(value))
-    _, [reach] = jackknife(np.array([[unexplained(np.delete(error, at), np.delete(value, at))] for at in units]))
+    units = np.arange(len(value))
+    own, (_, [reach]) = unexplained(units), jackknife(np.array([[unexplained(np.delete(units, at))] for at in units]))
     return 1 - error.mean() / value.var(), 1 - np.exp(own + reach), 1 - np.exp(own - reach)
 
 

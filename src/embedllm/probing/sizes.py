@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.special import logit
+from scipy.stats import t as student
 
 from embedllm.evaluation.intervals import jackknife
 from embedllm.lineages import disagreements, likeness
@@ -81,6 +82,26 @@ def alike_by_size(table: OutcomeMatrix, parameters_b: pd.Series, lineages: pd.Se
     columns = ["size", "n_models", "n_lineages", *(f"{name}{end}" for name in ("spread", *pairs)
                                                    for end in ("", "_se", "_low", "_high"))]
     return pd.DataFrame(rows, columns=columns)
+
+
+def trends(bands: pd.DataFrame) -> pd.DataFrame:
+    """By how much each measure of `alike_by_size` changes from one band to the next: a weighted straight line.
+
+    Returns
+    -------
+    DataFrame
+        ``measure``, ``change`` with ``low`` and ``high`` (95 %; Student's t with the lineages of the smallest band,
+        less one), of bands weighted by their standard errors; empty for fewer than two bands.
+    """
+    rows, at = [], np.arange(len(bands))
+    for name in ("spread", "disagreement", "alike") if len(bands) > 1 else ():
+        weights = 1 / bands[f"{name}_se"].to_numpy() ** 2
+        apart = at - np.average(at, weights=weights)
+        square = (weights * apart**2).sum()
+        change = float((weights * apart * bands[name]).sum() / square)
+        reach = float(student.isf(0.025, bands["n_lineages"].min() - 1) / np.sqrt(square))
+        rows.append((name, change, change - reach, change + reach))
+    return pd.DataFrame(rows, columns=["measure", "change", "low", "high"])
 
 
 def across_families(

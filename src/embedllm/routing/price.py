@@ -21,6 +21,7 @@ from embedllm.routing.policies import choose
 UNIT = "million tokens in dollars"  # of listed prices
 WEIGHTS = (0.0, *np.geomspace(1e-3, 1e3, 49))  # of a price against a forecast, in shares of the dearest model's price
 GRID = 201  # prices at which policies are compared
+SAME = 1e-4  # share of a price by which two do not differ: no weight sends all questions to the one that little cheaper
 
 
 class PriceError(OneSentenceError, ValueError):
@@ -169,7 +170,7 @@ def at_prices(scores: np.ndarray, prices: np.ndarray, grid: np.ndarray) -> np.nd
             corners.pop()
         corners.append(int(option))
     own = prices[corners]
-    if grid.min() < own[0] - 1e-12:
+    if grid.min() < own[0] * (1 - SAME) - 1e-12:
         raise ValueError(f"nothing costs as little as {grid.min():g}; the cheapest option costs {own[0]:g}")
     right = np.clip(np.searchsorted(own, grid, side="right"), 1, max(len(own) - 1, 1))
     left = right - 1
