@@ -202,8 +202,8 @@ def on_edge(box, x, y) -> bool:
 
 def test_components_are_drawn_in_a_panel_of_their_own():
     table = points(4, size=list("sssl"), size_again=list("sssl"), family=list("abab"))
-    table["component x"], table["component y"] = [5.0, 6, 7, 8], [0.0, 1, 0, 1]
+    table["component 1"], table["component 2"] = [5.0, 6, 7, 8], [0.0, 1, 0, 1]
     first, again, family = plot_models(table).axes
-    assert again.collections[0].get_offsets()[:, 0].tolist() == [5, 6, 7] and again.get_xlabel() == "component x"
+    assert again.collections[0].get_offsets()[:, 0].tolist() == [5, 6, 7] and again.get_xlabel() == "component 1"
     for axes in (first, family):
         assert axes.get_xlabel() == "t-SNE 1" and np.isin(axes.collections[0].get_offsets()[:, 0], table["x"]).all()

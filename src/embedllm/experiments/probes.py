@@ -96,6 +96,27 @@ def neighbors(found: Distances, facts: pd.DataFrame, n_permutations: int) -> pd.
                      for name, values in found.items())
 
 
+def on_maps(found: pd.DataFrame, trust: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """Models on the t-SNE map that keeps most neighbors, and on the first two principal components.
+
+    Parameters
+    ----------
+    found, trust : DataFrame
+        From `geometry.maps`.
+
+    Returns
+    -------
+    DataFrame
+        `facts` with ``map``, the name of that map; ``x``, ``y``; ``component 1``, ``component 2``; ``size`` (band) and
+        ``size_again``, the same.
+    """
+    best = trust.iloc[1:].sort_values("overlap", ascending=False, kind="stable")["map"].iloc[0]
+    flat, pca = (found[found["map"] == one][["x", "y"]].to_numpy() for one in (best, "PCA"))
+    band = size_bands(facts["parameters_b"])
+    return facts.assign(**{"map": best, "x": flat[:, 0], "y": flat[:, 1], "component 1": pca[:, 0],
+                           "component 2": pca[:, 1], "size": band, "size_again": band}).reset_index()
+
+
 def _of_size(facts: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     """Size class, family and unit of each model: fine-tunes count with their lineage where they share its size."""
     sizes = family_of_size(facts["parameters_b"])

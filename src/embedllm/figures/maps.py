@@ -99,7 +99,7 @@ def plot_points(
         if not numeric:
             below = ScaledTranslation(0, -0.5 if ticks else -0.25, figure.dpi_scale_trans)  # the axis' label
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=axes.transAxes + below, fontsize=7,
-                        ncols=8 if column == first else 3, handletextpad=0.1, columnspacing=0.8)
+                        ncols=8 if column == first else 2, handletextpad=0.1, columnspacing=0.8)
     if names:
         _name(grid[first], table[x], table[y], table[names])
     return figure
@@ -111,12 +111,13 @@ def plot_models(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        A row a model: ``model``; ``x``, ``y`` on the map; ``component x``, ``component y``; ``size``, ``size_again``
+        A row a model: ``model``; ``x``, ``y`` on the map; ``component 1``, ``component 2``; ``size``, ``size_again``
         (the same) and ``family``.
     """
     colors = {"size": "t-SNE, size (parameters)", "size_again": "principal components, size", "family": "t-SNE, family"}
+    table = table.assign(model=table["model"].str.split("/").str[-1])  # who published a model is known from the table
     return plot_points(table, "x", "y", colors, ("t-SNE 1", "t-SNE 2"), names="model",
-                       elsewhere={"size_again": ("component x", "component y")})
+                       elsewhere={"size_again": ("component 1", "component 2")})
 
 
 def _by_kind(axes, x, y, kinds) -> None:
@@ -130,17 +131,18 @@ def _by_kind(axes, x, y, kinds) -> None:
         kinds = kinds.where(kinds.isin(shown) | kinds.isna(), "other")
     for kind, color in palette.items():
         if (kinds == kind).any():
-            axes.scatter(x[kinds == kind], y[kinds == kind], color=color, s=24, lw=0, label=kind)
+            label = textwrap.shorten(str(kind).split("/")[-1], 20, placeholder="...")
+            axes.scatter(x[kinds == kind], y[kinds == kind], color=color, s=24, lw=0, label=label)
 
 
 def _name(axes, x, y, names) -> None:
     """Names beside the points, or beside the extremes where there are many."""
     low, span = x.min(), np.ptp(x)
-    axes.set_xlim(low - 0.2 * span, low + 1.3 * span)  # room for names, most of which stand at the right
+    axes.set_xlim(low - 0.35 * span, low + 1.35 * span)  # room for names
     places = np.column_stack([x, y])
     distance = np.linalg.norm((places - np.median(places, axis=0)) / places.std(axis=0), axis=1)
     order = np.argsort(-distance, kind="stable")
-    written = names.iloc[order].to_numpy(object)
+    written = names.iloc[order].to_numpy(object, copy=True)
     if len(names) > NAME_ALL:
         written[EXTREMES:] = ""  # points that no name may cover
     name_points(axes, *places[order].T, written)

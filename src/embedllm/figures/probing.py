@@ -43,8 +43,8 @@ def plot_communities(table: pd.DataFrame) -> Figure:
     long = long.sort_values("community", key=lambda sizes: sizes.str.rstrip("B").astype(int), kind="stable")
     panels = dict(list(long.groupby("distance", sort=False)))
     figure = plot_intervals(panels, "community", "mean distance", "mean distance", hue="pairs")
-    for axes in figure.axes:
-        axes.set_xlim(left=0)  # differences are to be seen beside what they differ in
+    for axes, rows in zip(figure.axes, panels.values(), strict=True):
+        axes.set_xlim(0, 1.08 * rows["mean distance"].max())  # a difference beside what differs
     return figure
 
 

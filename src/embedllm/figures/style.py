@@ -115,19 +115,25 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def name_points(axes, x, y, names) -> None:
-    """Write a name beside each point, on the first side where it covers no other name or point, if it can inside."""
+    """Write a name beside each point, on the first side where it covers no other name or point, if it can inside.
+
+    Names take no part in the layout: it would move points under names that were placed.
+    """
     sides = [(4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"), (0, 8, "center"), (0, -12, "center")]
     axes.figure.canvas.draw()
     renderer = axes.figure.canvas.get_renderer()
     marks = axes.transData.transform(np.column_stack([x, y]))  # pixels
     taken = [Bbox.from_bounds(left - 3, bottom - 3, 6, 6) for left, bottom in marks]
     left_end, _, right_end, _ = axes.get_window_extent(renderer).extents
+    width = axes.figure.bbox.width
     for at_x, at_y, name in zip(x, y, names, strict=True):
         for inside, (right, up, side) in product((True, False), sides):
             label = axes.annotate(name, (at_x, at_y), (right, up), textcoords="offset points", ha=side, fontsize=6.5)
+            label.set_in_layout(False)
             box = label.get_window_extent(renderer)
             beyond = box.x0 < left_end or box.x1 > right_end
-            if not (inside and beyond) and not any(box.overlaps(other) for other in taken):
+            free = box.x0 >= 0 and box.x1 <= width and not any(box.overlaps(other) for other in taken)
+            if free and not (inside and beyond):
                 break
             label.remove()
         else:  # crowded on every side: better unnamed than unreadable
