@@ -319,6 +319,7 @@ DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, 
     Entry(COMPLETION, color="#A1887F"),  # of seen questions, see `completion.complete`
 )}
 
+POOL = Forecaster("convex embedding that takes in models", "embedllm.new_models.pool.Pool")  # of a `Router` with `add`
 _RIVALS = "embedllm.new_models.rivals"
 ONBOARDING, FROM_TEXT = Entry("onboarding", color="#BC2AB8"), Entry("onboarding, text alone", color="#64A629")
 LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")

@@ -7,7 +7,7 @@ import pytest
 
 from embedllm import catalog
 from embedllm.conclusions import new_models as said
-from embedllm.experiments import new_models, portfolio, question_choice, small_pools
+from embedllm.experiments import joint, new_models, portfolio, question_choice, small_pools
 from embedllm.figures import new_models as drawn
 from embedllm.outcomes import replace_unchecked
 
@@ -88,7 +88,8 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     table, vectors = planted
     table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
     few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
-    text = said.conclusion(answers, ratios, few)
+    text = said.conclusion(answers, ratios, few, None)
+    assert "**A new benchmark as well?** `make deep` computes it." in text
     assert text.count("- **") == 8 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
                    drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
@@ -128,3 +129,35 @@ def test_models_and_questions_without_all_answers_are_left_out(planted):
     scores[0, :50], scores[1, 7] = np.nan, np.nan
     found, own = new_models.complete(replace_unchecked(table, scores=scores), vectors)
     assert found.shape == (19, 399) and own.shape[0] == 399 and found.observed.all()
+
+
+def test_of_a_benchmark_that_nobody_was_asked_nothing_is_known_but_its_text(planted):
+    table, vectors = planted
+    new = (table.models["lineage"] == table.models["lineage"].iloc[0]).to_numpy()
+    name = str(table.questions["benchmark"].value_counts().index[0])
+    inside = (table.questions["benchmark"] == name).to_numpy()
+    first = joint.of_benchmark(table, vectors, new, name, 64, 0)
+    turned = table.scores.copy()
+    turned[np.ix_(~new, inside)] = 1 - turned[np.ix_(~new, inside)]
+    second = joint.of_benchmark(replace_unchecked(table, scores=turned), vectors, new, name, 64, 0)
+    changed = (first.set_index(["method", "model"]) != second.set_index(["method", "model"]))["log_loss"]
+    assert not changed[[joint.TEXT, joint.OF_MODEL]].any() and changed[joint.OF_BENCHMARK].all()
+    own = first[(first["method"] == joint.OF_MODEL)]["log_loss"]
+    assert own.between(0.3, 1.5).all() and len(first) == 3 * new.sum()
+
+
+def test_forecasts_of_what_is_wholly_new_are_compared_over_lineages():
+    rows = pd.DataFrame([(f"m{at}", f"l{at // 2}", name, method, loss + 0.01 * at)
+                         for method, loss in ((joint.TEXT, 0.5), (joint.OF_MODEL, 0.6), (joint.OF_BENCHMARK, 0.5))
+                         for name in "ab" for at in range(12)],
+                        columns=["model", "lineage", "benchmark", "method", "log_loss"])
+    table = joint.against(rows).set_index("reference")
+    assert table.loc[joint.OF_MODEL, "difference"] == pytest.approx(-0.1) and table.loc[joint.OF_MODEL, "n_better"] == 2
+    assert table.loc[joint.OF_BENCHMARK, ["difference", "p", "n_lineages"]].tolist() == [0, 1, 6]
+    assert "mean of its answers -100.0" in said.both_unseen(table.reset_index())
+
+
+def test_one_benchmark_cannot_be_left_out(planted):
+    table, vectors = planted
+    one = table.at((table.questions["benchmark"] == table.questions["benchmark"].iloc[0]).to_numpy())
+    assert joint.unseen(one, vectors[: one.shape[1]], 16, 0) is None

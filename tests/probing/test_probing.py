@@ -6,6 +6,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binom
 from sklearn.manifold import trustworthiness
+from statsmodels.datasets import longley
 from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 
@@ -132,6 +133,18 @@ def test_regression_equals_statsmodels_and_leaves_unasked_models_out(rng):
     }
     assert {name: result[name] for name in expected} == pytest.approx(expected)
     assert result["p_lineage"] == result["p_family"]
+
+
+def test_regression_has_the_certified_values_of_longleys_data():
+    """Statistical Reference Datasets, NIST: nearly collinear, and so a test of the arithmetic too."""
+    data = longley.load_pandas()
+    names = np.array([f"model {at}" for at in range(16)])
+    accuracy = (data.endog / 100_000).to_numpy()
+    result = prediction.predict_benchmark(data.exog.to_numpy(), accuracy, names, names, "longley", 99)
+    assert result["r2"] == pytest.approx(0.995479004577296, rel=1e-9)
+    assert result["f"] == pytest.approx(330.285339234588, rel=1e-7)
+    assert (result["df_model"], result["df_resid"]) == (6, 9)
+    assert result["rmse"] * np.sqrt(16 / 9) == pytest.approx(304.854073561965 / 100_000, rel=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -57,6 +57,25 @@ def test_it_asks_the_model_that_is_good_at_the_question(router):
     assert router.route([]).empty and list(router.route([]).columns) == list(found.columns)
 
 
+def test_a_new_model_joins_by_a_few_answers(table, router, tmp_path):
+    """Right in all of art and nothing of law: it gets the questions on art, here and from a file."""
+    own = Router.fit(table, "hashing", catalog.POOL)
+    asked = own.forecaster.ask(80)
+    more = own.add("painter", dict(zip(asked["question_id"], 1.0 * (asked["benchmark"] == "art"), strict=True)), 0.5)
+    assert list(own.models.index) == ["m0", "m1", "m2", "m3"] and list(more.models.index)[-1] == "painter"
+    assert more.models.loc["painter", "price"] == 0.5 and 0.4 < more.models.loc["painter", "mean"] < 0.6
+    more.save(tmp_path / "router.bin")
+    prompts = ["painting canvas museum brush", "court statute judge appeal"]
+    for one in (more, Router.load(tmp_path / "router.bin")):
+        found = one.route(prompts, among=["painter", "m1"])
+        assert found["model"].tolist() == ["painter", "m1"] and not found["certified"].any()
+    assert own.route(prompts)["certified"].all(), "the router without it stays as it was"
+    with pytest.raises(RouterError, match="takes in no models: fit one with entry=catalog"):
+        router.add("painter", {})
+    with pytest.raises(PriceError, match="painter"):
+        own.add("painter", {asked["question_id"][0]: 1.0}, -1)
+
+
 def test_only_models_that_answered_nearly_all_are_candidates(table):
     scores = table.scores.copy()
     scores[2, :40] = np.nan  # more than one in a hundred

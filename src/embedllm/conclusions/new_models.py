@@ -9,7 +9,7 @@ from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
 from embedllm.experiments.new_models import FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
-from embedllm.presentation import listed
+from embedllm.presentation import listed, p_is
 
 TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
 
@@ -83,6 +83,15 @@ def covered(rows: pd.DataFrame) -> str:
             f"benchmark, by number of answers: {told}.")
 
 
+def both_unseen(rows: pd.DataFrame) -> str:
+    """Lineage and benchmark unseen, from `joint.against`."""
+    told = "; ".join(f"{row['reference']} {1000 * row['difference']:+.1f} ({1000 * row['low']:+.1f} to "
+                     f"{1000 * row['high']:+.1f}, {p_is(row['p'])}; less on {row['n_better']} of "
+                     f"{row['n_benchmarks']} benchmarks)" for row in rows.to_dict("records"))
+    return (f"Log-loss {rows['loss'].iloc[0]:.3f}; minus that of other forecasts, in thousandths, over "
+            f"{rows['n_lineages'].iloc[0]} lineages: {told}.")
+
+
 def portfolio(rows: pd.DataFrame) -> str:
     """How few models are enough for a router, from `portfolio.portfolios`."""
     whole = rows[rows["way"] == WHOLE]["score"].iloc[0]
@@ -108,12 +117,15 @@ def withdrawn(rows: pd.DataFrame) -> str:
             f"score changes, in thousandths, on average and at worst, by {told}.")
 
 
-def conclusion(rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame) -> str:
+def conclusion(
+    rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame, unseen: pd.DataFrame | None
+) -> str:
     """The findings; without tables that there are none."""
     if rows is None:
         return "## What a few answers tell\n\n" + bullets([TOO_FEW, f"**How many models?** {portfolio(few)}"])
     return "## What a few answers tell\n\n" + bullets([
         f"**A new training?** {trained_anew(rows)}", f"**Forecasts.** {forecasts(rows)}",
+        f"**A new benchmark as well?** {'`make deep` computes it.' if unseen is None else both_unseen(unseen)}",
         f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
         f"**Intervals.** {covered(rows)}", f"**How many models?** {portfolio(few)} {withdrawn(few)}"])

@@ -85,6 +85,8 @@ MODES = (
         Check("interval of two encoders' difference", "06", COPIES, covers=True))),
     Mode("nothing", {}, pool_checks.everything_is_there, tuple(
         Check(name, "05", "the study's own pool", covers=True) for name in pool_checks.SHARES)),
+    Mode("nothing, for a new model", {}, pool_checks.a_newcomer_is_asked, (
+        Check(pool_checks.NEWCOMER, "09", "the study's own pool, 32 answers, a lineage of its own", covers=True),)),
 )
 CHECKS = tuple(check for mode in MODES for check in mode.checks)
 
@@ -92,14 +94,15 @@ CHECKS = tuple(check for mode in MODES for check in mode.checks)
 def run(
     number: int, seed: int, compute: Callable = side_by_side, names: Sequence[str] = (),
 ) -> dict[tuple[str, bool], np.ndarray]:
-    """So many pools of every mode and a quarter as many that lack nothing, or the pools that some checks need.
+    """So many pools of every mode and, for tests, a quarter as many that lack nothing; or those that some checks need.
 
     Returns (name of a check, planted) to what its pools said, without the pools that were too small to ask.
     """
     modes = [mode for mode in MODES if not names or {check.name for check in mode.checks} & set(names)]
     first, plan = seed * SEEDS, []
     for mode in modes:
-        for planted, many in ((False, number), (True, 0 if names else -(-number // FEWER))):
+        shows = not names and not all(check.covers for check in mode.checks)
+        for planted, many in ((False, number), (True, shows * -(-number // FEWER))):
             plan += [(mode, planted, list(range(start, min(start + CHUNK, first + many))))
                      for start in range(first, first + many, CHUNK)]
     found: dict[tuple[str, bool], list] = {}

@@ -16,6 +16,7 @@ from embedllm.outcomes import OutcomeMatrix
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
+ROUNDS = 4  # in which effects of questions and the width of the pool are found, each given the other
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
 
 
@@ -51,17 +52,17 @@ def shared_parts(
     points, mean = points[:, kept], mean[kept]
     x = np.column_stack([np.ones(len(vectors)), coordinates[:, kept[1:]]])
     residual = points - mean
-    covariance = (residual * weights[:, None]).T @ residual
+    n = max(len(many), 2)
+    covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
     shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
     covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
-    logits = coordinates[:, 0] + points @ x.T
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
-        ability = points[:, 0] - mean[0]
-        shift, sharper, doubt = _items(table.scores, logits, ability)
-        logits, offset = logits + shift + np.outer(ability, sharper), offset + shift
+        shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
+        x, offset = x * wider, offset + shift
         x[:, 0] += sharper
-    deviations = _deviations(table, logits)
+    # Around its level alone: coordinates of the pool's models come from these very answers, a new model's do not.
+    deviations = _deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))
 
     def of_scale(scale: float) -> Shared:
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
@@ -72,20 +73,31 @@ def shared_parts(
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
 
 
-def _items(scores: np.ndarray, logits: np.ndarray, ability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _items(
+    scores: np.ndarray, offset: np.ndarray, apart: np.ndarray, ability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """By how much a question is easier, and tells abilities apart better, than its text says; variance of the first.
 
-    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions.
+    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions. And by how
+    much wider all models lie apart, ``apart`` (n_models, n_questions) by the text, once it is known how easy a question
+    is: what a text leaves open about a question brings forecasts, and so models, closer to each other.
     """
+    observed, wider = ~np.isnan(scores), 1.0
     design = np.column_stack([np.ones(len(ability)), ability])
-    observed, p = ~np.isnan(scores), expit(logits)
-    chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
-    spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
-    if spread[0] <= LEAST**2:
-        return np.zeros(len(p.T)), np.zeros(len(p.T)), np.zeros(len(p.T))
-    shift, sharper = question_effects(scores, logits, design, 1 / np.maximum(spread, LEAST**2)).T
-    p = expit(logits + shift + np.outer(ability, sharper))
-    return shift, sharper, 1 / (np.where(observed, p * (1 - p), 0).sum(axis=0) + 1 / spread[0])
+    shift, sharper, doubt = np.zeros((3, len(offset)))
+    for _ in range(ROUNDS):
+        logits = offset + wider * apart
+        p = expit(logits)
+        chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
+        spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
+        if spread[0] <= LEAST**2:
+            break
+        shift, sharper = question_effects(scores, logits, design, 1 / np.maximum(spread, LEAST**2)).T
+        p = expit(logits + shift + np.outer(ability, sharper))
+        chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
+        doubt = 1 / (chance.sum(axis=0) + 1 / spread[0])
+        wider += float((rest * apart).sum() / max((chance * apart**2).sum(), 1e-300))
+    return shift, sharper, doubt, wider
 
 
 def _spread(rest: np.ndarray, chance: np.ndarray) -> float:

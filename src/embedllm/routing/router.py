@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import inf
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,22 @@ class Router:
         models = pd.DataFrame({"price": prices, "mean": means}, index=table.models.index)
         return cls(forecaster, guard, models, unit(table.models), encoder, calibration, savings,
                    bool(table.observed.all()))
+
+    def add(self, name: str, answers: Mapping[str, float], price: float = nan) -> Router:
+        """This router with one more model, known by a few answers; nothing is certified of what that may choose.
+
+        Answers are to questions that the forecaster asks for (a `Pool`); the price is in the router's
+        unit. Raises RouterError if the forecaster takes in no models, PriceError for a price that none can have, and
+        what `Pool.add` raises.
+        """
+        if not hasattr(self.forecaster, "add"):
+            raise RouterError(f"a router by {type(self.forecaster).__name__} takes in no models: fit one with "
+                              "entry=catalog.POOL")
+        price = float(of_models(pd.DataFrame({"cost": [price]}, index=[name]))["price"].iloc[0])
+        forecaster = deepcopy(self.forecaster)
+        mean = float(forecaster.add(name, answers).accuracies["value"].iloc[0])
+        one = pd.DataFrame({"price": price, "mean": mean}, index=pd.Index([name], name="model"))
+        return replace(self, forecaster=forecaster, models=pd.concat([self.models, one]), complete=False)
 
     @property
     def thrift(self) -> tuple[float, float] | None:

@@ -231,6 +231,7 @@ class NewModels(Parameters):
     CHOSEN: Distinct[Annotated[int, Ge(9)]] = Field(
         [16, 64, 256], description="numbers of answers at which ways to choose questions are compared", min_length=1)
     N_ORDERS: Count = Field(1, description="random orders of the questions")
+    JOINT: int = Field(0, description="answers of a new model on other benchmarks; 0 shows those of make deep", ge=0)
     PORTFOLIOS: Distinct[Count] = Field([1, 2, 3, 5, 8, 15, 30], description="numbers of models to keep", min_length=1)
 
 

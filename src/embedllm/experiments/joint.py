@@ -1,0 +1,91 @@
+"""Lineage and benchmark unseen: what answers elsewhere tell of a new model where nobody was asked (Q9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from embedllm.evaluation.inference import of_independent
+from embedllm.evaluation.metrics import cell_scores
+from embedllm.experiments.new_models import N_FOLDS, TEXT, complete, embedded, ordered, parted, told_of
+from embedllm.machine import side_by_side
+from embedllm.new_models.onboarding import onboard
+from embedllm.new_models.sharing import shared_parts
+from embedllm.outcomes import OutcomeMatrix, grouped, replace_unchecked
+from embedllm.probing.folds import lineage_folds
+from embedllm.progress import Counted
+
+OF_MODEL, OF_BENCHMARK = "mean of its answers", "mean of the benchmark, known afterwards"
+
+
+def unseen(
+    table: OutcomeMatrix, vectors: np.ndarray, n: int, seed: int, compute: Callable = side_by_side
+) -> pd.DataFrame | None:
+    """Log-loss of models on a benchmark that neither they nor the pool were asked, from n answers to the others.
+
+    A fifth of the lineages is left out at a time, and a benchmark (a suite, where there are more than 20 benchmarks).
+
+    Returns
+    -------
+    DataFrame or None
+        ``model``, ``lineage``, ``benchmark``, ``method``: onboarding from the text, the mean of its answers, and the
+        mean of the pool on the benchmark, which nobody knows before it was asked; ``log_loss``. None for fewer than two
+        benchmarks.
+    """
+    table, vectors = complete(grouped(table), vectors)
+    names, fold = table.questions["benchmark"].unique(), lineage_folds(table.models["lineage"], N_FOLDS, seed)
+    if len(names) < 2:
+        return None
+    calls = [partial(of_benchmark, table, vectors, fold == number, str(name), n, seed)
+             for name in sorted(names) for number in range(N_FOLDS)]
+    return pd.concat(compute(Counted(calls, len(calls))), ignore_index=True)
+
+
+def of_benchmark(
+    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, name: str, n: int, seed: int
+) -> pd.DataFrame:
+    """`unseen` for the new models of one fold, bool, (n_models,), and one benchmark."""
+    pool, answers = parted(table, new)
+    inside, lineages = (table.questions["benchmark"] == name).to_numpy(), table.models["lineage"].to_numpy(str)
+    text = embedded(pool.at(~inside), vectors[~inside], seed + 1)
+    elsewhere = replace_unchecked(pool, scores=np.where(inside, np.nan, pool.scores).astype(np.float32))
+    shared = shared_parts(text, elsewhere, vectors, lineages[~new], answered=False)
+    seen = told_of(answers, ordered(table, lineages[new], ~inside, seed, 0), n)
+    right, asked = np.nansum(seen, axis=1), (~np.isnan(seen)).sum(axis=1)
+    mean = np.tile((np.nansum(pool.scores[:, inside]) + 0.5) / (inside.sum() * len(pool.scores) + 1), len(seen))
+    told = {TEXT: onboard(shared, seen).forecast()[:, inside],
+            OF_MODEL: np.tile(((right + 0.5) / (asked + 1))[:, None], inside.sum()),
+            OF_BENCHMARK: np.tile(mean[:, None], inside.sum())}
+    return pd.concat([pd.DataFrame({
+        "model": table.models.index[new], "lineage": lineages[new], "benchmark": name, "method": method,
+        "log_loss": np.nanmean(cell_scores(p, answers[:, inside], "log_loss"), axis=1)}) for method, p in told.items()],
+        ignore_index=True)
+
+
+def against(rows: pd.DataFrame) -> pd.DataFrame:
+    """Onboarding minus each mean, over lineages, benchmarks counting alike.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `unseen`.
+
+    Returns
+    -------
+    DataFrame
+        ``reference``, ``loss`` (of onboarding), ``difference`` with ``low`` and ``high`` (95 %), ``p``, ``n_lineages``,
+        ``n_benchmarks`` and ``n_better``, on how many of them onboarding loses less, lineages counting alike.
+    """
+    by_lineage = rows.groupby(["method", "benchmark", "lineage"])["log_loss"].mean()
+    own, found = by_lineage[TEXT], []
+    for reference in (OF_MODEL, OF_BENCHMARK):
+        gap = own - by_lineage[reference]
+        told = of_independent(gap.groupby("lineage").mean().to_numpy())
+        per = gap.groupby("benchmark").mean()
+        found.append((reference, own.groupby("benchmark").mean().mean(), told["difference"], told["low"], told["high"],
+                      told["p"], gap.index.get_level_values("lineage").nunique(), len(per), int((per < 0).sum())))
+    return pd.DataFrame(found, columns=["reference", "loss", "difference", "low", "high", "p", "n_lineages",
+                                        "n_benchmarks", "n_better"])
