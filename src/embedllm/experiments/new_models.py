@@ -12,7 +12,7 @@ from scipy.stats import beta
 
 from embedllm import catalog
 from embedllm.evaluation.inference import of_independent
-from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval
+from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval, ratio_of_means
 from embedllm.evaluation.metrics import cell_scores
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
@@ -246,6 +246,7 @@ def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:
     if measure in ("routed", "benchmarks_covered"):  # the same for most lineages, which a studentized mean cannot take
         weights = bootstrap_weights(Design(np.zeros(len(values))), N_RESAMPLES, np.random.default_rng(0))
         return np.array([values.mean(), *interval(values, weights)])
+    if measure == "rmse":  # a mean of squares, which an interval on the plain scale would let fall below zero
+        return np.sqrt(np.concatenate(ratio_of_means(values[:, None], np.ones((len(values), 1)))))
     told = of_independent(values)
-    ends = np.array([told["difference"], told["low"], told["high"]])
-    return np.sqrt(np.maximum(ends, 0)) if measure == "rmse" else ends
+    return np.array([told["difference"], told["low"], told["high"]])

@@ -31,7 +31,7 @@ def plot_p(table: pd.DataFrame, level: float) -> Figure:
             axes.plot(own["p"], own["share"], color=color, lw=1.4, label=drawn)
         axes.plot([0, 1], [0, 1], ls="--", lw=0.8, color=BLACK)
         axes.axvline(level, lw=0.6, color=BLACK)
-        axes.set_title(textwrap.fill(name, 34), size=7.5)
+        axes.set_title(textwrap.fill(name, 28), size=7.5)
         axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     for axes in list(grid.flat)[len(names):]:
         axes.set_axis_off()
