@@ -90,7 +90,7 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
     text = said.conclusion(answers, ratios, few, None)
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 8 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    assert text.count("- **") == 9 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
                    drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
         plt.close(figure)
