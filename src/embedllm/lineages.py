@@ -8,7 +8,7 @@ import pandas as pd
 from embedllm.outcomes import OutcomeMatrix
 
 COPY = 0.95  # share of common questions answered alike from which two models are near-copies
-BEYOND = 0.7  # the same beyond chance: pairs of models of one name have .78 and more, pairs of weak ones up to .6
+BEYOND = 0.7  # the same beyond chance: near-copies of two pools have .78 and more, weak models of alpaca-eval less
 FEWEST = 100  # common questions below which nobody can tell
 RELATED = 0.25  # likeness from which models are one lineage: where groups came nearest to the 24 known base models of
 # 71 models of open-llm-leaderboard (adjusted Rand index .75; .69 at .2, .55 at .3)

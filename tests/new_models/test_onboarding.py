@@ -1,7 +1,9 @@
 """A vector from a few answers: the most likely one, as sure as it is, whatever stands beside it."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import make_table
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binom
@@ -118,6 +120,32 @@ def test_lineages_count_once(planted):
     levels = embedding.model_vectors[:, 0]
     assert alone.mean[0] == pytest.approx(levels.mean())
     assert weighed.mean[0] == pytest.approx((levels[:12].mean() + levels[12:].sum()) / 13)
+
+
+def test_a_new_model_is_expected_to_lie_as_far_apart_as_lineages_do():
+    """Its mean score, before any answer; forecasts from the text alone lie too close together."""
+    ratios = []
+    for seed in range(4):
+        one = pool(seed, 40, {"kappa": 0, "alpha_mean": 0, "alpha_spread": 0, "guessing": False,
+                              "format_failures": False})
+        table, nothing = one.table, np.full((1, one.table.shape[1]), np.nan)
+        parts = shared_parts(embedded(table, one.vectors, 1), table, one.vectors, table.models["lineage"])
+        _, [[low]], [[high]] = onboard(parts, nothing).accuracies(nothing, np.full(nothing.shape, True))
+        spread = pd.Series(table.scores.mean(axis=1)).groupby(table.models["lineage"].to_numpy(str)).mean().std()
+        ratios.append((high - low) / (2 * 1.96 * spread))
+    assert 0.95 < np.mean(ratios) < 1.25
+
+
+def test_deviations_on_a_benchmark_are_as_high_as_they_were_planted():
+    """Also where the embedding of the pool has taken them up: the coordinates of a new model are not known yet."""
+    rng, benchmarks = np.random.default_rng(0), np.repeat(np.arange(4), 200)
+    own, ease = rng.normal(0, 0.8, (40, 4)), rng.normal(0, 1, 800)
+    logits = rng.normal(0, 0.5, (40, 1)) + own[:, benchmarks] + ease
+    table = make_table(rng.random(logits.shape) < 1 / (1 + np.exp(-logits)), benchmarks.astype(str))
+    vectors = (np.eye(4)[benchmarks] + 0.1 * rng.normal(size=(800, 4))).astype(np.float32)
+    parts = shared_parts(embedded(table, vectors, 1), table, vectors)
+    heights = parts.design[:, len(parts.mean):].max(axis=0)
+    np.testing.assert_allclose(heights, (own - own.mean(axis=1, keepdims=True)).std(axis=0), rtol=0.3)
 
 
 def test_models_unlike_the_pool_surprise():

@@ -39,8 +39,8 @@ def on_new_benchmarks(tables: Mapping[str, pd.DataFrame]) -> str:
     said = []
     for way, rows in tables.items():
         errors = rows.set_index("method")["error"].sort_values()
-        said.append(f"{way} {listed(f'{name} {error:.2f}' for name, error in errors.items())}")
-    return f"Squared error in units of the variance over lineages, {'; '.join(said)}."
+        said.append(f"{way}: {listed(f'{name} {error:.2f}' for name, error in errors.items())}")
+    return f"Squared error in units of the variance over lineages; {'; '.join(said)}."
 
 
 def rivals(rows: pd.DataFrame) -> str:
@@ -160,8 +160,7 @@ def clustered(found: Mapping, beyond: Mapping, apart: float) -> str:
             f"({found['low']:.3f} to {found['high']:.3f}), {p_is(found['p'])}; against samples whose first component, "
             f"which is mostly ability, is spread evenly {p_is(found['p_even'])}. Two clusters {apart:g} SD apart would "
             f"be told from both in {found['power']:.0%} of samples. Of the squared distance between the best two "
-            f"groups {found['along_first']:.0%} lies along the first component, so that this is a test of ability; "
-            f"without that component: {rest}.")
+            f"groups {found['along_first']:.0%} lies along the first component; without that component: {rest}.")
 
 
 def trusted(trust: pd.DataFrame) -> str:

@@ -103,7 +103,7 @@ CHECKS: dict[Check, Draw] = {
     Check("mean over lineages", "05, 09", "22 differences of mean zero and skewness two"): _independent,
     Check("the same at 1 % (p five times)", "05", "the same"): _at_one_percent,
     Check("the same, heavy tails", "05, 09", "22 differences, Student's t of three degrees of freedom"): _heavy_tailed,
-    Check("its interval, over lineages", "05", "the same", covers=True): _independent_covered,
+    Check("its interval, over lineages", "05", "22 differences of skewness two", covers=True): _independent_covered,
     Check("interval of an AUC", "03", "twenty models, questions half known", covers=True): _auc_covered,
     Check("interval of a bin's mean score", "03", "cells of a question alike", covers=True): _bin_covered,
     Check("ratio of two squared errors", "09", "22 lineages, errors correlated", covers=True): _ratio_covered,

@@ -21,7 +21,7 @@ from embedllm.routing.policies import choose
 UNIT = "million tokens in dollars"  # of listed prices
 WEIGHTS = (0.0, *np.geomspace(1e-3, 1e3, 49))  # of a price against a forecast, in shares of the dearest model's price
 GRID = 201  # prices at which policies are compared
-SAME = 1e-4  # share of a price by which two do not differ: no weight sends all questions to the one that little cheaper
+SAME = 1e-4  # prices this close, as a share, count as one: no weight of `WEIGHTS` tells them apart
 
 
 class PriceError(OneSentenceError, ValueError):
