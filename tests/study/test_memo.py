@@ -337,6 +337,17 @@ def test_a_table_of_thousands_of_columns_is_read_back_whole_and_soon(tmp_path):
     assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 200_000
 
 
+def wider_than_long():
+    return pd.DataFrame(np.arange(8.0).reshape(2, 4), columns=list("abcd"))
+
+
+def test_a_table_that_is_wider_than_long_is_read_back_without_names_of_its_rows(tmp_path):
+    first = Memory(tmp_path).remember(wider_than_long)
+    memory = Memory(tmp_path)
+    pd.testing.assert_frame_equal(memory.remember(wider_than_long), first)
+    assert memory.read_back == 1
+
+
 def test_no_flipped_bit_is_trusted(tmp_path):
     """A few dozen flips over the files of a remembered result, each ending in the same value again."""
     Memory(tmp_path).remember(results)

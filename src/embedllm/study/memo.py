@@ -195,7 +195,7 @@ def _write(folder: Path, result) -> None:
     elif isinstance(result, pd.DataFrame) and result.shape[1] > len(result) and (result.dtypes == np.float64).all():
         np.save(folder / "values.npy", result.to_numpy(), allow_pickle=False)  # parquet is slow on thousands of columns
         for name, labels in (("index", result.index), ("columns", result.columns)):
-            pd.DataFrame(index=labels).to_parquet(folder / f"{name}.parquet")
+            pd.DataFrame({"": 0}, labels).to_parquet(folder / f"{name}.parquet")  # a range alone has no length there
     elif isinstance(result, pd.DataFrame):
         result.to_parquet(folder / "result.parquet")
     elif isinstance(result, np.ndarray):
