@@ -64,6 +64,14 @@ def test_choices_get_cheaper_as_the_price_weighs_more():
     assert (choices[0] == best).all()
 
 
+def test_a_model_that_is_hardly_cheaper_is_reached_as_well():
+    prices = np.array([1.0, 0.0105, 0.01])
+    choices = price.weighed(np.array([[0.5, 0.5], [0.9, 0.1], [0.1, 0.2]]), np.full((3, 2), True), prices)
+    assert (choices[-1] == 2).all() and (choices[-2] == [1, 2]).all()
+    low = prices[choices].mean(axis=1)
+    assert price.at_prices(np.zeros((len(low), 2)), low, np.array([0.01])).shape == (1, 2)
+
+
 def test_the_hull_is_that_of_scipy_and_mixes_two_options():
     rng = np.random.default_rng(1)
     for _ in range(20):

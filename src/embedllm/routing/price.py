@@ -21,7 +21,6 @@ from embedllm.routing.policies import choose
 UNIT = "million tokens in dollars"  # of listed prices
 WEIGHTS = (0.0, *np.geomspace(1e-3, 1e3, 49))  # of a price against a forecast, in shares of the dearest model's price
 GRID = 201  # prices at which policies are compared
-SAME = 1e-4  # prices this close, as a share, count as one: no weight of `WEIGHTS` tells them apart
 
 
 class PriceError(OneSentenceError, ValueError):
@@ -124,7 +123,7 @@ def weigh(utilities: np.ndarray, prices: np.ndarray, weight: float) -> np.ndarra
 def weighed(
     utilities: np.ndarray, observed: np.ndarray, prices: np.ndarray, weights: Sequence[float] = WEIGHTS
 ) -> np.ndarray:
-    """Choices at several weights of the price, from "whatever it costs" to the cheapest model.
+    """Choices at several weights of the price, and last the best of the cheapest models, however little cheaper.
 
     Parameters
     ----------
@@ -135,10 +134,12 @@ def weighed(
 
     Returns
     -------
-    ndarray of int, shape (n_weights, n_questions)
+    ndarray of int, shape (n_weights + 1, n_questions)
     """
     priced = observed & ~np.isnan(prices)[:, None]
-    return np.stack([choose(weigh(utilities, prices, weight), priced) for weight in weights])
+    found = [choose(weigh(utilities, prices, weight), priced) for weight in weights]
+    asked = np.where(priced, prices[:, None], np.inf)
+    return np.stack([*found, choose(utilities, asked == asked.min(axis=0))])
 
 
 def at_prices(scores: np.ndarray, prices: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -170,7 +171,7 @@ def at_prices(scores: np.ndarray, prices: np.ndarray, grid: np.ndarray) -> np.nd
             corners.pop()
         corners.append(int(option))
     own = prices[corners]
-    if grid.min() < own[0] * (1 - SAME) - 1e-12:
+    if grid.min() < own[0] * (1 - 1e-12) - 1e-12:
         raise ValueError(f"nothing costs as little as {grid.min():g}; the cheapest option costs {own[0]:g}")
     right = np.clip(np.searchsorted(own, grid, side="right"), 1, max(len(own) - 1, 1))
     left = right - 1
