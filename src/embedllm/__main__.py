@@ -120,15 +120,13 @@ def _asked(told: argparse.Namespace) -> pd.DataFrame:
 
 
 def _added(told: argparse.Namespace) -> pd.DataFrame:
-    from embedllm.new_models.pool import ODD
-
     pool = _pool(told.pool)
     found = pool.add(told.name, _answers(told.answers))
     if told.save:
         pool.save(told.save, pool.encoder)
-    if found.surprise < ODD:
-        print(f"{told.name} answers unlike any model of the pool (surprise {found.surprise:.1f}): do not trust what is "
-              "not measured", file=sys.stderr)
+    if found.odd:
+        print(f"{told.name} answers unlike any model of the pool (surprise {found.surprise:.1f}): intervals are what its "
+              "answers leave possible, and a router does not take it in", file=sys.stderr)
     accuracies = found.accuracies.rename(columns={"benchmark": "what"}).assign(kind="mean score")
     similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
     names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]

@@ -11,7 +11,7 @@ import pytest
 from embedllm import __main__ as command
 from embedllm.experiments import small_pools
 from embedllm.forecasters.contract import Forecaster, ForecasterError
-from embedllm.new_models.pool import EVERYTHING, ODD, Pool
+from embedllm.new_models.pool import EVERYTHING, Pool
 from embedllm.outcomes import without
 
 
@@ -44,7 +44,7 @@ def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
     truth = whole.table.scores[4].mean()
     assert rows.loc[EVERYTHING, "low"] <= truth <= rows.loc[EVERYTHING, "high"]
     assert rows.loc[EVERYTHING, "asked"] == 60 == rows["asked"].sum() - 60
-    assert found.surprise > ODD and len(found.similar) == 5 and (found.similar["distance"].diff()[1:] >= 0).all()
+    assert not found.odd and len(found.similar) == 5 and (found.similar["distance"].diff()[1:] >= 0).all()
     after = pool.predict_proba(whole.vectors[:9])
     np.testing.assert_array_equal(after[:-1], before)
     assert pool.models[-1] == "newcomer" and after.shape == (20, 9) and ((after > 0) & (after < 1)).all()
@@ -55,6 +55,17 @@ def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
     for one in (pool, again):
         np.testing.assert_allclose(one.add(*next(iter(other.items()))).vector, one.embedding.model_vectors[-1])
     assert again.ask(3, answers=other["one more"]).equals(pool.ask(3, answers=other["one more"]))
+
+
+def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possible(whole, pool):
+    asked = pool.question_ids[::2]
+    contrary = {name: 1 - score for name, score in answers_of(whole, 4, asked).items()}
+    found = pool.add("contrary", contrary)
+    rows = found.accuracies.set_index("benchmark")
+    right, n = sum(contrary.values()), len(pool.question_ids)
+    assert found.odd and rows.loc[EVERYTHING, ["low", "high"]].tolist() == pytest.approx(
+        [right / n, (right + n - len(asked)) / n])
+    assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
 
 
 def test_questions_are_asked_for_a_benchmark(pool):

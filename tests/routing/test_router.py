@@ -57,7 +57,7 @@ def test_it_asks_the_model_that_is_good_at_the_question(router):
     assert router.route([]).empty and list(router.route([]).columns) == list(found.columns)
 
 
-def test_a_new_model_joins_by_a_few_answers(table, router, tmp_path):
+def test_a_new_model_joins_by_a_few_answers(table, router, tmp_path, monkeypatch):
     """Right in all of art and nothing of law: it gets the questions on art, here and from a file."""
     own = Router.fit(table, "hashing", catalog.POOL)
     asked = own.forecaster.ask(80)
@@ -74,6 +74,9 @@ def test_a_new_model_joins_by_a_few_answers(table, router, tmp_path):
         router.add("painter", {})
     with pytest.raises(PriceError, match="painter"):
         own.add("painter", {asked["question_id"][0]: 1.0}, -1)
+    monkeypatch.setattr("embedllm.new_models.pool.ODD", 99.0)
+    with pytest.raises(RouterError, match="odd answers unlike any model of the pool"):
+        own.add("odd", {asked["question_id"][0]: 1.0}, 1)
 
 
 def test_only_models_that_answered_nearly_all_are_candidates(table):

@@ -32,7 +32,8 @@ class Added(NamedTuple):
         Level and coordinates as in `ConvexEmbedding.model_vectors`, in logits.
     accuracies : DataFrame
         A row for all questions ("all") and for each benchmark: ``benchmark``, ``asked`` (how many), ``value`` of the
-        mean score on its questions, ``low`` and ``high`` (95 %).
+        mean score on its questions, ``low`` and ``high`` (95 %; of a model unlike the pool what its answers leave
+        possible, whatever it scores elsewhere).
     similar : DataFrame
         The closest models of the pool: ``similar``, ``distance`` in logits.
     surprise : float
@@ -43,6 +44,11 @@ class Added(NamedTuple):
     accuracies: pd.DataFrame
     similar: pd.DataFrame
     surprise: float
+
+    @property
+    def odd(self) -> bool:
+        """Whether the model answers unlike the pool."""
+        return self.surprise < ODD
 
 
 @dataclass
@@ -97,6 +103,9 @@ class Pool(Forecaster):
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
+        odd = float(surprise(posterior, seen)[0])
+        if odd < ODD:
+            low, high = (np.where(np.isnan(seen[0]), least, seen[0]) @ groups.T / groups.sum(axis=1) for least in (0, 1))
         vector = np.zeros(self.embedding.model_vectors.shape[1])
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
         vector[self.shared.kept] = onboard(Shared(**self.text), seen).vectors[0]
@@ -106,7 +115,7 @@ class Pool(Forecaster):
             vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
                                   "low": low, "high": high}),
             pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
-            float(surprise(posterior, seen)[0]))
+            odd)
         self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
         self.models = self.embedding.models = [*self.models, name]
         return found

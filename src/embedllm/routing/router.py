@@ -125,17 +125,17 @@ class Router:
     def add(self, name: str, answers: Mapping[str, float], price: float = nan) -> Router:
         """This router with one more model, known by a few answers; nothing is certified of what that may choose.
 
-        Answers are to questions that the forecaster asks for (a `Pool`); the price is in the router's
-        unit. Raises RouterError if the forecaster takes in no models, PriceError for a price that none can have, and
-        what `Pool.add` raises.
+        Answers are to questions that the forecaster asks for (a `Pool`); the price is in the router's unit. Raises
+        RouterError if the forecaster takes in no models or not this one, and what `price.of_models` and `Pool.add` do.
         """
         if not hasattr(self.forecaster, "add"):
-            raise RouterError(f"a router by {type(self.forecaster).__name__} takes in no models: fit one with "
-                              "entry=catalog.POOL")
-        price = float(of_models(pd.DataFrame({"cost": [price]}, index=[name]))["price"].iloc[0])
+            raise RouterError(f"{type(self.forecaster).__name__} takes in no models: fit one with entry=catalog.POOL")
+        price = of_models(pd.DataFrame({"cost": [price]}, index=pd.Index([name], name="model")))["price"]
         forecaster = deepcopy(self.forecaster)
-        mean = float(forecaster.add(name, answers).accuracies["value"].iloc[0])
-        one = pd.DataFrame({"price": price, "mean": mean}, index=pd.Index([name], name="model"))
+        added = forecaster.add(name, answers)
+        if added.odd:
+            raise RouterError(f"{name} answers unlike any model of the pool: no router can rely on forecasts of it")
+        one = pd.DataFrame({"price": price, "mean": added.accuracies["value"].iloc[0]})
         return replace(self, forecaster=forecaster, models=pd.concat([self.models, one]), complete=False)
 
     @property
