@@ -262,6 +262,13 @@ def without(table: OutcomeMatrix, models: Sequence[str]) -> OutcomeMatrix:
     )
 
 
+def parted(table: OutcomeMatrix, new: np.ndarray) -> tuple[OutcomeMatrix, np.ndarray]:
+    """The table without some models, bool, (n_models,), and what these answered: (n_new, n_questions), float64."""
+    rest = replace_unchecked(table, scores=table.scores[~new], models=table.models[~new], references={},
+                             repeats=table.repeats.iloc[:0])
+    return rest, table.scores[new].astype(np.float64)
+
+
 def by_benchmark(table: OutcomeMatrix, values: np.ndarray | None = None) -> pd.DataFrame:
     """Mean of cells over the questions of each benchmark; empty cells are left out.
 

@@ -17,10 +17,11 @@ from embedllm.evaluation.metrics import cell_scores
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
+from embedllm.new_models import rivals
 from embedllm.new_models.choice import halves, stratified
 from embedllm.new_models.onboarding import onboard
 from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix, replace_unchecked, without
+from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked, without
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 from embedllm.routing.policies import candidates, choose, gained
@@ -43,13 +44,6 @@ def complete(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, 
     """Without models that lack answers, and questions that one of the others lacks; see `policies.candidates`."""
     kept, judged = candidates(table)
     return without(table, list(table.models.index[~kept])).at(judged), vectors[judged]
-
-
-def parted(table: OutcomeMatrix, new: np.ndarray) -> tuple[OutcomeMatrix, np.ndarray]:
-    """The pool without its new models (bool, (n_models,)), and the new ones' answers: (n_new, n_questions)."""
-    pool = replace_unchecked(table, scores=table.scores[~new], models=table.models[~new], references={},
-                             repeats=table.repeats.iloc[:0])
-    return pool, table.scores[new].astype(np.float64)
 
 
 def embedded(pool: OutcomeMatrix, vectors: np.ndarray, seed: int, spared: np.ndarray | None = None) -> ConvexEmbedding:
@@ -145,7 +139,9 @@ def of_fold(
     ways = {OURS: shared_parts(reading, pool, vectors, lineages[~new]),
             LEVEL_ONLY: shared_parts(reading, pool, vectors, lineages[~new], most=0),
             TEXT: shared_parts(text, unread, vectors, lineages[~new], answered=False)}
-    router, judged = _Router.of(text, pool, vectors), ~asked
+    router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
+    others = {rival.name: rivals.Tuned(rival.code(), unread if rival.name in UNREAD else pool, cluster, lineages[~new],
+                                       asked, seed) for rival in catalog.RIVALS}
     labels = table.questions["benchmark"].astype(str).to_numpy()
     groups = np.stack([np.full(len(labels), True), *(labels == name for name in np.unique(labels))])
     truth, tables = _means(answers, groups), []
@@ -155,8 +151,7 @@ def of_fold(
             seen = told_of(answers, orders, n)
             found = {name: onboard(shared, seen) for name, shared in ways.items()}
             told = {name: one.forecast() for name, one in found.items()}
-            told |= {rival.name: rival.code()(unread if rival.name in UNREAD else pool, vectors, seen)
-                     for rival in catalog.RIVALS}
+            told |= {name: rival.forecast(seen, n) for name, rival in others.items()}
             if n in retrained:
                 told[ANEW] = _anew(pool, vectors, seen, asked, seed + 1)
             _, low, high = found[OURS].accuracies(seen, groups, seed=seed)

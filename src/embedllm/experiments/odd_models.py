@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, parted, told_of
+from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import onboard, surprise
 from embedllm.new_models.pool import ODD
 from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, parted
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 

@@ -17,14 +17,13 @@ from embedllm.experiments.new_models import (
     embedded,
     ordered,
     over_lineages,
-    parted,
     told_of,
 )
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Posterior, onboard
 from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, parted
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 

@@ -11,13 +11,13 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, parted, told_of
+from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.sharing import shared_parts
 from embedllm.new_models.stopping import Estimates, always, draw, estimates
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, parted
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 
@@ -79,8 +79,9 @@ def of_fold(table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, aim: flo
         looks[rule] = [_any_time(found, aim) for found in _drawn(shared, answers, most, told, weighted, seed)]
     for rule in (RANDOM, TELLING):
         looks[rule] = _posteriors(shared, answers, most, orders if rule == RANDOM else None, aim, seed)
-    rows = [(model, lineage, rule, *_stop(own, true, aim)) for rule, found in looks.items() for model, lineage, own, true
-            in zip(table.models.index[new], lineages[new], found, answers.mean(axis=1), strict=True)]
+    rows = [(model, lineage, rule, *_stop(own, true, aim)) for rule, found in looks.items()
+            for model, lineage, own, true in zip(table.models.index[new], lineages[new], found, answers.mean(axis=1),
+                                                 strict=True)]
     return pd.DataFrame(rows, columns=["model", "lineage", "rule", "answers", "reached", "error", "covered", "always"])
 
 

@@ -105,7 +105,7 @@ class Pool(Forecaster):
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
         odd = float(surprise(posterior, seen)[0])
         if odd < ODD:
-            low, high = (np.where(np.isnan(seen[0]), least, seen[0]) @ groups.T / groups.sum(axis=1) for least in (0, 1))
+            low, high = (np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1) for rest in (0, 1))
         vector = np.zeros(self.embedding.model_vectors.shape[1])
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
         vector[self.shared.kept] = onboard(Shared(**self.text), seen).vectors[0]
