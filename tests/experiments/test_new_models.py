@@ -6,8 +6,17 @@ import pandas as pd
 import pytest
 
 from embedllm import catalog
+from embedllm.bench import cost
 from embedllm.conclusions import new_models as said
-from embedllm.experiments import joint, new_models, portfolio, question_choice, small_pools
+from embedllm.experiments import (
+    joint,
+    new_models,
+    odd_models,
+    portfolio,
+    question_choice,
+    small_pools,
+    stopping,
+)
 from embedllm.figures import new_models as drawn
 from embedllm.outcomes import replace_unchecked
 
@@ -88,12 +97,52 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     table, vectors = planted
     table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
     few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
-    text = said.conclusion(answers, ratios, few, None)
+    text = said.conclusion(answers, ratios, few, dict.fromkeys(["unseen", "stopping", "odd"]))
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 9 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    assert text.count("- **") == 11 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
                    drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
         plt.close(figure)
+
+
+def test_whoever_stops_early_has_fewer_answers_and_every_rule_is_judged(planted):
+    rows = stopping.stopped(*planted, 0.1, 0)
+    assert rows["rule"].value_counts().to_dict() == dict.fromkeys(stopping.RULES, 20)
+    assert rows["answers"].between(32, 200).all() and (rows["answers"] % 16 == 0).all()
+    assert (rows["covered"] | ~rows["always"]).all(), "who holds at every look holds at the last"
+    table = stopping.summary(rows, 0.1)
+    told = table.set_index(["rule", "measure"])["value"]
+    assert told[stopping.TELLING, "answers"] < told[stopping.TEXTBOOK, "answers"] < told["random, any time", "answers"]
+    assert told["random, any time", "always"] == 1
+    assert stopping.TELLING in said.stopped(table) and "nan" not in said.stopped(table)
+    plt.close(drawn.plot_stopping(table, 0.95))
+
+
+def test_a_stop_is_the_first_narrow_look():
+    looks = stopping.Looks(np.array([32, 48, 64]), np.array([0.5, 0.6, 0.7]), np.array([0.1, 0.52, 0.6]),
+                           np.array([0.9, 0.7, 0.75]))
+    assert stopping.stop(looks, 0.65, 0.1) == (48, True, pytest.approx(-0.05), True, True)
+    assert stopping.stop(looks, 0.95, 0.1) == (48, True, pytest.approx(-0.35), False, False)
+    assert stopping.stop(looks, 0.72, 0.05) == (64, False, pytest.approx(-0.02), True, False)
+
+
+def test_models_that_were_tampered_with_are_noticed_more_often(planted):
+    rows = odd_models.odd_models(*planted, [32, 200, 999], 0)
+    assert len(rows) == 20 * len(odd_models.KINDS) * 2, "more than all questions is left out"
+    table = odd_models.summary(rows)
+    flagged = table.set_index(["kind", "n"])["flagged"]
+    assert flagged[odd_models.REAL, 200] < 0.1 < 0.5 < flagged["the contrary of its answers", 200]
+    assert "the contrary" in said.odd(table)
+
+
+def test_what_a_new_model_costs_is_its_answers(rows):
+    answers = new_models.summary(rows)
+    errors = answers[(answers["measure"] == "rmse") & answers["method"].isin([new_models.OURS, new_models.ANEW])]
+    table = cost.of_a_new_model(errors, (20, 400), 384).set_index(["way", "answers"])
+    answer = 2 * 7e9 * 128
+    assert table["asking"].tolist() == [n * answer for n in (8000, 400, 8, 64, 64)]
+    assert table.loc[(f"new model: {new_models.ANEW}", 64), "training"].item() == 6 * 384 * 232 * 50 * 400 * 21
+    assert "tokens an answer" in said.cost(table.reset_index(), answers)
 
 
 def test_portfolios_by_hand():

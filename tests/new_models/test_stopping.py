@@ -5,19 +5,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from embedllm.new_models.stopping import Drawn, Estimates, always, draw, estimates
+from embedllm.new_models.stopping import Drawn, always, draw, estimates, interviewed
 
 RNG = np.random.default_rng(0)
-
-
-def one_by_one(answers, forecasts, urgency, number, rng, batch=16):
-    """Estimates from a population that is asked in batches."""
-    seen, parts = np.full(len(answers), np.nan), []
-    while len(parts) * batch < number:
-        drawn = draw(urgency, np.isnan(seen), batch, rng)
-        parts.append(estimates(drawn, answers[drawn.questions], forecasts, seen))
-        seen[drawn.questions] = answers[drawn.questions]
-    return Estimates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def test_every_estimate_of_a_batch_is_the_mean_score_on_average_over_all_ways_to_draw_it():
@@ -50,7 +40,7 @@ def test_intervals_hold_at_every_look_and_narrow_with_good_forecasts():
         p = RNG.beta(0.4, 0.4, 400)
         answers = (RNG.random(400) < p).astype(float)
         for told in (p, np.full(400, 0.5)):
-            low, high = always(one_by_one(answers, told, np.sqrt(told * (1 - told)), 192, RNG), 0.05)
+            low, high = always(interviewed(answers, lambda seen, told=told: told, 192, RNG), 0.05)
             held.append((low <= answers.mean()).all() and (answers.mean() <= high).all())
             widths.append(high[-1] - low[-1])
     assert np.mean(held) >= 0.95  # of 200; on average .05 miss at most
@@ -62,7 +52,7 @@ def test_wrong_forecasts_cost_answers_and_not_the_promise():
     answers = (RNG.random(400) < 0.8).astype(float)
     held = []
     for _ in range(100):
-        low, high = always(one_by_one(answers, 1 - 0.9 * answers, np.ones(400), 192, RNG), 0.05)
+        low, high = always(interviewed(answers, lambda seen, own=answers: 0.95 - 0.9 * own, 192, RNG), 0.05)
         held.append(low[-1] <= answers.mean() <= high[-1])
         assert (np.diff(low) >= 0).all() and (np.diff(high) <= 0).all()
     assert np.mean(held) >= 0.9
@@ -76,6 +66,6 @@ def test_an_interval_that_is_looked_at_until_it_is_narrow_misses_where_this_one_
         n = np.arange(1, 513)
         mean, truth = values.cumsum() / n, answers.mean()
         usual.append((np.abs(mean - truth) <= 1.96 * 0.5 / np.sqrt(n))[31:].all())
-        low, high = always(one_by_one(answers, np.full(3000, 0.5), np.ones(3000), 512, RNG), 0.05)
+        low, high = always(interviewed(answers, lambda seen: np.full(3000, 0.5), 512, RNG), 0.05)
         ours.append((low <= truth).all() and (truth <= high).all())
     assert np.mean(usual) < 0.85 < 0.95 <= np.mean(ours)

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from embedllm import catalog
 from embedllm.bench.per_cell import PerCell
 from embedllm.claims import all_claims
 from embedllm.forecasters.factorization import Factorization
@@ -100,6 +101,34 @@ def cost_table(measured: dict[str, tuple[float, float]]) -> pd.DataFrame:
     table["generations"], table["dollars"] = table["flop"] / generation(PAPER_SIZE), table["flop"] * PRICE
     columns = ["flop", "generations", "seconds", "megabytes", "dollars", "paper"]
     return table.fillna({"paper": ""})[columns].rename_axis("what").reset_index()
+
+
+def of_a_new_model(errors: pd.DataFrame, shape: tuple[int, int], d_prompt: int) -> pd.DataFrame:
+    """What it takes to know a new model, its answers included, beside what claim C6 leaves out: the pool's labels.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        ``method``, ``n`` and ``value``: root mean squared error of the mean score from n answers.
+    shape : (int, int)
+        Models and questions of the pool.
+    d_prompt : int
+
+    Returns
+    -------
+    DataFrame
+        ``way``; ``answers``; ``asking`` and ``training``, operations of each (`generation` of 7 billion parameters for
+        an answer; a training as in claim C5, with these numbers); ``rmse``, NaN where everything is known.
+    """
+    n_models, n_questions = shape
+    once = 6.0 * d_prompt * DIM * EPOCHS * n_questions
+    rows = [("pool: every question to every model, one training", n_models * n_questions, n_models * once, np.nan),
+            ("new model: every question", n_questions, 0.0, np.nan)]
+    rows += [(f"new model: {row.method}", row.n, (n_models + 1) * once if row.method == catalog.ANEW.name else 0.0,
+              row.value) for row in errors.itertuples()]
+    table = pd.DataFrame(rows, columns=["way", "answers", "training", "rmse"])
+    return table.assign(asking=table["answers"] * generation(PAPER_SIZE))[
+        ["way", "answers", "asking", "training", "rmse"]]
 
 
 def of_the_claim(table: pd.DataFrame) -> dict[str, float]:

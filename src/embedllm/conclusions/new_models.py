@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from embedllm.claims import ANSWERED
@@ -11,6 +13,8 @@ from embedllm.experiments.new_models import FEWEST, LEVEL_ONLY, OURS, RAW, TEXT,
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.presentation import listed, p_is
 
+CLOSE = 0.02  # error of a mean score, in scores; that of tinyBenchmarks with 100 answers
+NOT_YET = "`make deep` computes it."
 TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
 
 
@@ -92,6 +96,47 @@ def both_unseen(rows: pd.DataFrame) -> str:
             f"{rows['n_lineages'].iloc[0]} lineages: {told}.")
 
 
+def stopped(rows: pd.DataFrame) -> str:
+    """When new models are asked no more, from `stopping.summary`."""
+    def told(rule: str) -> str:
+        own = rows[rows["rule"] == rule].set_index("measure")
+        row, share = own.loc["answers"], own["value"]
+        full = "" if share["reached"] == 1 else f" ({share['reached']:.0%} got there)"
+        return (f"*{rule}* {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['covered']:.0%} "
+                f"and {share['always']:.0%}")
+
+    return (f"Answers until half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, and share of intervals that "
+            f"hold the mean score then, and at every look until then: {'; '.join(map(told, rows['rule'].unique()))}.")
+
+
+def odd(rows: pd.DataFrame) -> str:
+    """Whether models unlike the pool are noticed, from `odd_models.summary`."""
+    at = rows["n"].unique()[len(rows["n"].unique()) // 2]
+    own = rows[rows["n"] == at].set_index("kind")
+    told = listed(f"{kind} {row['flagged']:.0%} ({row['covered']:.0%})" for kind, row in own.iterrows())
+    return (f"Share of models that are flagged as unlike the pool after {at} answers, and of intervals that hold their "
+            f"mean score, if nobody looked at the flag: {told}.")
+
+
+def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What a new model costs, its answers included, from `bench.cost.of_a_new_model` and `new_models.summary`."""
+    pool, whole = (table.iloc[at] for at in (0, 1))
+    anew = table[table["training"] > 0].iloc[1:]
+    said = (f"To ask a new model everything takes {whole['asking'] / 1e15:,.1f} PFLOP (7 billion parameters, 128 "
+            f"tokens an answer, as in C6); the labels of the whole pool {pool['asking'] / 1e15:,.0f}, one training "
+            f"{pool['training'] / 1e15:.2g}.")
+    if len(anew):
+        row = anew.iloc[0]
+        share = row["training"] / (row["training"] + row["asking"])
+        said += f" Of {row['answers']:,} answers and a training anew the latter is {share:.0%}, which onboarding saves."
+    for method in (OURS, RAW):
+        close = _at(rows, method, "rmse")["value"]
+        close = close[close <= CLOSE]
+        least = f"{close.index[0]:,} answers ({close.iloc[0]:.3f})" if len(close) else "not reached"
+        said += f" Mean score to {100 * CLOSE:g} points (RMSE), of the numbers tried, by {method}: {least}."
+    return said
+
+
 def portfolio(rows: pd.DataFrame) -> str:
     """How few models are enough for a router, from `portfolio.portfolios`."""
     whole = rows[rows["way"] == WHOLE]["score"].iloc[0]
@@ -118,17 +163,20 @@ def withdrawn(rows: pd.DataFrame) -> str:
 
 
 def conclusion(
-    rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame, unseen: pd.DataFrame | None
+    rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame, deep: Mapping[str, pd.DataFrame | None]
 ) -> str:
-    """The findings; without tables that there are none."""
+    """The findings; without tables that there are none. Those of `make deep` by name: unseen, stopping and odd."""
     if rows is None:
         return "## What a few answers tell\n\n" + bullets([TOO_FEW, f"**How many models?** {portfolio(few)}"])
+    unseen, until, unlike = (NOT_YET if deep[name] is None else said(deep[name]) for name, said in (
+        ("unseen", both_unseen), ("stopping", stopped), ("odd", odd)))
     return "## What a few answers tell\n\n" + bullets([
         f"**A new training?** {trained_anew(rows)}", f"**Forecasts.** {forecasts(rows)}",
-        f"**A new benchmark as well?** {'`make deep` computes it.' if unseen is None else both_unseen(unseen)}",
+        f"**A new benchmark as well?** {unseen}",
         f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
-        f"**Intervals.** {covered(rows)}", f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
+        f"**When to stop?** {until}", f"**Intervals.** {covered(rows)}", f"**Models unlike the others?** {unlike}",
+        f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
 
 
 def verdict(rows: pd.DataFrame | None) -> dict:

@@ -14,6 +14,7 @@ from embedllm.experiments import null_data, vector_checks
 from embedllm.experiments.method_checks import LEVEL, Bounds, Check, Draw, holds, settled
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import onboard, surprise
+from embedllm.new_models.stopping import always, interviewed
 from embedllm.progress import Counted
 from embedllm.splits import Design
 
@@ -88,6 +89,14 @@ def _mean_score_covered(rng: np.random.Generator, planted: bool) -> float:
     return float(low <= answers.mean() <= high)
 
 
+def _covered_at_every_look(rng: np.random.Generator, planted: bool) -> float:
+    """Intervals lie within each other: what the last one holds all held."""
+    p = rng.beta(0.5, 0.5, 400)
+    answers, told = (rng.random(400) < p).astype(float), np.clip(p + rng.normal(0, 0.3, 400), 0.02, 0.98)
+    low, high = always(interviewed(answers, lambda seen: told, 128, rng), 0.05)
+    return float(low[-1] <= answers.mean() <= high[-1])
+
+
 def _unlike(rng: np.random.Generator, planted: bool) -> float:
     shared, answers = null_data.newcomer(rng, planted)
     seen = np.where(np.arange(len(answers)) < 64, answers, np.nan)[None]
@@ -109,6 +118,8 @@ CHECKS: dict[Check, Draw] = {
     Check("ratio of two squared errors", "09", "22 lineages, errors correlated", covers=True): _ratio_covered,
     Check("interval of a new model's mean score", "09", "32 answers of a model like the pool",
           covers=True): _mean_score_covered,
+    Check("interval of a mean score, at every look", "09", "128 of 400 answers, drawn by forecasts that err",
+          covers=True): _covered_at_every_look,
     Check("a new model unlike the pool", "09", "64 answers of a model like the pool"): _unlike,
 } | vector_checks.CHECKS
 

@@ -16,12 +16,12 @@ from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.sharing import shared_parts
-from embedllm.new_models.stopping import Estimates, always, draw, estimates
+from embedllm.new_models.stopping import BATCH, Estimates, always, interviewed
 from embedllm.outcomes import OutcomeMatrix, parted
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 
-BATCH, FIRST, MOST = 16, 32, 1024  # answers between two looks, before the first, and at most
+FIRST, MOST = 2 * BATCH, 1024  # answers before the first look, and at most
 TEXTBOOK = "random, textbook"
 DRAWN = {"random, any time": (False, False), "random, any time, forecasts": (True, False),
          "weighted, any time, forecasts": (True, True)}  # whether forecasts are used, and weigh the draw
@@ -76,16 +76,19 @@ def of_fold(table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, aim: flo
     looks = {TEXTBOOK: [_by_the_textbook(np.random.default_rng((seed, at)).permutation(own)[:most], len(own))
                         for at, own in enumerate(answers)]}
     for rule, (told, weighted) in DRAWN.items():
-        looks[rule] = [_any_time(found, aim) for found in _drawn(shared, answers, most, told, weighted, seed)]
+        forecast = (lambda seen: onboard(shared, seen[None]).forecast()[0]) if told else _mean_so_far
+        looks[rule] = [_any_time(interviewed(own, forecast, most, np.random.default_rng((seed, at)), weighted), aim)
+                       for at, own in enumerate(answers)]
     for rule in (RANDOM, TELLING):
         looks[rule] = _posteriors(shared, answers, most, orders if rule == RANDOM else None, aim, seed)
-    rows = [(model, lineage, rule, *_stop(own, true, aim)) for rule, found in looks.items()
+    rows = [(model, lineage, rule, *stop(own, true, aim)) for rule, found in looks.items()
             for model, lineage, own, true in zip(table.models.index[new], lineages[new], found, answers.mean(axis=1),
                                                  strict=True)]
     return pd.DataFrame(rows, columns=["model", "lineage", "rule", "answers", "reached", "error", "covered", "always"])
 
 
-def _stop(looks: Looks, truth: float, aim: float) -> tuple[int, bool, float, bool, bool]:
+def stop(looks: Looks, truth: float, aim: float) -> tuple[int, bool, float, bool, bool]:
+    """The first look whose interval is narrow enough, or the last: the columns of `stopped` from ``answers`` on."""
     narrow = looks.high - looks.low <= 2 * aim + 1e-12
     at = int(narrow.argmax()) if narrow.any() else len(narrow) - 1
     inside = (looks.low <= truth) & (truth <= looks.high)
@@ -107,23 +110,9 @@ def _any_time(found: Estimates, aim: float) -> Looks:
     return Looks(n, np.cumsum(found.value)[n - 1] / n, low[n - 1], high[n - 1])
 
 
-def _drawn(
-    shared: Shared, answers: np.ndarray, most: int, told: bool, weighted: bool, seed: int
-) -> list[Estimates]:
-    """What each answer of each model tells, batches being forecast by what was answered before."""
-    rng, seen, parts = np.random.default_rng(seed), np.full(answers.shape, np.nan), []
-    for start in range(0, most, BATCH):
-        if told:
-            forecasts = onboard(shared, seen).forecast()
-        else:  # the mean so far, one answer at one half ahead
-            forecasts = np.tile(((np.nansum(seen, axis=1) + 0.5) / (start + 1))[:, None], seen.shape[1])
-        batch = []
-        for row, own, p in zip(seen, answers, forecasts, strict=True):
-            drawn = draw(np.sqrt(p * (1 - p)) if weighted else np.ones_like(p), np.isnan(row), BATCH, rng)
-            batch.append(estimates(drawn, own[drawn.questions], p, row))
-            row[drawn.questions] = own[drawn.questions]
-        parts.append(batch)
-    return [Estimates(*map(np.concatenate, zip(*of_model, strict=True))) for of_model in zip(*parts, strict=True)]
+def _mean_so_far(seen: np.ndarray) -> np.ndarray:
+    """One answer at one half ahead."""
+    return np.full(len(seen), (np.nansum(seen) + 0.5) / ((~np.isnan(seen)).sum() + 1))
 
 
 def _posteriors(
@@ -146,22 +135,23 @@ def _posteriors(
     return [Looks(*own) for own in np.array(found).transpose(2, 1, 0)]
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, aim: float) -> pd.DataFrame:
     """Each rule over lineages.
 
     Parameters
     ----------
     rows : DataFrame
-        From `stopped`.
+        From `stopped`, with this aim.
 
     Returns
     -------
     DataFrame
-        ``rule``, ``measure``, ``value`` with ``low`` and ``high`` (95 %, as in `new_models.summary`): *answers*, *rmse*
-        of the mean score when stopped, and the shares *reached*, *covered* and *always*.
+        ``aim``, ``rule``, ``measure``, ``value`` with ``low`` and ``high`` (95 %, as in `new_models.summary`):
+        *answers*, *rmse* of the mean score when stopped, and the shares *reached*, *covered* and *always*.
     """
     rows, found = rows.assign(rmse=rows["error"] ** 2), []
     for rule, own in rows.groupby("rule", sort=False):
         by_lineage = own.groupby("lineage")[list(MEASURES)].mean()
         found += [(rule, name, *over_lineages(by_lineage[name].to_numpy(float), way)) for name, way in MEASURES.items()]
-    return pd.DataFrame(found, columns=["rule", "measure", "value", "low", "high"])
+    table = pd.DataFrame(found, columns=["rule", "measure", "value", "low", "high"])
+    return table.assign(aim=aim)[["aim", *table]]

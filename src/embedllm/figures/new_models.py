@@ -80,6 +80,25 @@ def plot_coverage(table: pd.DataFrame, promised: float) -> Figure:
     return figure
 
 
+def plot_stopping(table: pd.DataFrame, promised: float) -> Figure:
+    """Answers until an interval is narrow, and whether it holds then and held before; from `stopping.summary`."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True, width_ratios=(3, 2))
+    rules = list(table["rule"].unique())[::-1]
+    drawn = (("answers", left, BLUE, "o", 0, None), ("covered", right, GREEN, "o", 0.12, "then"),
+             ("always", right, VERMILION, "s", -0.12, "at every look"))
+    for measure, axes, color, mark, above, label in drawn:
+        own = table[table["measure"] == measure].set_index("rule").loc[rules]
+        reach = [own["value"] - own["low"], own["high"] - own["value"]]
+        axes.errorbar(own["value"], [at + above for at in range(len(rules))], xerr=reach, color=color, marker=mark,
+                      ms=4, lw=0, elinewidth=1.1, capsize=2, label=label)
+    left.set_yticks(range(len(rules)), rules)
+    left.set(xlabel="answers until the interval is narrow", xlim=(0, None))
+    right.axvline(promised, ls="--", lw=0.8, color=BLACK)
+    right.set(xlabel="share of intervals that hold", xlim=(None, 1.01))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=7.5)
+    return figure
+
+
 def plot_portfolios(table: pd.DataFrame) -> Figure:
     """Score of a router over few models against their number; from `experiments.portfolio.portfolios`."""
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))

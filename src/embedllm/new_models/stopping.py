@@ -9,6 +9,7 @@ sampling without replacement Shekhar et al. 2023, Conference on Uncertainty in A
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from embedllm.evaluation.intervals import ALPHA
 
 FLOOR = 0.5  # share of the probability to be drawn that all open questions have alike: an answer counts at most double
+BATCH = 16  # questions between two forecasts
 CAUTION = 0.75  # share of the largest bet that could lose everything
 GRID = 1001  # means that an interval tells apart
 
@@ -90,6 +92,29 @@ def estimates(drawn: Drawn, answers: np.ndarray, forecasts: np.ndarray, seen: np
     gap, n = answers - forecasts[drawn.questions], len(seen)
     known = np.where(np.isnan(seen), forecasts, seen).sum() + np.concatenate([[0.0], np.cumsum(gap)[:-1]])
     return Estimates(*((known + more) / n for more in (drawn.weights * gap, -drawn.largest, drawn.largest)))
+
+
+def interviewed(
+    answers: np.ndarray, forecast: Callable[[np.ndarray], np.ndarray], most: int, rng: np.random.Generator,
+    weighted: bool = True,
+) -> Estimates:
+    """What each answer of a model tells that is asked batch after batch, up to so many questions or a few more.
+
+    Parameters
+    ----------
+    answers : ndarray, shape (n_questions,), in [0, 1]
+    forecast : callable
+        Answers so far, (n_questions,), NaN where there is none, to forecasts of all, in (0, 1).
+    weighted : bool
+        Where forecasts are unsure more is asked; else all open questions are as likely.
+    """
+    seen, parts = np.full(len(answers), np.nan), []
+    for _ in range(0, most, BATCH):
+        p = forecast(seen)
+        drawn = draw(np.sqrt(p * (1 - p)) if weighted else np.ones(len(p)), np.isnan(seen), BATCH, rng)
+        parts.append(estimates(drawn, answers[drawn.questions], p, seen))
+        seen[drawn.questions] = answers[drawn.questions]
+    return Estimates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def always(found: Estimates, aim: float, level: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:

@@ -232,6 +232,9 @@ class NewModels(Parameters):
         [16, 64, 256], description="numbers of answers at which ways to choose questions are compared", min_length=1)
     N_ORDERS: Count = Field(1, description="random orders of the questions")
     JOINT: int = Field(0, description="answers of a new model on other benchmarks; 0 shows those of make deep", ge=0)
+    STOPPED: float = Field(0, description="half an interval's width at which a new model is asked no more; 0: as JOINT",
+                           ge=0, lt=0.5)
+    ODD: Distinct[Count] = Field([], description="numbers of answers of models unlike the pool; none: as JOINT")
     PORTFOLIOS: Distinct[Count] = Field([1, 2, 3, 5, 8, 15, 30], description="numbers of models to keep", min_length=1)
 
 
