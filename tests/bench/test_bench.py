@@ -52,6 +52,7 @@ def test_the_whole_bench_runs_at_a_small_size(tmp_path, monkeypatch, rng):
     for name, value in {
         "N_MODELS": 12, "N_QUESTIONS": 400, "N_TRAIN": 320, "D_PAPER": 24, "N_ENCODED": 40, "N_SEEDS": 2,
         "SECONDS": 0.1, "PLAIN_SECONDS": 0.2, "SOLVER_SECONDS": 0.5, "LARGE": (40, 400), "LARGE_BATCH": 1_000,
+        "NEWCOMERS": (30, 20, 300),
         "SIZES": {"models": [6, 12, 24]}, "SETTINGS": scale.SETTINGS | {"dim": 8, "epochs": 3},
         "CURVES": {"length of a model vector": (2, 8), "training questions": (100, 320)},
         "PUBLISHED": scale.PUBLISHED | {"epochs": 2, "batch_cells": 60},

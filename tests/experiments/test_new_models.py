@@ -14,6 +14,7 @@ from embedllm.experiments import (
     odd_models,
     portfolio,
     question_choice,
+    relatives,
     small_pools,
     stopping,
 )
@@ -97,9 +98,9 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     table, vectors = planted
     table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
     few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
-    text = said.conclusion(answers, ratios, few, dict.fromkeys(["unseen", "stopping", "odd"]))
+    text = said.conclusion(answers, ratios, few, dict.fromkeys(["unseen", "stopping", "odd", "relatives"]))
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 11 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    assert text.count("- **") == 12 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
                    drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
         plt.close(figure)
@@ -133,6 +134,18 @@ def test_models_that_were_tampered_with_are_noticed_more_often(planted):
     flagged = table.set_index(["kind", "n"])["flagged"]
     assert flagged[odd_models.REAL, 200] < 0.1 < 0.5 < flagged["the contrary of its answers", 200]
     assert "the contrary" in said.odd(table)
+
+
+def test_relatives_in_the_pool_are_worth_answers(planted):
+    rows = relatives.with_relatives(*planted, [0, 64, 999], 0)
+    several = planted[0].models["lineage"].value_counts() > 1
+    assert len(rows) == 2 * 2 * several.sum() and rows["lineage"].nunique() == several.sum()
+    table = relatives.summary(rows).set_index(["n", "prior"])
+    assert table.loc[(0, relatives.RELATED), "difference"] == pytest.approx(
+        table.loc[(0, relatives.RELATED), "log_loss"] - table.loc[(0, relatives.ANY), "log_loss"])
+    assert "(64)" in said.related(table.reset_index())
+    alone = replace_unchecked(planted[0], models=planted[0].models.assign(lineage=planted[0].models.index))
+    assert relatives.with_relatives(alone, planted[1], [8], 0) is None
 
 
 def test_what_a_new_model_costs_is_its_answers(rows):

@@ -1,5 +1,7 @@
 """A vector from a few answers: the most likely one, as sure as it is, whatever stands beside it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,8 @@ from embedllm.new_models.sharing import shared_parts
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
-    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2))
+    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2),
+                  0.1 * np.eye(2))
 
 
 def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,3 +161,27 @@ def test_models_unlike_the_pool_surprise():
     guesses = hidden(rng, (rng.random((200, 300)) < 0.5).astype(float), 128)
     assert (surprise(onboard(at, guesses), guesses) < -3).mean() > 0.6
     assert np.isnan(surprise(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()
+
+
+def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says():
+    """The center of a lineage and its models are normal: the next model's mean and covariance given three of them."""
+    rng = np.random.default_rng(5)
+    x, half = rng.normal(size=(30, 3)), rng.normal(size=(3, 3))
+    root = np.linalg.cholesky(np.cov(rng.normal(size=(3, 9))))
+    between, within = root @ root.T, 0.3 * half @ half.T
+    mean, offset, own = rng.normal(size=3), rng.normal(size=30), rng.normal(size=(30, 2))
+    at = Shared(np.hstack([x @ root, own]), offset, np.zeros(30), mean, root, np.array([0, 2, 3]), within)
+    vectors = rng.normal(size=(3, 5))
+    found = at.of_relatives(vectors)
+    joint = np.kron(np.ones((4, 4)), between) + np.kron(np.eye(4), within)
+    gain = joint[:3, 3:] @ np.linalg.inv(joint[3:, 3:])
+    expected = mean + gain @ (vectors[:, [0, 2, 3]] - mean).ravel()
+    covariance = joint[:3, :3] - gain @ joint[3:, :3]
+    np.testing.assert_allclose(found.mean, expected)
+    np.testing.assert_allclose(found.root @ found.root.T, covariance, atol=1e-12)
+    z = rng.normal(size=5)
+    point = found.mean + found.root @ z[:3]
+    np.testing.assert_allclose(found.offset + found.design @ z, offset + x @ (point - mean) + own @ z[3:])
+    assert at.of_relatives(vectors[:0]) is at
+    alone = replace(at, within=np.full((3, 3), np.nan))
+    assert alone.of_relatives(vectors) is alone

@@ -57,6 +57,21 @@ def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
     assert again.ask(3, answers=other["one more"]).equals(pool.ask(3, answers=other["one more"]))
 
 
+def test_a_relative_is_expected_near_its_own(whole, pool):
+    lineages = whole.table.models["lineage"]
+    own = next(name for name in pool.models if (lineages == lineages[name]).sum() > 1)
+    asked = pool.question_ids[:1]
+    usual, near = (pool.add(name, dict.fromkeys(asked, 1.0), relative) for name, relative in (("a", ""), ("b", own)))
+    place = [at for at, name in enumerate(pool.models[:-2]) if lineages[name] == lineages[own]]
+    center = pool.embedding.model_vectors[place].mean(axis=0)
+    assert np.linalg.norm(near.vector - center) < np.linalg.norm(usual.vector - center)
+    widths = [(one.accuracies["high"] - one.accuracies["low"])[0] for one in (near, usual)]
+    assert widths[0] < widths[1]
+    assert pool.lineages[-2:] == ["", lineages[own]] and not pool.ask(4, relative=own).equals(pool.ask(4))
+    with pytest.raises(ForecasterError, match=f"called {own}x; did you mean {own}"):
+        pool.ask(4, relative=f"{own}x")
+
+
 def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possible(whole, pool):
     asked = pool.question_ids[::2]
     contrary = {name: 1 - score for name, score in answers_of(whole, 4, asked).items()}

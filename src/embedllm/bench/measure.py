@@ -36,6 +36,9 @@ from embedllm.forecasters import registry
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
+from embedllm.new_models.choice import most_telling
+from embedllm.new_models.onboarding import Shared, onboard
+from embedllm.new_models.pool import Pool
 from embedllm.splits import Parts
 
 # The measurements: each a function of plain arguments, run in its own process
@@ -112,6 +115,28 @@ def selections() -> dict:
     batch, single = (np.median(durations(lambda e: fitted.predict_proba(e).argmax(axis=0), inputs, scale.SECONDS))
                      for inputs in ([vectors], [vectors[at : at + 1] for at in range(len(vectors))]))
     return {"batch_per_second": len(vectors) / batch, "single_median_us": 1e6 * single}
+
+
+def newcomers() -> dict:
+    """Seconds for many new models at once, for the next question of one, and for a pool at the paper's size.
+
+    ``onboarded``, ``next``, ``fitted`` (what a training anew takes as well) and ``added``.
+    """
+    (n_models, n_answers, n_questions), rng = scale.NEWCOMERS, np.random.default_rng(0)
+    design = rng.normal(0, 0.3, (n_questions, scale.N_SHARED))
+    shared = Shared(design, rng.normal(size=n_questions), rng.random(n_questions) / 2, np.zeros(1), np.eye(1),
+                    np.arange(1), np.eye(1))
+    scores = np.full((n_models, n_questions), np.nan)
+    for row in scores:
+        row[rng.choice(n_questions, n_answers, replace=False)] = rng.integers(0, 2, n_answers)
+    onboarded, posterior = timed(onboard, shared, scores)
+    wanted, open_ = np.full(n_questions, True), np.isnan(scores[0])
+    following = np.median(durations(lambda model: most_telling(posterior, model, wanted, open_, 1), range(n_models),
+                                    scale.SECONDS))
+    parts = paper_parts()
+    fitted, pool = timed(Pool().fit, *parts["train"], *parts["val"])
+    answers = dict(zip(pool.question_ids[:n_answers], rng.integers(0, 2, n_answers).astype(float), strict=False))
+    return {"onboarded": onboarded, "next": following, "fitted": fitted, "added": timed(pool.add, "new", answers)[0]}
 
 
 def leaderboard() -> dict:
@@ -199,7 +224,7 @@ def measure() -> dict:
         "embedding": alone(embedding), "forecasters": alone(forecasters),
         "selections": alone(selections), "latency": alone(latency),
         "encoding": alone(ways), "encoders": alone(encoders), "leaderboard": alone(leaderboard),
-        "solvers": alone(solvers), "warm starts": alone(warm_starts),
+        "newcomers": alone(newcomers), "solvers": alone(solvers), "warm starts": alone(warm_starts),
         "growth": pd.DataFrame(grown, columns=["axis", "size", "seconds", "megabytes"]),
         "ceiling": (first, alone(ceiling)),  # other users of the machine show as a difference
     }

@@ -64,6 +64,7 @@ def report(measured: dict, folder: Path) -> None:
     published, wide_published = measured["published"], measured["wide published"]
     stopped, wide_stopped = measured["stopped"], measured["wide stopped"]
     large, paths, grown, warm = (measured[name] for name in ("leaderboard", "solvers", "growth", "warm starts"))
+    new, (n_new, n_answers, n_asked) = measured["newcomers"], scale.NEWCOMERS
     (encoded, intensity), (top, ends) = measured["encoding"], measured["ceiling"]
     exact, plain = encoded.iloc[0], measured["cells"]["path"].iloc[-1]
     from_text = measured["latency"].query("stage == 'together'").iloc[0]
@@ -116,6 +117,11 @@ def report(measured: dict, folder: Path) -> None:
         ("routing decision, the prompt a vector, median", route["single_median_us"], "microseconds", "under 100", ""),
         ("routing decision, from the prompt's text, median", from_text["median"], "ms", "",
          f"{from_text['router']}, prompts of MMLU-Pro"),
+        (f"vectors of {n_new:,} new models, {n_answers} answers each, {n_asked:,} questions", new["onboarded"], "s",
+         "under 5", ""),
+        (f"next question for a new model, of {n_asked:,}", 1000 * new["next"], "ms", "under 50", ""),
+        (f"a new model joins {scale.N_MODELS} others, {n_answers} answers", 1000 * new["added"], "ms", "",
+         f"its pool fitted: {new['fitted']:.1f} s"),
         ("prompts encoded (MiniLM)", exact["prompts_per_second"], "a second", "", ""),
         ("matrix-product ceiling over encoding", exact["ratio"], "times", "under 1.5",
          f"{exact['gflops']:.0f} of {exact['ceiling']:.0f} GFLOP/s of products just before and after"),

@@ -10,6 +10,7 @@ DIM, D_PROMPT, PUBLISHED = SETTINGS["dim"], catalog.ENCODERS["minilm"].dim, cata
 N_MODELS, N_QUESTIONS, D_PAPER = 112, 36_000, 768
 N_TRAIN = 0.8 * N_QUESTIONS
 LARGE, LARGE_BATCH = (5_000, 50_000), 640_000  # models, questions: as an open leaderboard; cells per update
+NEWCOMERS, N_SHARED = (1_000, 200, 50_000), 32  # new models, answers of each, questions; numbers of a new model
 CLOSE = 0.001  # log-loss above the optimum that counts as trained
 UNSTOPPED = {"patience": 0}  # where the question is when a loss is reached, and not when training ends
 PLAIN, PLAIN_SECONDS, SOLVER_SECONDS = "cell by cell, published settings", 30, 25

@@ -11,6 +11,7 @@ from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
 from embedllm.experiments.new_models import FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
+from embedllm.experiments.relatives import ANY, RELATED
 from embedllm.presentation import listed, p_is
 
 CLOSE = 0.02  # error of a mean score, in scores; that of tinyBenchmarks with 100 answers
@@ -118,6 +119,16 @@ def odd(rows: pd.DataFrame) -> str:
             f"mean score, if nobody looked at the flag: {told}.")
 
 
+def related(rows: pd.DataFrame) -> str:
+    """What relatives in the pool are worth, from `relatives.summary`."""
+    own, other = (rows[rows["prior"] == prior].set_index("n") for prior in (RELATED, ANY))
+    told = listed(f"{1000 * row.difference:+.1f} ({1000 * row.low:+.1f} to {1000 * row.high:+.1f}) with {n:,}"
+                  for n, row in own.iterrows())
+    errors = listed(f"{own.loc[n, 'rmse']:.3f} against {other.loc[n, 'rmse']:.3f} ({n:,})" for n in own.index)
+    return ("Log-loss of a new model that is expected around its relatives minus that of one expected around the whole "
+            f"pool, in thousandths, by number of answers: {told}. RMSE of its mean score: {errors}.")
+
+
 def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """What a new model costs, its answers included, from `bench.cost.of_a_new_model` and `new_models.summary`."""
     pool, whole = (table.iloc[at] for at in (0, 1))
@@ -165,14 +176,14 @@ def withdrawn(rows: pd.DataFrame) -> str:
 def conclusion(
     rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame, deep: Mapping[str, pd.DataFrame | None]
 ) -> str:
-    """The findings; without tables that there are none. Those of `make deep` by name: unseen, stopping and odd."""
+    """The findings; without tables that there are none. Tables of `make deep` come by name, None where not made."""
     if rows is None:
         return "## What a few answers tell\n\n" + bullets([TOO_FEW, f"**How many models?** {portfolio(few)}"])
-    unseen, until, unlike = (NOT_YET if deep[name] is None else said(deep[name]) for name, said in (
-        ("unseen", both_unseen), ("stopping", stopped), ("odd", odd)))
+    unseen, until, unlike, near = (NOT_YET if deep[name] is None else said(deep[name]) for name, said in (
+        ("unseen", both_unseen), ("stopping", stopped), ("odd", odd), ("relatives", related)))
     return "## What a few answers tell\n\n" + bullets([
         f"**A new training?** {trained_anew(rows)}", f"**Forecasts.** {forecasts(rows)}",
-        f"**A new benchmark as well?** {unseen}",
+        f"**A new benchmark as well?** {unseen}", f"**Relatives in the pool?** {near}",
         f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
         f"**When to stop?** {until}", f"**Intervals.** {covered(rows)}", f"**Models unlike the others?** {unlike}",

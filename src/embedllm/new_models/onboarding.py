@@ -8,7 +8,7 @@ answered. Answers then give the most likely z and, by the curvature there, how s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -34,6 +34,8 @@ class Shared:
         ``mean + root @ z[:n]`` are the coordinates ``kept`` of the embedding's vector, the others zero.
     kept : ndarray of int, shape (n,)
         The level, 0, first.
+    within : ndarray, shape (n, n), float64
+        Covariance of these coordinates among models of one lineage; NaN where no lineage has two models.
     """
 
     design: np.ndarray
@@ -42,6 +44,29 @@ class Shared:
     mean: np.ndarray
     root: np.ndarray
     kept: np.ndarray
+    within: np.ndarray
+
+    def of_relatives(self, vectors: np.ndarray) -> Shared:
+        """What is shared with a new model of a lineage: before any answer it is expected around its relatives.
+
+        The center of a lineage is normal around the pool's mean, as lineages spread, its models around that, as models
+        of one lineage do.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_relatives, dim)
+            Of the embedding's models of that lineage. Without any, or where no lineage tells how alike they are,
+            nothing changes.
+        """
+        if not len(vectors) or np.isnan(self.within).any():
+            return self
+        n, between = len(self.mean), self.root @ self.root.T
+        gain = np.linalg.solve(between + self.within / len(vectors), between).T
+        step = gain @ (vectors[:, self.kept].mean(axis=0) - self.mean)
+        root = np.linalg.cholesky(between - gain @ between + self.within)
+        x = np.linalg.solve(self.root.T, self.design[:, :n].T).T
+        return replace(self, design=np.hstack([x @ root, self.design[:, n:]]), offset=self.offset + x @ step,
+                       mean=self.mean + step, root=root)
 
     @property
     def width(self) -> np.ndarray:

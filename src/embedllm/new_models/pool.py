@@ -62,9 +62,11 @@ class Pool(Forecaster):
     --------------------------
     question_ids, benchmarks : list of str
         Of the questions that a new model can be asked: those of training and validation.
+    lineages : list of str
+        Of the models; blank where it was not told.
     """
 
-    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks")
+    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "lineages")
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
@@ -73,12 +75,14 @@ class Pool(Forecaster):
         parts = cut(table, vectors, np.where(held_out, "val", "train"))
         return cls().fit(*parts["train"], *parts["val"])
 
-    @property
-    def shared(self) -> Shared:
-        """What its models share on its questions, the pool's answers to them included."""
-        return Shared(**self.known)
+    def shared(self, relative: str = "") -> Shared:
+        """What its models share on its questions, the pool's answers to them included, with a relative of one.
 
-    def add(self, name: str, answers: Mapping[str, float]) -> Added:
+        Raises ForecasterError if the pool holds no such model.
+        """
+        return Shared(**self.known).of_relatives(self._relatives(relative))
+
+    def add(self, name: str, answers: Mapping[str, float], relative: str = "") -> Added:
         """Take in a model by its answers, in milliseconds.
 
         Parameters
@@ -87,18 +91,22 @@ class Pool(Forecaster):
             One that the pool does not hold.
         answers : mapping of str to float, in [0, 1]
             Question id to score; of at least one question.
+        relative : str
+            A model of the pool that comes from the same pretrained one: the new model is expected around all that do.
+            Blank: none or unknown.
 
         Raises
         ------
         ForecasterError
-            If the name is in the pool, there are no answers, a question is unknown or a score is out of its range.
+            If the name is in the pool, there are no answers, a question is unknown, a score is out of its range or the
+            pool has no such relative.
         """
         if name in self.models:
             raise ForecasterError(f"the pool has a model {name} already: give the new one another name")
         seen = self._scores(answers)
         if np.isnan(seen).all():
             raise ForecasterError(f"{name} has no answers: ask it some of the pool's questions first")
-        posterior = onboard(self.shared, seen)
+        posterior = onboard(self.shared(relative), seen)
         labels = np.array(self.benchmarks)
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
@@ -106,9 +114,9 @@ class Pool(Forecaster):
         odd = float(surprise(posterior, seen)[0])
         if odd < ODD:
             low, high = (np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1) for rest in (0, 1))
-        vector = np.zeros(self.embedding.model_vectors.shape[1])
+        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), Shared(**self.text)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
-        vector[self.shared.kept] = onboard(Shared(**self.text), seen).vectors[0]
+        vector[text.kept] = onboard(text.of_relatives(self._relatives(relative)), seen).vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
@@ -118,9 +126,12 @@ class Pool(Forecaster):
             odd)
         self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
         self.models = self.embedding.models = [*self.models, name]
+        self.lineages = [*self.lineages, self.lineages[self.models.index(relative)] if relative else ""]
         return found
 
-    def ask(self, number: int, target: str = "", answers: Mapping[str, float] | None = None) -> pd.DataFrame:
+    def ask(
+        self, number: int, target: str = "", answers: Mapping[str, float] | None = None, relative: str = ""
+    ) -> pd.DataFrame:
         """What to ask a new model next, so that its mean score becomes known soonest (`choice.most_telling`).
 
         Parameters
@@ -131,6 +142,8 @@ class Pool(Forecaster):
             The benchmark whose mean score is wanted; blank: that of all questions.
         answers : mapping of str to float, optional
             What it has answered already.
+        relative : str
+            As `add`.
 
         Returns
         -------
@@ -149,9 +162,19 @@ class Pool(Forecaster):
             raise ForecasterError(f"the pool has no benchmark {target}; it has {abbreviate(sorted(set(labels)), 40)}")
         seen = self._scores(answers or {})
         wanted = np.full(len(labels), True) if not target else labels == target
-        chosen = most_telling(onboard(self.shared, seen), 0, wanted, np.isnan(seen[0]), number)
+        chosen = most_telling(onboard(self.shared(relative), seen), 0, wanted, np.isnan(seen[0]), number)
         return pd.DataFrame({"question_id": np.array(self.question_ids, dtype=object)[chosen],
                              "benchmark": labels[chosen]})
+
+    def _relatives(self, relative: str) -> np.ndarray:
+        """Vectors of all models of this one's lineage; none for a blank name."""
+        if relative and relative not in self.models:
+            close = difflib.get_close_matches(relative, self.models, n=3, cutoff=0.3) or self.models[:3]
+            raise ForecasterError(f"no model of the pool is called {relative}; did you mean {', '.join(close)}?")
+        lineage = self.lineages[self.models.index(relative)] if relative else ""
+        own = [bool(relative) and (one == lineage if lineage else name == relative)
+               for name, one in zip(self.models, self.lineages, strict=True)]
+        return self.embedding.model_vectors[np.array(own)]
 
     def _scores(self, answers: Mapping[str, float]) -> np.ndarray:
         """One row of scores, NaN where nothing was answered."""
@@ -173,6 +196,7 @@ class Pool(Forecaster):
         both = replace_unchecked(train, scores=np.hstack([train.scores, val.scores]), references={},
                                  questions=pd.concat([train.questions, val.questions]), repeats=train.repeats.iloc[:0])
         lineages = train.models.get("lineage")
+        self.lineages = [""] * len(train.models) if lineages is None else list(lineages.astype(str))
         vectors = np.concatenate([train_vectors, val_vectors])
         self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, lineages, answered))
                                  for answered in (True, False))

@@ -56,6 +56,7 @@ def shared_parts(
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
     shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
     covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
+    within = _within(points, of, many)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
@@ -67,10 +68,21 @@ def shared_parts(
     def of_scale(scale: float) -> Shared:
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
-        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept)
+        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept,
+                      within * stretch * stretch[:, None])
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
+
+
+def _within(points: np.ndarray, of: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Covariance among models of one lineage, lineages with two models and more counting alike; NaN without any."""
+    some = np.flatnonzero(many > 1)
+    if not len(some):
+        return np.full((points.shape[1],) * 2, np.nan)
+    covariance = np.mean([np.cov(points[of == one].T).reshape((points.shape[1],) * 2) for one in some], axis=0)
+    n, shrink = len(covariance), len(covariance) / (len(covariance) + (many[some] - 1).sum())
+    return (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(n)
 
 
 def _items(
