@@ -86,7 +86,9 @@ MODES = (
     Mode("nothing", {}, pool_checks.everything_is_there, tuple(
         Check(name, "05", "the study's own pool", covers=True) for name in pool_checks.SHARES)),
     Mode("nothing, for a new model", {}, pool_checks.a_newcomer_is_asked, (
-        Check(pool_checks.NEWCOMER, "09", "the study's own pool, 32 answers, a lineage of its own", covers=True),)),
+        Check(pool_checks.NEWCOMER, "09", "the study's own pool, 32 answers, a lineage of its own", covers=True),
+        Check(pool_checks.STOPPED, "09", "the same pool, asked until half its width is .08", covers=True),
+        Check(pool_checks.LOOKED_AT, "09", "the same, questions drawn", covers=True))),
 )
 CHECKS = tuple(check for mode in MODES for check in mode.checks)
 

@@ -16,7 +16,16 @@ from embedllm import catalog
 from embedllm.evaluation import fits, inference
 from embedllm.evaluation.metrics import question_scores
 from embedllm.experiments import benchmark_prediction as prediction
-from embedllm.experiments import domain, encoder_ablation, new_models, pricing, probes, training_ablation, worlds
+from embedllm.experiments import (
+    domain,
+    encoder_ablation,
+    new_models,
+    pricing,
+    probes,
+    stopping,
+    training_ablation,
+    worlds,
+)
 from embedllm.experiments.comparisons import across_fits, fitted
 from embedllm.experiments.method_checks import LEVEL, N_PERMUTATIONS
 from embedllm.experiments.routing import CrossFitted, routed
@@ -41,6 +50,8 @@ MEAN_OF_MODEL = catalog.MODEL_MEAN.name
 NEAREST, VECTORS, TWIN = (entry.name for entry in LEAN)
 N_ASKED = 32  # answers of a new model
 NEWCOMER = "interval of a new model's mean score, end to end"
+NARROW = 0.08  # half the width at which it is asked no more
+STOPPED, LOOKED_AT = "the same when it is narrow, most telling questions", "interval at any time, end to end"
 PARTS_SHARED = (domain.BENCHMARKS, domain.ALONG, domain.DIFFERENCE)
 SHARES = tuple(f"interval of the share {part}" for part in PARTS_SHARED)
 
@@ -152,11 +163,14 @@ def everything_is_there(one: Pool, seed: int, planted: bool) -> dict[str, float]
 
 
 def a_newcomer_is_asked(one: Pool, seed: int, planted: bool) -> dict[str, float]:
-    """The interval of a new model's mean score over all questions, its lineage being left out of the pool."""
+    """Intervals of a new model's mean score over all questions, its lineage being left out of the pool."""
     lineages = one.table.models["lineage"].to_numpy(str)
     new = lineages == np.random.default_rng(seed).choice(np.unique(lineages))
     rows = new_models.of_fold(one.table, one.vectors, new, [N_ASKED], [], 1, seed).set_index("method")
-    return {NEWCOMER: rows.loc[[new_models.OURS], "covered"].iloc[0]}
+    stops = stopping.of_fold(one.table, one.vectors, new, NARROW, seed).set_index("rule")
+    return {NEWCOMER: rows.loc[[new_models.OURS], "covered"].iloc[0],
+            STOPPED: float(stops.loc[[stopping.TELLING], "covered"].iloc[0]),
+            LOOKED_AT: float(stops.loc[[stopping.WEIGHTED], "always"].iloc[0])}
 
 
 def _promises(one: Pool, prices: np.ndarray, seed: int) -> tuple[float, float]:

@@ -23,8 +23,10 @@ from embedllm.progress import Counted
 
 FIRST, MOST = 2 * BATCH, 1024  # answers before the first look, and at most
 TEXTBOOK = "random, textbook"
-DRAWN = {"random, any time": (False, False), "random, any time, forecasts": (True, False),
-         "weighted, any time, forecasts": (True, True)}  # whether forecasts are used, and weigh the draw
+WEIGHTED = "weighted, any time, forecasts"
+DRAWN = {  # whether forecasts are used, and weigh the draw
+    "random, any time": (False, False), "random, any time, forecasts": (True, False), WEIGHTED: (True, True),
+}
 RANDOM, TELLING = "random, posterior", "most telling, posterior"
 RULES = (TEXTBOOK, *DRAWN, RANDOM, TELLING)
 MEASURES = {"answers": "mean", "reached": "covered", "rmse": "rmse", "covered": "covered", "always": "covered"}
