@@ -126,8 +126,8 @@ def _added(told: argparse.Namespace) -> pd.DataFrame:
     if told.save:
         pool.save(told.save, pool.encoder)
     if found.odd:
-        print(f"{told.name} answers unlike any model of the pool (surprise {found.surprise:.1f}): intervals are what "
-              "its answers leave possible, and a router does not take it in", file=sys.stderr)
+        print(f"{told.name} answers unlike any model of the pool (person fit {found.person_fit:.1f}): intervals are "
+              "what its answers leave possible, and a router does not take it in", file=sys.stderr)
     accuracies = found.accuracies.rename(columns={"benchmark": "what"}).assign(kind="mean score")
     similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
     names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]

@@ -10,10 +10,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binom
 
-from embedllm.experiments.new_models import embedded
+from embedllm.experiments.newcomers import embedded
 from embedllm.experiments.small_pools import pool
-from embedllm.new_models.onboarding import Shared, onboard, surprise
-from embedllm.new_models.sharing import shared_parts
+from embedllm.new_models.onboarding import Shared, onboard, person_fit
+from embedllm.new_models.sharing import shared_parts, within_lineages
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
@@ -156,11 +156,11 @@ def test_models_unlike_the_pool_surprise():
     at = shared(rng)
     _, answers = drawn(rng, at, 200)
     usual = hidden(rng, answers, 64)
-    z = surprise(onboard(at, usual), usual)
+    z = person_fit(onboard(at, usual), usual)
     assert 0 < z.mean() < 1.2 and 0.5 < z.std() < 1.3 and (z < -3).mean() == 0
     guesses = hidden(rng, (rng.random((200, 300)) < 0.5).astype(float), 128)
-    assert (surprise(onboard(at, guesses), guesses) < -3).mean() > 0.6
-    assert np.isnan(surprise(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()
+    assert (person_fit(onboard(at, guesses), guesses) < -3).mean() > 0.6
+    assert np.isnan(person_fit(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()
 
 
 def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says():
@@ -169,6 +169,7 @@ def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says
     x, half = rng.normal(size=(30, 3)), rng.normal(size=(3, 3))
     root = np.linalg.cholesky(np.cov(rng.normal(size=(3, 9))))
     between, within = root @ root.T, 0.3 * half @ half.T
+    root = np.linalg.cholesky(between + within)
     mean, offset, own = rng.normal(size=3), rng.normal(size=30), rng.normal(size=(30, 2))
     at = Shared(np.hstack([x @ root, own]), offset, np.zeros(30), mean, root, np.array([0, 2, 3]), within)
     vectors = rng.normal(size=(3, 5))
@@ -185,3 +186,22 @@ def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says
     assert at.of_relatives(vectors[:0]) is at
     alone = replace(at, within=np.full((3, 3), np.nan))
     assert alone.of_relatives(vectors) is alone
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_how_alike_relatives_are_is_found(share):
+    """Vectors of many lineages of four, so much of their variance within lineages, and a prior from them."""
+    rng = np.random.default_rng(6)
+    lineages = np.repeat(np.arange(60), 4)
+    points = np.sqrt(1 - share) * rng.normal(size=(60, 3))[lineages] + np.sqrt(share) * rng.normal(size=(240, 3))
+    total = np.cov(points.T)
+    within = within_lineages(points, lineages, np.full(60, 4), total)
+    np.testing.assert_allclose(within, share * np.eye(3), atol=0.2)
+    assert np.linalg.eigvalsh(total - within).min() > -1e-12
+    at = Shared(np.eye(3) @ np.linalg.cholesky(total), np.zeros(3), np.zeros(3), np.zeros(3), np.linalg.cholesky(total),
+                np.arange(3), within)
+    found = at.of_relatives(np.full((2, 3), 2.0))
+    gain = (1 - share) / (1 - share + share / 2)
+    np.testing.assert_allclose(found.mean, 2 * gain, atol=0.25)
+    np.testing.assert_allclose(found.root @ found.root.T, (1 - gain * (1 - share)) * np.eye(3), atol=0.2)
+    assert np.linalg.eigvalsh(total - found.root @ found.root.T).min() > -1e-9, "relatives never tell less than nothing"

@@ -67,9 +67,15 @@ def test_a_relative_is_expected_near_its_own(whole, pool):
     assert np.linalg.norm(near.vector - center) < np.linalg.norm(usual.vector - center)
     widths = [(one.accuracies["high"] - one.accuracies["low"])[0] for one in (near, usual)]
     assert widths[0] < widths[1]
-    assert pool.lineages[-2:] == ["", lineages[own]] and not pool.ask(4, relative=own).equals(pool.ask(4))
+    assert pool.lineages[-2:] == ["a", lineages[own]] and not pool.ask(4, relative=own).equals(pool.ask(4))
     with pytest.raises(ForecasterError, match=f"called {own}x; did you mean {own}"):
         pool.ask(4, relative=f"{own}x")
+    with pytest.raises(ForecasterError, match="a joined by its answers, without relatives"):
+        pool.ask(4, relative="a")
+    assert not pool.ask(4, relative="b").equals(pool.ask(4))
+    pool.known["within"][:] = np.nan
+    with pytest.raises(ForecasterError, match="no two models of the pool come from one lineage"):
+        pool.ask(4, relative=own)
 
 
 def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possible(whole, pool):
@@ -100,7 +106,8 @@ def test_all_right_and_all_wrong_have_an_answer(pool, score):
 @pytest.mark.parametrize(("name", "answers", "message"), [
     ("new", {}, "new has no answers"), ("new", {"q00001": 1.5}, "question q00001 has the score 1.5"),
     ("new", {"nowhere": 1.0}, r"1 answer\(s\) to questions that the pool does not hold"),
-    ("new", {"q00001": float("nan")}, "has the score nan"),
+    ("new", {"q00001": float("nan")}, "has the score nan"), ("new", {"q00001": "1"}, "has the score '1'; scores are"),
+    ("new", {"q00001": None}, "has the score None"),
     ("", {"q00001": 1.0}, "the pool has a model")])
 def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
     before, models = pool.embedding.model_vectors.copy(), list(pool.models)

@@ -40,7 +40,7 @@ def test_intervals_hold_at_every_look_and_narrow_with_good_forecasts():
         p = RNG.beta(0.4, 0.4, 400)
         answers = (RNG.random(400) < p).astype(float)
         for told in (p, np.full(400, 0.5)):
-            low, high = always(interviewed(answers, lambda seen, told=told: told, 192, RNG), 0.05)
+            low, high = always(interviewed(answers, lambda seen, told=told: told, 192, RNG)[1], 0.05)
             held.append((low <= answers.mean()).all() and (answers.mean() <= high).all())
             widths.append(high[-1] - low[-1])
     assert np.mean(held) >= 0.95  # of 200; on average .05 miss at most
@@ -52,13 +52,13 @@ def test_wrong_forecasts_cost_answers_and_not_the_promise():
     answers = (RNG.random(400) < 0.8).astype(float)
     held = []
     for _ in range(100):
-        low, high = always(interviewed(answers, lambda seen, own=answers: 0.95 - 0.9 * own, 192, RNG), 0.05)
+        low, high = always(interviewed(answers, lambda seen, own=answers: 0.95 - 0.9 * own, 192, RNG)[1], 0.05)
         held.append(low[-1] <= answers.mean() <= high[-1])
         assert (np.diff(low) >= 0).all() and (np.diff(high) <= 0).all()
     assert np.mean(held) >= 0.9
 
 
-def test_an_interval_that_is_looked_at_until_it_is_narrow_misses_where_this_one_holds():
+def test_a_textbook_interval_does_not_hold_at_every_look_and_this_one_does():
     usual, ours = [], []
     for _ in range(80):
         answers = (RNG.random(3000) < 0.5).astype(float)
@@ -66,6 +66,12 @@ def test_an_interval_that_is_looked_at_until_it_is_narrow_misses_where_this_one_
         n = np.arange(1, 513)
         mean, truth = values.cumsum() / n, answers.mean()
         usual.append((np.abs(mean - truth) <= 1.96 * 0.5 / np.sqrt(n))[31:].all())
-        low, high = always(interviewed(answers, lambda seen: np.full(3000, 0.5), 512, RNG), 0.05)
+        low, high = always(interviewed(answers, lambda seen: np.full(3000, 0.5), 512, RNG)[1], 0.05)
         ours.append((low <= truth).all() and (truth <= high).all())
     assert np.mean(usual) < 0.85 < 0.95 <= np.mean(ours)
+
+
+def test_all_questions_can_be_asked():
+    answers = (RNG.random(40) < 0.5).astype(float)
+    order, found = interviewed(answers, lambda seen: np.full(40, 0.5), 99, RNG)
+    assert sorted(order) == list(range(40)) and found.value[-1] == pytest.approx(answers.mean())

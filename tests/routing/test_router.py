@@ -75,8 +75,9 @@ def test_a_new_model_joins_by_a_few_answers(table, router, tmp_path, monkeypatch
     with pytest.raises(PriceError, match="painter"):
         own.add("painter", {asked["question_id"][0]: 1.0}, -1)
     monkeypatch.setattr("embedllm.new_models.pool.ODD", 99.0)
+    assert own.add("one answer", {asked["question_id"][0]: 1.0}, 1).models.index[-1] == "one answer"
     with pytest.raises(RouterError, match="odd answers unlike any model of the pool"):
-        own.add("odd", {asked["question_id"][0]: 1.0}, 1)
+        own.add("odd", dict.fromkeys(asked["question_id"], 1.0), 1)
 
 
 def test_only_models_that_answered_nearly_all_are_candidates(table):

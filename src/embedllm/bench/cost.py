@@ -118,7 +118,8 @@ def of_a_new_model(errors: pd.DataFrame, shape: tuple[int, int], d_prompt: int) 
     -------
     DataFrame
         ``way``; ``answers``; ``asking`` and ``training``, operations of each (`generation` of 7 billion parameters for
-        an answer; a training as in claim C5, with these numbers); ``rmse``, NaN where everything is known.
+        an answer; a training as claim C5 counts it, of the factorization, with these numbers, whatever is trained
+        anew here); ``rmse``, NaN where everything is known.
     """
     n_models, n_questions = shape
     once = 6.0 * d_prompt * DIM * EPOCHS * n_questions

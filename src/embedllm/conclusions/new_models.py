@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from embedllm.claims import ANSWERED
+from embedllm.claims import ANSWERED, all_claims
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
-from embedllm.experiments.new_models import FEWEST, LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.new_models import LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.newcomers import FEWEST
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.experiments.relatives import ANY, RELATED
+from embedllm.experiments.stopping import MOST
 from embedllm.presentation import listed, p_is
 
-CLOSE = 0.02  # error of a mean score, in scores; that of tinyBenchmarks with 100 answers
 NOT_YET = "`make deep` computes it."
 TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
 
@@ -102,12 +104,13 @@ def stopped(rows: pd.DataFrame) -> str:
     def told(rule: str) -> str:
         own = rows[rows["rule"] == rule].set_index("measure")
         row, share = own.loc["answers"], own["value"]
-        full = "" if share["reached"] == 1 else f" ({share['reached']:.0%} got there)"
+        full = "" if share["reached"] == 1 else f" ({np.floor(100 * share['reached']):.0f}% got there)"
         return (f"*{rule}* {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['covered']:.0%} "
                 f"and {share['always']:.0%}")
 
-    return (f"Answers until half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, and share of intervals that "
-            f"hold the mean score then, and at every look until then: {'; '.join(map(told, rows['rule'].unique()))}.")
+    return (f"Answers when half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, or half of the questions or "
+            f"{MOST:,} are asked, and share of intervals that hold the mean score then, and at every look until then: "
+            f"{'; '.join(map(told, rows['rule'].unique()))}.")
 
 
 def odd(rows: pd.DataFrame) -> str:
@@ -140,12 +143,18 @@ def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
         row = anew.iloc[0]
         share = row["training"] / (row["training"] + row["asking"])
         said += f" Of {row['answers']:,} answers and a training anew the latter is {share:.0%}, which onboarding saves."
+    return f"{said} {close_enough(rows)}"
+
+
+def close_enough(rows: pd.DataFrame) -> str:
+    """How many answers a mean score takes, from `new_models.summary`; to what tinyBenchmarks reach on average."""
+    error, said = all_claims()["Q9"].values["error"], []
     for method in (OURS, RAW):
         close = _at(rows, method, "rmse")["value"]
-        close = close[close <= CLOSE]
+        close = close[close <= error]
         least = f"{close.index[0]:,} answers ({close.iloc[0]:.3f})" if len(close) else "not reached"
-        said += f" Mean score to {100 * CLOSE:g} points (RMSE), of the numbers tried, by {method}: {least}."
-    return said
+        said.append(f"{least} by {method}")
+    return f"A mean score to {100 * error:g} points (RMSE), of the numbers of answers tried: {'; '.join(said)}."
 
 
 def portfolio(rows: pd.DataFrame) -> str:
@@ -174,7 +183,8 @@ def withdrawn(rows: pd.DataFrame) -> str:
 
 
 def conclusion(
-    rows: pd.DataFrame | None, ratios: pd.DataFrame | None, few: pd.DataFrame, deep: Mapping[str, pd.DataFrame | None]
+    rows: pd.DataFrame | None, ratios: pd.DataFrame | None, costs: pd.DataFrame | None, few: pd.DataFrame,
+    deep: Mapping[str, pd.DataFrame | None],
 ) -> str:
     """The findings; without tables that there are none. Tables of `make deep` come by name, None where not made."""
     if rows is None:
@@ -182,8 +192,9 @@ def conclusion(
     unseen, until, unlike, near = (NOT_YET if deep[name] is None else said(deep[name]) for name, said in (
         ("unseen", both_unseen), ("stopping", stopped), ("odd", odd), ("relatives", related)))
     return "## What a few answers tell\n\n" + bullets([
-        f"**A new training?** {trained_anew(rows)}", f"**Forecasts.** {forecasts(rows)}",
-        f"**A new benchmark as well?** {unseen}", f"**Relatives in the pool?** {near}",
+        f"**A new training?** {trained_anew(rows)}", f"**Cost.** {cost(costs, rows)}",
+        f"**Forecasts.** {forecasts(rows)}", f"**A new benchmark as well?** {unseen}",
+        f"**Relatives in the pool?** {near}",
         f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
         f"**When to stop?** {until}", f"**Intervals.** {covered(rows)}", f"**Models unlike the others?** {unlike}",
@@ -194,5 +205,5 @@ def verdict(rows: pd.DataFrame | None) -> dict:
     """Q9."""
     if rows is None:
         return {"verdict": UNTESTED, "reason": TOO_FEW}
-    return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {accuracies(rows)} See notebook 09", "figure":
-            "09_answers"}
+    return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {accuracies(rows)} {close_enough(rows)} See notebook "
+            "09", "figure": "09_answers"}

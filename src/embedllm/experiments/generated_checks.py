@@ -13,7 +13,7 @@ from embedllm.evaluation import fits, inference, intervals
 from embedllm.experiments import null_data, vector_checks
 from embedllm.experiments.method_checks import LEVEL, Bounds, Check, Draw, holds, settled
 from embedllm.machine import side_by_side
-from embedllm.new_models.onboarding import onboard, surprise
+from embedllm.new_models.onboarding import onboard, person_fit
 from embedllm.new_models.stopping import always, interviewed
 from embedllm.progress import Counted
 from embedllm.splits import Design
@@ -93,14 +93,14 @@ def _covered_at_every_look(rng: np.random.Generator, planted: bool) -> float:
     """Intervals lie within each other: what the last one holds all held."""
     p = rng.beta(0.5, 0.5, 400)
     answers, told = (rng.random(400) < p).astype(float), np.clip(p + rng.normal(0, 0.3, 400), 0.02, 0.98)
-    low, high = always(interviewed(answers, lambda seen: told, 128, rng), 0.05)
+    low, high = always(interviewed(answers, lambda seen: told, 128, rng)[1], 0.05)
     return float(low[-1] <= answers.mean() <= high[-1])
 
 
 def _unlike(rng: np.random.Generator, planted: bool) -> float:
     shared, answers = null_data.newcomer(rng, planted)
     seen = np.where(np.arange(len(answers)) < 64, answers, np.nan)[None]
-    return float(norm.cdf(surprise(onboard(shared, seen), seen)[0]))
+    return float(norm.cdf(person_fit(onboard(shared, seen), seen)[0]))
 
 
 CHECKS: dict[Check, Draw] = {

@@ -10,7 +10,8 @@ import pandas as pd
 
 from embedllm.evaluation.inference import of_independent
 from embedllm.evaluation.metrics import cell_scores
-from embedllm.experiments.new_models import N_FOLDS, TEXT, complete, embedded, ordered, told_of
+from embedllm.experiments.new_models import TEXT
+from embedllm.experiments.newcomers import N_FOLDS, complete, embedded, ordered, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import onboard
 from embedllm.new_models.sharing import shared_parts

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 
 from embedllm import catalog
-from embedllm.evaluation.inference import of_independent
-from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval, ratio_of_means
 from embedllm.evaluation.metrics import cell_scores
-from embedllm.experiments.comparisons import fitted
+from embedllm.experiments.newcomers import embedded, ordered, over_folds, over_lineages, told_of
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
 from embedllm.new_models import rivals
-from embedllm.new_models.choice import halves, stratified
+from embedllm.new_models.choice import halves
 from embedllm.new_models.onboarding import onboard
 from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked, without
-from embedllm.probing.folds import lineage_folds
-from embedllm.progress import Counted
-from embedllm.routing.policies import candidates, choose, gained
-from embedllm.splits import Design, cut, folds
+from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
+from embedllm.routing.policies import choose, gained
 
 OURS, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
 UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
 MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "over_anew", "changed")
 COVERAGE = ("covered", "benchmarks_covered", "width")
-N_FOLDS, N_RESAMPLES, FEWEST = 5, 2000, 8  # of lineages
-
-
-def testable(table: OutcomeMatrix) -> bool:
-    """Whether there are lineages enough to leave some out."""
-    return table.models["lineage"].nunique() >= FEWEST
-
-
-def complete(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, np.ndarray]:
-    """Without models that lack answers, and questions that one of the others lacks; see `policies.candidates`."""
-    kept, judged = candidates(table)
-    return without(table, list(table.models.index[~kept])).at(judged), vectors[judged]
-
-
-def embedded(pool: OutcomeMatrix, vectors: np.ndarray, seed: int, spared: np.ndarray | None = None) -> ConvexEmbedding:
-    """The convex embedding of a pool, fitted to seven eighths of the questions and tuned on the others.
-
-    Questions that are `spared`, bool, (n_questions,), do not tune, unless all are.
-    """
-    held_out = folds(pool, 8, seed).to_numpy() == 0
-    if spared is not None and (held_out & ~spared).any():
-        held_out &= ~spared
-    return fitted(cut(pool, vectors, np.where(held_out, "val", "train")), catalog.CONVEX)
 
 
 class _Router(NamedTuple):
@@ -120,11 +90,7 @@ def curves(
         and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
         interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
     """
-    table, vectors = complete(table, vectors)
-    fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
-    calls = [partial(of_fold, table, vectors, fold == number, list(sizes), list(retrained), n_draws, seed)
-             for number in range(N_FOLDS)]
-    return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)
+    return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
 
 
 def of_fold(
@@ -174,22 +140,6 @@ def of_fold(
     return pd.concat(tables, ignore_index=True)
 
 
-def ordered(table: OutcomeMatrix, lineages: np.ndarray, askable: np.ndarray, seed: int, draw: int) -> list[np.ndarray]:
-    """The order in which each model is asked: one for each lineage."""
-    names = np.unique(table.models["lineage"].to_numpy(str))
-    own = {name: stratified(table, askable, (seed, draw, int(np.searchsorted(names, name))))
-           for name in np.unique(lineages)}
-    return [own[name] for name in lineages]
-
-
-def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.ndarray:
-    """The first n answers of each model, NaN elsewhere."""
-    seen = np.full(answers.shape, np.nan)
-    for row, own, order in zip(seen, answers, orders, strict=True):
-        row[order[:n]] = own[order[:n]]
-    return seen
-
-
 def _losses(told: np.ndarray, answers: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Log-loss of each model on the judged questions, (n_models,)."""
     return np.nanmean(cell_scores(told[:, judged], answers[:, judged], "log_loss"), axis=1)
@@ -215,8 +165,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``method``, ``n``, ``measure``, ``value`` with ``low`` and ``high`` (95 %), ``n_lineages``. Measures are the
         columns of `curves`, with ``rmse`` of the mean score (root of the mean over lineages, and so are its ends);
-        ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws. ``rank`` is Spearman's
-        correlation of estimate and truth over models, mean over draws, without interval.
+        ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws; one of several
+        models or orders may count in part. ``rank`` is Spearman's correlation of estimate and truth over models, mean
+        over draws, without interval.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
     rows["rmse"] = (rows["estimate"] - rows["truth"]) ** 2
@@ -232,16 +183,3 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])
 
 
-def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:
-    """Mean over lineages and its interval of 95 %; of "rmse" the root of both."""
-    if measure == "covered":
-        n, hits = len(values), values.sum()
-        low, high = beta.ppf(ALPHA / 2, hits, n - hits + 1), beta.ppf(1 - ALPHA / 2, hits + 1, n - hits)
-        return np.array([values.mean(), low if hits else 0.0, high if hits < n else 1.0])
-    if measure in ("routed", "benchmarks_covered"):  # the same for most lineages, which a studentized mean cannot take
-        weights = bootstrap_weights(Design(np.zeros(len(values))), N_RESAMPLES, np.random.default_rng(0))
-        return np.array([values.mean(), *interval(values, weights)])
-    if measure == "rmse":  # a mean of squares, which an interval on the plain scale would let fall below zero
-        return np.sqrt(np.concatenate(ratio_of_means(values[:, None], np.ones((len(values), 1)))))
-    told = of_independent(values)
-    return np.array([told["difference"], told["low"], told["high"]])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, told_of
+from embedllm.experiments.newcomers import left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
-from embedllm.new_models.onboarding import onboard, surprise
+from embedllm.new_models.onboarding import onboard, person_fit
 from embedllm.new_models.pool import ODD
-from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix, parted
-from embedllm.probing.folds import lineage_folds
-from embedllm.progress import Counted
+from embedllm.outcomes import OutcomeMatrix
 
 REAL = "as it is"
 SHARE_FAILED, SHARE_LEAKED = 0.3, 0.5  # of the questions: whose answers are not read; whose answers were known before
@@ -61,34 +57,30 @@ def odd_models(
     Returns
     -------
     DataFrame
-        ``model``, ``lineage``, ``kind`` (of `KINDS`), ``n``; ``flagged``: whether `surprise` is below `ODD`;
+        ``model``, ``lineage``, ``kind`` (of `KINDS`), ``n``; ``flagged``: whether `person_fit` is below `ODD`;
         ``covered``: whether the interval of the mean score holds it; ``error`` of the mean score.
     """
-    table, vectors = complete(table, vectors)
-    fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
-    calls = [partial(of_fold, table, vectors, fold == number, list(sizes), seed) for number in range(N_FOLDS)]
-    return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)
+    return over_folds(of_fold, table, vectors, list(sizes), seed=seed, compute=compute)
 
 
 def of_fold(
     table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], seed: int
 ) -> pd.DataFrame:
     """`odd_models` for the new models of one fold, bool, (n_models,)."""
-    pool, answers = parted(table, new)
+    shared, answers = left_out(table, vectors, new, seed)
     lineages, tables = table.models["lineage"].to_numpy(str), []
-    shared = shared_parts(embedded(pool, vectors, seed + 1), pool, vectors, lineages[~new])
     orders = ordered(table, lineages[new], np.full(table.shape[1], True), seed, 0)
     benchmarks, everything = table.questions["benchmark"].to_numpy(str), np.full((1, table.shape[1]), True)
     for number, (kind, tampered) in enumerate(KINDS.items()):
         given = np.stack([tampered(np.random.default_rng((seed, number, at)), own, benchmarks)
-                          for at, own in enumerate(answers)])
+                          for at, own in zip(np.flatnonzero(new), answers, strict=True)])
         for n in (size for size in sizes if size <= table.shape[1]):
             seen, truth = told_of(given, orders, n), given.mean(axis=1)
             posterior = onboard(shared, seen)
             value, low, high = (each[:, 0] for each in posterior.accuracies(seen, everything, seed))
             tables.append(pd.DataFrame({
                 "model": table.models.index[new], "lineage": lineages[new], "kind": kind, "n": n,
-                "flagged": surprise(posterior, seen) < ODD, "covered": (low <= truth) & (truth <= high),
+                "flagged": person_fit(posterior, seen) < ODD, "covered": (low <= truth) & (truth <= high),
                 "error": value - truth}))
     return pd.concat(tables, ignore_index=True)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.inference import paired_test
 from embedllm.experiments.comparisons import fitted
-from embedllm.experiments.new_models import complete
+from embedllm.experiments.newcomers import complete
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.routing.policies import choose, gained
@@ -64,7 +64,7 @@ def portfolios(
 ) -> pd.DataFrame:
     """The score of a router by the convex embedding over a few models, on test questions.
 
-    What lacks answers is left out, see `new_models.complete`.
+    What lacks answers is left out, see `newcomers.complete`.
 
     Parameters
     ----------

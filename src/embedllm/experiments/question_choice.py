@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from embedllm.evaluation.intervals import ratio_of_means
-from embedllm.experiments.new_models import (
-    N_FOLDS,
-    OURS,
-    RAW,
-    complete,
-    embedded,
-    ordered,
-    over_lineages,
-    told_of,
-)
+from embedllm.experiments.new_models import OURS, RAW
+from embedllm.experiments.newcomers import left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Posterior, onboard
-from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix, parted
-from embedllm.probing.folds import lineage_folds
-from embedllm.progress import Counted
+from embedllm.outcomes import OutcomeMatrix
 
 STRATIFIED, ADAPTIVE = "stratified", "adaptive"
 FIRST = 8  # questions of an adaptive choice that are drawn at random
@@ -46,20 +34,15 @@ def choices(
     DataFrame
         ``model``, ``lineage``, ``n``, ``draw``, ``choice``, ``estimator`` ("raw mean" or "onboarding"), ``error``.
     """
-    table, vectors = complete(table, vectors)
-    fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
-    calls = [partial(choices_of_fold, table, vectors, fold == number, list(sizes), n_draws, seed)
-             for number in range(N_FOLDS)]
-    return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)
+    return over_folds(choices_of_fold, table, vectors, list(sizes), n_draws, seed=seed, compute=compute)
 
 
 def choices_of_fold(
     table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], n_draws: int, seed: int
 ) -> pd.DataFrame:
     """`choices` for the new models of one fold, bool, (n_models,)."""
-    pool, answers = parted(table, new)
+    shared, answers = left_out(table, vectors, new, seed)
     lineages, known, rows = table.models["lineage"].to_numpy(str), ~np.isnan(answers), []
-    shared = shared_parts(embedded(pool, vectors, seed + 1), pool, vectors, lineages[~new])
     truth = np.nanmean(answers, axis=1)
     for draw in range(n_draws):
         orders = ordered(table, lineages[new], np.full(table.shape[1], True), seed, draw)

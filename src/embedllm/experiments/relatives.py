@@ -10,7 +10,7 @@ import pandas as pd
 
 from embedllm.evaluation.inference import of_independent
 from embedllm.evaluation.metrics import cell_scores
-from embedllm.experiments.new_models import N_FOLDS, complete, embedded, over_lineages, told_of
+from embedllm.experiments.newcomers import N_FOLDS, complete, embedded, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import halves, stratified
 from embedllm.new_models.onboarding import onboard
@@ -55,8 +55,8 @@ def of_models(
     embedding = embedded(pool, vectors, seed + 1)
     shared = shared_parts(embedding, pool, vectors, lineages[~new])
     everything = np.full((1, table.shape[1]), True)
-    for at, (model, lineage) in enumerate(zip(table.models.index[new], lineages[new], strict=True)):
-        own, order = answers[[at]], [stratified(table, asked, (seed, at))]
+    for at, own in zip(np.flatnonzero(new), answers[:, None], strict=True):
+        lineage, order = lineages[at], [stratified(table, asked, (seed, at))]
         related = shared.of_relatives(embedding.model_vectors[lineages[~new] == lineage])
         for n in (size for size in sizes if size <= asked.sum()):
             seen = told_of(own, order, n)
@@ -64,7 +64,8 @@ def of_models(
                 found = onboard(one, seen)
                 value, low, high = (each.item() for each in found.accuracies(seen, everything, seed))
                 loss = np.nanmean(cell_scores(found.forecast()[:, ~asked], own[:, ~asked], "log_loss"))
-                rows.append((model, lineage, n, prior, loss, value - own.mean(), low <= own.mean() <= high))
+                truth = own.mean()
+                rows.append((table.models.index[at], lineage, n, prior, loss, value - truth, low <= truth <= high))
     return pd.DataFrame(rows, columns=["model", "lineage", "n", "prior", "log_loss", "error", "covered"])
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,25 +10,19 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.new_models import N_FOLDS, complete, embedded, ordered, over_lineages, told_of
+from embedllm.experiments.newcomers import left_out, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard
-from embedllm.new_models.sharing import shared_parts
 from embedllm.new_models.stopping import BATCH, Estimates, always, interviewed
-from embedllm.outcomes import OutcomeMatrix, parted
-from embedllm.probing.folds import lineage_folds
-from embedllm.progress import Counted
+from embedllm.outcomes import OutcomeMatrix
 
 FIRST, MOST = 2 * BATCH, 1024  # answers before the first look, and at most
-TEXTBOOK = "random, textbook"
-WEIGHTED = "weighted, any time, forecasts"
-DRAWN = {  # whether forecasts are used, and weigh the draw
-    "random, any time": (False, False), "random, any time, forecasts": (True, False), WEIGHTED: (True, True),
-}
+TEXTBOOK, ANY_TIME = "random, textbook", "random, any time"
+FORECASTS, WEIGHTED = "random, any time, forecasts", "weighted, any time, forecasts"
 RANDOM, TELLING = "random, posterior", "most telling, posterior"
-RULES = (TEXTBOOK, *DRAWN, RANDOM, TELLING)
-MEASURES = {"answers": "mean", "reached": "covered", "rmse": "rmse", "covered": "covered", "always": "covered"}
+RULES = (TEXTBOOK, ANY_TIME, FORECASTS, WEIGHTED, RANDOM, TELLING)
+MEASURES = {"answers": "answers", "reached": "covered", "rmse": "rmse", "covered": "covered", "always": "covered"}
 
 
 class Looks(NamedTuple):
@@ -47,9 +40,9 @@ def stopped(
     """New models that are asked until the interval of their mean score is narrow enough, by each rule.
 
     A fifth of the lineages is left out at a time; all questions may be asked, at most `MOST` of a model and half of
-    them. *Textbook*: a random order, mean and standard error. *Any time*: `stopping.always`, from a random order alone,
-    with forecasts, and drawn by how unsure they are. *Posterior*: `Posterior.accuracies`, in a random order that is
-    even over benchmarks, and by `choice.most_telling`.
+    them. *Textbook*: mean and standard error. *Any time*: `stopping.always`, from answers alone, with forecasts, and
+    with more questions drawn where these are unsure. *Posterior*: `Posterior.accuracies`, also by
+    `choice.most_telling`. What is called random is one order for each model.
 
     Parameters
     ----------
@@ -61,31 +54,23 @@ def stopped(
     DataFrame
         A row for each model and rule: ``model``, ``lineage``, ``rule``, ``answers`` when stopped, ``reached`` (whether
         for being narrow enough), ``error`` of the mean score, ``covered``: whether the interval holds it then, and
-        ``always``: at every look until then.
+        ``always``: at every look until then. Without rows where half of the questions are fewer than the first look
+        takes.
     """
-    table, vectors = complete(table, vectors)
-    fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
-    calls = [partial(of_fold, table, vectors, fold == number, aim, seed) for number in range(N_FOLDS)]
-    return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)
+    return over_folds(of_fold, table, vectors, aim, RULES, seed=seed, compute=compute)
 
 
-def of_fold(table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, aim: float, seed: int) -> pd.DataFrame:
-    """`stopped` for the new models of one fold, bool, (n_models,)."""
-    pool, answers = parted(table, new)
-    lineages, most = table.models["lineage"].to_numpy(str), min(MOST, table.shape[1] // 2)
-    shared = shared_parts(embedded(pool, vectors, seed + 1), pool, vectors, lineages[~new])
-    orders = ordered(table, lineages[new], np.full(table.shape[1], True), seed, 0)
-    looks = {TEXTBOOK: [_by_the_textbook(np.random.default_rng((seed, at)).permutation(own)[:most], len(own))
-                        for at, own in enumerate(answers)]}
-    for rule, (told, weighted) in DRAWN.items():
-        forecast = (lambda seen: onboard(shared, seen[None]).forecast()[0]) if told else _mean_so_far
-        looks[rule] = [_any_time(interviewed(own, forecast, most, np.random.default_rng((seed, at)), weighted), aim)
-                       for at, own in enumerate(answers)]
-    for rule in (RANDOM, TELLING):
-        looks[rule] = _posteriors(shared, answers, most, orders if rule == RANDOM else None, aim, seed)
-    rows = [(model, lineage, rule, *stop(own, true, aim)) for rule, found in looks.items()
-            for model, lineage, own, true in zip(table.models.index[new], lineages[new], found, answers.mean(axis=1),
-                                                 strict=True)]
+def of_fold(
+    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, aim: float, rules: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """`stopped` for the new models of one fold, bool, (n_models,), by some of the rules."""
+    shared, answers = left_out(table, vectors, new, seed)
+    most, rows = min(MOST, table.shape[1] // 2) // BATCH * BATCH, []
+    models, lineages = table.models.index[new], table.models["lineage"].to_numpy(str)[new]
+    for rule in rules if most >= FIRST else ():
+        found = _looks(rule, shared, answers, np.flatnonzero(new), most, aim, seed)
+        rows += [(model, lineage, rule, *stop(own, true, aim)) for model, lineage, own, true
+                 in zip(models, lineages, found, answers.mean(axis=1), strict=True)]
     return pd.DataFrame(rows, columns=["model", "lineage", "rule", "answers", "reached", "error", "covered", "always"])
 
 
@@ -95,6 +80,33 @@ def stop(looks: Looks, truth: float, aim: float) -> tuple[int, bool, float, bool
     at = int(narrow.argmax()) if narrow.any() else len(narrow) - 1
     inside = (looks.low <= truth) & (truth <= looks.high)
     return int(looks.n[at]), bool(narrow.any()), looks.value[at] - truth, bool(inside[at]), bool(inside[: at + 1].all())
+
+
+def _looks(
+    rule: str, shared: Shared, answers: np.ndarray, places: np.ndarray, most: int, aim: float, seed: int
+) -> list[Looks]:
+    """Of each model, by a rule; models have generators of their own, by their places in the table."""
+    def asked(forecast: Callable, weighted: bool = False) -> list[tuple[np.ndarray, Estimates]]:
+        return [interviewed(own, forecast, most, np.random.default_rng((seed, at)), weighted)
+                for own, at in zip(answers, places, strict=True)]
+
+    if rule in (FORECASTS, WEIGHTED):
+        told = asked(lambda seen: onboard(shared, seen[None]).forecast()[0], rule == WEIGHTED)
+        return [_any_time(found, aim) for _, found in told]
+    if rule == TELLING:
+        return _posteriors(shared, answers, most, None, aim, seed)
+    told = asked(_mean_so_far)
+    if rule == ANY_TIME:
+        return [_any_time(found, aim) for _, found in told]
+    orders = [order for order, _ in told]
+    if rule == RANDOM:
+        return _posteriors(shared, answers, most, orders, aim, seed)
+    return [_by_the_textbook(own[order], len(own)) for own, order in zip(answers, orders, strict=True)]
+
+
+def _mean_so_far(seen: np.ndarray) -> np.ndarray:
+    """One answer at one half ahead."""
+    return np.full(len(seen), (np.nansum(seen) + 0.5) / ((~np.isnan(seen)).sum() + 1))
 
 
 def _by_the_textbook(values: np.ndarray, n_questions: int) -> Looks:
@@ -109,12 +121,8 @@ def _by_the_textbook(values: np.ndarray, n_questions: int) -> Looks:
 def _any_time(found: Estimates, aim: float) -> Looks:
     low, high = always(found, aim)
     n = np.arange(FIRST, len(low) + 1, BATCH)
-    return Looks(n, np.cumsum(found.value)[n - 1] / n, low[n - 1], high[n - 1])
-
-
-def _mean_so_far(seen: np.ndarray) -> np.ndarray:
-    """One answer at one half ahead."""
-    return np.full(len(seen), (np.nansum(seen) + 0.5) / ((~np.isnan(seen)).sum() + 1))
+    low, high, value = (each[n - 1] for each in (low, high, np.cumsum(found.value) / np.arange(1, len(low) + 1)))
+    return Looks(n, np.clip(value, low, high), low, high)
 
 
 def _posteriors(

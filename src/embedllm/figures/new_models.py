@@ -92,7 +92,7 @@ def plot_stopping(table: pd.DataFrame, promised: float) -> Figure:
         axes.errorbar(own["value"], [at + above for at in range(len(rules))], xerr=reach, color=color, marker=mark,
                       ms=4, lw=0, elinewidth=1.1, capsize=2, label=label)
     left.set_yticks(range(len(rules)), rules)
-    left.set(xlabel="answers until the interval is narrow", xlim=(0, None))
+    left.set(xlabel="answers when stopped", xlim=(0, None))
     right.axvline(promised, ls="--", lw=0.8, color=BLACK)
     right.set(xlabel="share of intervals that hold", xlim=(None, 1.01))
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=7.5)

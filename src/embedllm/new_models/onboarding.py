@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
+from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
 
@@ -35,7 +36,8 @@ class Shared:
     kept : ndarray of int, shape (n,)
         The level, 0, first.
     within : ndarray, shape (n, n), float64
-        Covariance of these coordinates among models of one lineage; NaN where no lineage has two models.
+        Covariance of these coordinates among models of one lineage, a part of ``root @ root.T``; NaN where no lineage
+        has two models.
     """
 
     design: np.ndarray
@@ -60,7 +62,7 @@ class Shared:
         """
         if not len(vectors) or np.isnan(self.within).any():
             return self
-        n, between = len(self.mean), self.root @ self.root.T
+        n, between = len(self.mean), self.root @ self.root.T - self.within
         gain = np.linalg.solve(between + self.within / len(vectors), between).T
         step = gain @ (vectors[:, self.kept].mean(axis=0) - self.mean)
         root = np.linalg.cholesky(between - gain @ between + self.within)
@@ -120,7 +122,7 @@ class Posterior:
         Returns
         -------
         value, low, high : ndarray, shape (n_models, n_groups), float64
-            Interval of 95 %: draws from the posterior, with the chance in answers that are still to come.
+            Interval of 95 %: normal, by the spread of draws from the posterior and the chance in answers to come.
         """
         rng, at, n = np.random.default_rng(seed), self.shared, groups.sum(axis=1)
         found = []
@@ -130,13 +132,13 @@ class Posterior:
             p = expit((at.offset + drawn @ at.design.T) * at.width)
             means = np.where(open_, p, np.nan_to_num(asked)) @ groups.T / n
             chance = np.where(open_, p * (1 - p), 0) @ groups.T
-            noisy = means + rng.standard_normal(means.shape) * np.sqrt(chance) / n
-            found.append((means.mean(axis=0), *np.quantile(noisy, (ALPHA / 2, 1 - ALPHA / 2), axis=0)))
-        value, low, high = np.moveaxis(np.array(found), 1, 0)
-        return value, np.clip(low, 0, 1), np.clip(high, 0, 1)
+            found.append((means.mean(axis=0), means.var(axis=0, ddof=1) + chance.mean(axis=0) / n**2))
+        value, variance = np.moveaxis(np.array(found), 1, 0)
+        reach = norm.ppf(1 - ALPHA / 2) * np.sqrt(variance)
+        return value, np.clip(value - reach, 0, 1), np.clip(value + reach, 0, 1)
 
 
-def surprise(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
+def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
     """How unlike the pool new models answer: standardized log-likelihood of their answers, (n_models,), float64.
 
     About zero or one, give or take one, for a model that is drawn as the pool's are (answers are judged by the vector

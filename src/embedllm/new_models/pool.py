@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -13,13 +14,13 @@ import pandas as pd
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.choice import most_telling
-from embedllm.new_models.onboarding import Shared, onboard, surprise
+from embedllm.new_models.onboarding import Shared, onboard, person_fit
 from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
 
 EVERYTHING = "all"
-ODD = -3.0  # surprise from which a model is called unlike the pool
+ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool, from so many answers
 N_SIMILAR = 5
 
 
@@ -36,19 +37,20 @@ class Added(NamedTuple):
         possible, whatever it scores elsewhere).
     similar : DataFrame
         The closest models of the pool: ``similar``, ``distance`` in logits.
-    surprise : float
-        See `onboarding.surprise`; below -3 the model is unlike the pool, and forecasts of it are not to be trusted.
+    person_fit : float
+        See `onboarding.person_fit`; below -3, from 20 answers on, the model is unlike the pool, and forecasts of it are
+        not to be trusted.
     """
 
     vector: np.ndarray
     accuracies: pd.DataFrame
     similar: pd.DataFrame
-    surprise: float
+    person_fit: float
 
     @property
     def odd(self) -> bool:
         """Whether the model answers unlike the pool."""
-        return self.surprise < ODD
+        return self.person_fit < ODD and self.accuracies["asked"][0] >= ENOUGH
 
 
 @dataclass
@@ -63,10 +65,12 @@ class Pool(Forecaster):
     question_ids, benchmarks : list of str
         Of the questions that a new model can be asked: those of training and validation.
     lineages : list of str
-        Of the models; blank where it was not told.
+        Of the models; one that was added without relatives has its own name.
+    fitted : int
+        Models that it was fitted to, the first ones.
     """
 
-    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "lineages")
+    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "lineages", "fitted")
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
@@ -92,8 +96,8 @@ class Pool(Forecaster):
         answers : mapping of str to float, in [0, 1]
             Question id to score; of at least one question.
         relative : str
-            A model of the pool that comes from the same pretrained one: the new model is expected around all that do.
-            Blank: none or unknown.
+            A model of the pool that comes from the same pretrained one: the new model is expected around all that do
+            and that the pool was fitted to. Blank: none or unknown.
 
         Raises
         ------
@@ -111,8 +115,9 @@ class Pool(Forecaster):
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
-        odd = float(surprise(posterior, seen)[0])
-        if odd < ODD:
+        asked = (groups & ~np.isnan(seen)).sum(axis=1)
+        fit = float(person_fit(posterior, seen)[0])
+        if fit < ODD and asked[0] >= ENOUGH:
             low, high = (np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1) for rest in (0, 1))
         vector, text = np.zeros(self.embedding.model_vectors.shape[1]), Shared(**self.text)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
@@ -120,13 +125,13 @@ class Pool(Forecaster):
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
-            vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
+            vector, pd.DataFrame({"benchmark": names, "asked": asked, "value": value,
                                   "low": low, "high": high}),
             pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
-            odd)
+            fit)
         self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
         self.models = self.embedding.models = [*self.models, name]
-        self.lineages = [*self.lineages, self.lineages[self.models.index(relative)] if relative else ""]
+        self.lineages = [*self.lineages, self.lineages[self.models.index(relative)] if relative else name]
         return found
 
     def ask(
@@ -167,14 +172,19 @@ class Pool(Forecaster):
                              "benchmark": labels[chosen]})
 
     def _relatives(self, relative: str) -> np.ndarray:
-        """Vectors of all models of this one's lineage; none for a blank name."""
-        if relative and relative not in self.models:
+        """Vectors of the models of this one's lineage that the pool was fitted to; none for a blank name."""
+        if not relative:
+            return self.embedding.model_vectors[:0]
+        if relative not in self.models:
             close = difflib.get_close_matches(relative, self.models, n=3, cutoff=0.3) or self.models[:3]
             raise ForecasterError(f"no model of the pool is called {relative}; did you mean {', '.join(close)}?")
-        lineage = self.lineages[self.models.index(relative)] if relative else ""
-        own = [bool(relative) and (one == lineage if lineage else name == relative)
-               for name, one in zip(self.models, self.lineages, strict=True)]
-        return self.embedding.model_vectors[np.array(own)]
+        if np.isnan(self.known["within"]).any():
+            raise ForecasterError("no two models of the pool come from one lineage: it cannot tell how alike relatives "
+                                  "are; leave the relative away")
+        own = np.array(self.lineages[: self.fitted]) == self.lineages[self.models.index(relative)]
+        if not own.any():
+            raise ForecasterError(f"{relative} joined by its answers, without relatives: it tells nothing of a lineage")
+        return self.embedding.model_vectors[: self.fitted][own]
 
     def _scores(self, answers: Mapping[str, float]) -> np.ndarray:
         """One row of scores, NaN where nothing was answered."""
@@ -186,8 +196,8 @@ class Pool(Forecaster):
             raise ForecasterError(f"{len(unknown)} answer(s) to questions that the pool does not hold: "
                                   f"{abbreviate(unknown)}{hint}")
         for name, score in answers.items():
-            if not 0 <= score <= 1:
-                raise ForecasterError(f"question {name} has the score {score}; scores lie between 0 and 1")
+            if not (isinstance(score, Real) and 0 <= score <= 1):
+                raise ForecasterError(f"question {name} has the score {score!r}; scores are numbers from 0 to 1")
             row[0, place[str(name)]] = score
         return row
 
@@ -196,7 +206,8 @@ class Pool(Forecaster):
         both = replace_unchecked(train, scores=np.hstack([train.scores, val.scores]), references={},
                                  questions=pd.concat([train.questions, val.questions]), repeats=train.repeats.iloc[:0])
         lineages = train.models.get("lineage")
-        self.lineages = [""] * len(train.models) if lineages is None else list(lineages.astype(str))
+        self.lineages = list((train.models.index if lineages is None else lineages).astype(str))
+        self.fitted = len(self.lineages)
         vectors = np.concatenate([train_vectors, val_vectors])
         self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, lineages, answered))
                                  for answered in (True, False))

@@ -17,6 +17,7 @@ MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
 ROUNDS = 4  # in which effects of questions and the width of the pool are found, each given the other
+FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
 
 
@@ -56,7 +57,7 @@ def shared_parts(
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
     shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
     covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
-    within = _within(points, of, many)
+    within = within_lineages(points, of, many, covariance)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
@@ -75,14 +76,31 @@ def shared_parts(
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
 
 
-def _within(points: np.ndarray, of: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """Covariance among models of one lineage, lineages with two models and more counting alike; NaN without any."""
-    some = np.flatnonzero(many > 1)
+def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Covariance among models of one lineage; NaN where no lineage has two models.
+
+    Lineages with two models and more count alike. Where they are few, half of the total is taken to be within them. No
+    direction has more within lineages than in total.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_models, n)
+    of : ndarray of int, shape (n_models,)
+        The lineage of each.
+    many : ndarray of int, shape (n_lineages,)
+        Models of each.
+    total : ndarray, shape (n, n)
+        Covariance among all models.
+    """
+    some, n = np.flatnonzero(many > 1), len(total)
     if not len(some):
-        return np.full((points.shape[1],) * 2, np.nan)
-    covariance = np.mean([np.cov(points[of == one].T).reshape((points.shape[1],) * 2) for one in some], axis=0)
-    n, shrink = len(covariance), len(covariance) / (len(covariance) + (many[some] - 1).sum())
-    return (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(n)
+        return np.full((n, n), np.nan)
+    found = np.mean([np.cov(points[of == one].T).reshape(n, n) for one in some], axis=0)
+    many_of = (many[some] - 1).sum()
+    found = (many_of * found + FEW * total / 2) / (many_of + FEW)
+    root = np.linalg.cholesky(total)
+    shares, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, found).T))
+    return root @ (axes * shares.clip(0, 1)) @ axes.T @ root.T
 
 
 def _items(

@@ -1,10 +1,11 @@
 """When has a new model answered enough? Intervals of its mean score that hold whenever one looks.
 
-An interval that is looked at after every batch, until it is narrow, misses more often than it promises. Here questions
-are drawn at random with probabilities that are written down, so that each answer gives an estimate of the mean score
-that is right on average, whatever the forecasts are worth, and a betting confidence sequence of these holds at every
-number of answers at once (Waudby-Smith and Ramdas 2024, Journal of the Royal Statistical Society B 86; for weighted
-sampling without replacement Shekhar et al. 2023, Conference on Uncertainty in Artificial Intelligence).
+The textbook's interval of a mean holds as often as it promises at any one number of answers, at all looks together far
+less often. Here questions are drawn at random with probabilities that are written down, so that each answer gives an
+estimate of the mean score that is right on average, whatever the forecasts are worth, and a betting confidence sequence
+of these holds at every number of answers at once (Waudby-Smith and Ramdas 2024, Journal of the Royal Statistical
+Society B 86; for weighted sampling without replacement Shekhar et al. 2023, Conference on Uncertainty in Artificial
+Intelligence).
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def estimates(drawn: Drawn, answers: np.ndarray, forecasts: np.ndarray, seen: np
 def interviewed(
     answers: np.ndarray, forecast: Callable[[np.ndarray], np.ndarray], most: int, rng: np.random.Generator,
     weighted: bool = True,
-) -> Estimates:
-    """What each answer of a model tells that is asked batch after batch, up to so many questions or a few more.
+) -> tuple[np.ndarray, Estimates]:
+    """The questions that a model is asked batch after batch, so many or up to a batch more, and what each answer tells.
 
     Parameters
     ----------
@@ -108,13 +109,14 @@ def interviewed(
     weighted : bool
         Where forecasts are unsure more is asked; else all open questions are as likely.
     """
-    seen, parts = np.full(len(answers), np.nan), []
-    for _ in range(0, most, BATCH):
+    seen, order, parts = np.full(len(answers), np.nan), [], []
+    for _ in range(0, min(most, len(answers)), BATCH):
         p = forecast(seen)
         drawn = draw(np.sqrt(p * (1 - p)) if weighted else np.ones(len(p)), np.isnan(seen), BATCH, rng)
         parts.append(estimates(drawn, answers[drawn.questions], p, seen))
         seen[drawn.questions] = answers[drawn.questions]
-    return Estimates(*map(np.concatenate, zip(*parts, strict=True)))
+        order.append(drawn.questions)
+    return np.concatenate(order), Estimates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def always(found: Estimates, aim: float, level: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:

@@ -231,10 +231,10 @@ class NewModels(Parameters):
     CHOSEN: Distinct[Annotated[int, Ge(9)]] = Field(
         [16, 64, 256], description="numbers of answers at which ways to choose questions are compared", min_length=1)
     N_ORDERS: Count = Field(1, description="random orders of the questions")
-    JOINT: int = Field(0, description="answers of a new model on other benchmarks; 0 shows those of make deep", ge=0)
-    STOPPED: float = Field(0, description="half an interval's width at which a new model is asked no more; 0: as JOINT",
-                           ge=0, lt=0.5)
-    ODD: Distinct[Count] = Field([], description="numbers of answers of models unlike the pool; none: as JOINT")
+    LONG: bool = Field(False, description="whether what takes long is computed; else that of make deep is shown")
+    JOINT: Count = Field(128, description="long: answers of a new model to other benchmarks than the one forecast")
+    STOPPED: float = Field(0.05, description="long: half an interval's width at which no more is asked", gt=0, lt=0.5)
+    ODD: Distinct[Count] = Field([32, 128, 512], description="long: numbers of answers of models unlike the pool")
     PORTFOLIOS: Distinct[Count] = Field([1, 2, 3, 5, 8, 15, 30], description="numbers of models to keep", min_length=1)
 
 
