@@ -192,6 +192,7 @@ class Probing(Fitting):
     PERPLEXITIES: Distinct[Annotated[int, Ge(2)]] = Field([5, 15, 30], description="of the t-SNE maps", min_length=1)
     N_MAPS: Count = Field(2, description="seeds that each is drawn with")
     N_DROPS: int = Field(0, description="random drops for each benchmark left out; 0 shows those of make deep", ge=0)
+    ENCODERS: Distinct[Encoder] = Field(["hashing"], description="whose vectors' fits are set beside", min_length=1)
 
 
 class EmbedderAblation(Fitting):
