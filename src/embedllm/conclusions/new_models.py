@@ -105,7 +105,7 @@ def stopped(rows: pd.DataFrame) -> str:
         own = rows[rows["rule"] == rule].set_index("measure")
         row, share = own.loc["answers"], own["value"]
         full = "" if share["reached"] == 1 else f" ({np.floor(100 * share['reached']):.0f}% got there)"
-        return (f"*{rule}* {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['covered']:.0%} "
+        return (f"{rule}: {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['covered']:.0%} "
                 f"and {share['always']:.0%}")
 
     return (f"Answers when half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, or half of the questions or "
