@@ -13,7 +13,7 @@ from scipy.stats import binom
 from embedllm.experiments.newcomers import embedded
 from embedllm.experiments.small_pools import pool
 from embedllm.new_models.onboarding import Shared, onboard, person_fit
-from embedllm.new_models.sharing import shared_parts, within_lineages
+from embedllm.new_models.sharing import deviations, shared_parts, within_lineages
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
@@ -151,15 +151,37 @@ def test_deviations_on_a_benchmark_are_as_high_as_they_were_planted():
     np.testing.assert_allclose(heights, (own - own.mean(axis=1, keepdims=True)).std(axis=0), rtol=0.3)
 
 
-def test_models_unlike_the_pool_surprise():
+def test_deviations_are_found_at_every_height_of_the_tree():
+    """On all questions, on three suites and on four benchmarks of each, around a level that is known."""
+    rng, benchmarks = np.random.default_rng(7), np.repeat(np.arange(12), 250)
+    everywhere, suite, own = (rng.normal(0, height, (150, n)) for height, n in ((0.4, 1), (0.6, 3), (0.5, 12)))
+    ease = rng.normal(0, 1, 3000)
+    answers = rng.random((150, 3000)) < expit(ease + everywhere + suite[:, benchmarks // 4] + own[:, benchmarks])
+    table = make_table(answers, benchmarks.astype(str))
+    table.questions["suite"] = (benchmarks // 4).astype(str)
+    columns = deviations(table, np.tile(ease, (150, 1)))
+    heights = columns.max(axis=0)
+    assert columns.shape == (3000, 16) and np.isin(columns, [*heights, 0]).all()
+    np.testing.assert_allclose(heights[0], 0.4, atol=0.12)
+    np.testing.assert_allclose(heights[1:4], 0.6, atol=0.15)
+    np.testing.assert_allclose(heights[4:], 0.5, atol=0.15)
+    alone = deviations(table.at(benchmarks == 0), np.tile(ease[:250], (150, 1)))
+    assert alone.shape == (250, 1) and alone.max() == pytest.approx(np.sqrt(0.4**2 + 0.6**2 + 0.5**2), abs=0.15)
+
+
+def test_models_unlike_the_pool_are_noticed():
     rng = np.random.default_rng(4)
     at = shared(rng)
     _, answers = drawn(rng, at, 200)
     usual = hidden(rng, answers, 64)
     z = person_fit(onboard(at, usual), usual)
-    assert 0 < z.mean() < 1.2 and 0.5 < z.std() < 1.3 and (z < -3).mean() == 0
-    guesses = hidden(rng, (rng.random((200, 300)) < 0.5).astype(float), 128)
-    assert (person_fit(onboard(at, guesses), guesses) < -3).mean() > 0.6
+    assert -1 < z.mean() < 0.5 and 0.5 < z.std() < 1.3 and (z < -3).mean() == 0
+    _, answers = drawn(rng, at, 200)
+    chosen = rng.random(answers.shape)
+    for tampered, power in ((chosen < 0.5, 0.9), (np.where(chosen < 0.5, 1, answers), 0.5),
+                            (np.where(chosen < 0.4, 0, answers), 0.5)):
+        seen = hidden(rng, tampered.astype(float), 250)
+        assert (person_fit(onboard(at, seen), seen) < -3).mean() > power
     assert np.isnan(person_fit(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()
 
 

@@ -117,6 +117,12 @@ def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
     assert pool.models == models
 
 
+def test_a_pool_of_another_version_is_refused(pool):
+    del pool.known["within"]
+    with pytest.raises(ForecasterError, match="saved by another version: fit and save it anew"):
+        pool.ask(3)
+
+
 def test_wrong_wishes_are_told(pool):
     with pytest.raises(ForecasterError, match="no benchmark chess; it has"):
         pool.ask(3, target="chess")
@@ -129,7 +135,7 @@ def test_the_command_line_asks_and_adds(whole, pool, tmp_path, capsys):
     pool.save(tmp_path / "pool.npz", "hashing")
     assert command.main(["ask", "--pool", file, "--n", "30"]) == 0
     asked = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert list(asked) == ["question_id", "benchmark"] and len(asked) == 30
+    assert list(asked) == ["question_id", "benchmark", "prompt"] and len(asked) == 30
     given = answers_of(whole, 4, asked["question_id"].tolist())
     pd.Series(given, name="score").rename_axis("question_id").to_csv(answers)
     told = ["add", "--pool", file, "--name", "newcomer", "--answers", str(answers)]

@@ -27,7 +27,9 @@ def unseen(
 ) -> pd.DataFrame | None:
     """Log-loss of models on a benchmark that neither they nor the pool were asked, from n answers to the others.
 
-    A fifth of the lineages is left out at a time, and a benchmark (a suite, where there are more than 20 benchmarks).
+    A fifth of the lineages is left out at a time, and a benchmark: a suite, where there are more than 20 benchmarks;
+    where it is told (as of MMLU-Pro, whose subjects are much alike) the origin of the questions, the beginning of their
+    column ``src``.
 
     Returns
     -------
@@ -36,7 +38,11 @@ def unseen(
         mean of the pool on the benchmark, which nobody knows before it was asked; ``log_loss``. None for fewer than two
         benchmarks.
     """
-    table, vectors = complete(grouped(table), vectors)
+    table = grouped(table)
+    if "src" in table.questions:
+        origin = table.questions["src"].astype(str).str.split("-").str[0]
+        table = replace_unchecked(table, questions=table.questions.assign(benchmark=origin))
+    table, vectors = complete(table, vectors)
     names, fold = table.questions["benchmark"].unique(), lineage_folds(table.models["lineage"], N_FOLDS, seed)
     if len(names) < 2:
         return None

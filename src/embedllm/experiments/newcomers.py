@@ -14,9 +14,10 @@ from embedllm.evaluation.inference import of_independent
 from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval, ratio_of_means
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
-from embedllm.new_models.choice import stratified
-from embedllm.new_models.onboarding import Shared
+from embedllm.new_models.choice import most_telling, stratified
+from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.sharing import shared_parts
+from embedllm.new_models.stopping import BATCH
 from embedllm.outcomes import OutcomeMatrix, parted, without
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
@@ -82,6 +83,17 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
     for row, own, order in zip(seen, answers, orders, strict=True):
         row[order[:n]] = own[order[:n]]
     return seen
+
+
+def ask(shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int) -> None:
+    """Have each model answer, in ``seen``, what tells most of its mean score, batch after batch, up to n questions."""
+    everything = np.full(answers.shape[1], True)
+    asked = int((~np.isnan(seen[0])).sum())
+    for start in range(asked, n, BATCH):
+        posterior = onboard(shared, seen)
+        for at, row in enumerate(seen):
+            chosen = most_telling(posterior, at, everything, np.isnan(row), min(BATCH, n - start))
+            row[chosen] = answers[at, chosen]
 
 
 def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:

@@ -9,14 +9,12 @@ import pandas as pd
 
 from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import OURS, RAW
-from embedllm.experiments.newcomers import left_out, ordered, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
-from embedllm.new_models.choice import most_telling
-from embedllm.new_models.onboarding import Posterior, onboard
+from embedllm.new_models.onboarding import onboard
 from embedllm.outcomes import OutcomeMatrix
 
 STRATIFIED, ADAPTIVE = "stratified", "adaptive"
-FIRST = 8  # questions of an adaptive choice that are drawn at random
 CHOICE, MODEL = "choice (adaptive over stratified, onboarding)", "model (onboarding over raw mean, stratified)"
 
 
@@ -26,8 +24,8 @@ def choices(
 ) -> pd.DataFrame:
     """Two ways to choose questions, each with two estimates of the mean score on all questions.
 
-    All questions may be asked. *Stratified*: at random, evenly over benchmarks; *adaptive*: after eight of these those
-    that tell most (`choice.most_telling`), in batches up to the next size.
+    All questions may be asked. *Stratified*: at random, evenly over benchmarks; *adaptive*: those that tell most
+    (`choice.most_telling`), in batches of sixteen.
 
     Returns
     -------
@@ -42,31 +40,24 @@ def choices_of_fold(
 ) -> pd.DataFrame:
     """`choices` for the new models of one fold, bool, (n_models,)."""
     shared, answers = left_out(table, vectors, new, seed)
-    lineages, known, rows = table.models["lineage"].to_numpy(str), ~np.isnan(answers), []
-    truth = np.nanmean(answers, axis=1)
+    lineages, truth, tables = table.models["lineage"].to_numpy(str)[new], answers.mean(axis=1), []
+
+    def estimated(seen: np.ndarray, n: int, draw: int, choice: str) -> None:
+        told = np.where(np.isnan(seen), onboard(shared, seen).forecast(), seen).mean(axis=1)
+        tables.extend(pd.DataFrame({
+            "model": table.models.index[new], "lineage": lineages, "n": n, "draw": draw, "choice": choice,
+            "estimator": estimator, "error": values - truth,
+        }) for estimator, values in ((RAW, np.nanmean(seen, axis=1)), (OURS, told)))
+
     for draw in range(n_draws):
-        orders = ordered(table, lineages[new], np.full(table.shape[1], True), seed, draw)
-        for choice in (STRATIFIED, ADAPTIVE):
-            seen = told_of(answers, orders, FIRST)
-            for n in sizes:
-                if choice == STRATIFIED:
-                    seen = told_of(answers, orders, n)
-                else:
-                    _ask(seen, answers, known, onboard(shared, seen), n)
-                p = onboard(shared, seen).forecast()
-                told = np.where(np.isnan(seen), np.where(known, p, 0), seen).sum(axis=1) / known.sum(axis=1)
-                for estimator, values in ((RAW, np.nanmean(seen, axis=1)), (OURS, told)):
-                    rows += [(model, lineage, n, draw, choice, estimator, value - true) for model, lineage, value, true
-                             in zip(table.models.index[new], lineages[new], values, truth, strict=True)]
-    return pd.DataFrame(rows, columns=["model", "lineage", "n", "draw", "choice", "estimator", "error"])
-
-
-def _ask(seen: np.ndarray, answers: np.ndarray, known: np.ndarray, posterior: Posterior, n: int) -> None:
-    """Have each model answer, in `seen`, the questions that tell most, up to n."""
-    for at, row in enumerate(seen):
-        more = n - int((~np.isnan(row)).sum())
-        asked = most_telling(posterior, at, known[at], known[at] & np.isnan(row), more)
-        row[asked] = answers[at, asked]
+        orders = ordered(table, lineages, np.full(table.shape[1], True), seed, draw)
+        for n in sizes:
+            estimated(told_of(answers, orders, n), n, draw, STRATIFIED)
+    seen = np.full(answers.shape, np.nan)
+    for n in sorted(sizes):
+        ask(shared, seen, answers, n)
+        estimated(seen, n, 0, ADAPTIVE)
+    return pd.concat(tables, ignore_index=True)
 
 
 def errors(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,12 @@ import pandas as pd
 from embedllm.evaluation.inference import of_independent
 from embedllm.evaluation.metrics import cell_scores
 from embedllm.experiments.newcomers import N_FOLDS, complete, embedded, over_lineages, told_of
+from embedllm.lineages import representatives
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import halves, stratified
 from embedllm.new_models.onboarding import onboard
 from embedllm.new_models.sharing import shared_parts
-from embedllm.outcomes import OutcomeMatrix, parted
+from embedllm.outcomes import OutcomeMatrix, parted, without
 from embedllm.progress import Counted
 
 SIZES = (0, 4, 16, 64, 256)  # answers
@@ -27,6 +28,8 @@ def with_relatives(
 ) -> pd.DataFrame | None:
     """A model of each lineage that has several, left out of the pool and asked n questions, by two priors.
 
+    Of near-copies there is one.
+
     Half of the questions may be asked, in a stratified random order; log-loss is judged on the others.
 
     Returns
@@ -35,7 +38,7 @@ def with_relatives(
         ``model``, ``lineage``, ``n``, ``prior`` (`ANY` or `RELATED`), ``log_loss``, ``error`` of the mean score and
         ``covered``, whether the interval holds it. None for fewer than two such lineages.
     """
-    table, vectors = complete(table, vectors)
+    table, vectors = complete(without(table, list(table.models.index[~representatives(table)])), vectors)
     rng, lineages = np.random.default_rng(seed), table.models["lineage"].to_numpy(str)
     names, many = np.unique(lineages, return_counts=True)
     chosen = np.array([rng.choice(np.flatnonzero(lineages == name)) for name in rng.permutation(names[many > 1])], int)
@@ -81,7 +84,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``n``, ``prior``, ``log_loss``, ``rmse`` of the mean score, ``covered``; of `RELATED` ``difference`` of its
-        log-loss minus that of `ANY`, with ``low`` and ``high`` (95 %, over lineages).
+        log-loss minus that of `ANY`, with ``low`` and ``high`` (95 %, over ``n_lineages``).
     """
     found = []
     for n, own in rows.groupby("n"):
@@ -90,5 +93,6 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         for prior, one in own.groupby("prior"):
             gap = [told[name] for name in ("difference", "low", "high")] if prior == RELATED else [np.nan] * 3
             rmse = over_lineages(one["error"].to_numpy() ** 2, "rmse")[0]
-            found.append((n, prior, one["log_loss"].mean(), rmse, one["covered"].mean(), *gap))
-    return pd.DataFrame(found, columns=["n", "prior", "log_loss", "rmse", "covered", "difference", "low", "high"])
+            found.append((n, prior, one["log_loss"].mean(), rmse, one["covered"].mean(), *gap, len(losses)))
+    return pd.DataFrame(found, columns=["n", "prior", "log_loss", "rmse", "covered", "difference", "low", "high",
+                                        "n_lineages"])

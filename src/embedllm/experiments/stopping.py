@@ -10,9 +10,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.newcomers import left_out, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import ask, left_out, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
-from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.stopping import BATCH, Estimates, always, interviewed
 from embedllm.outcomes import OutcomeMatrix
@@ -132,10 +131,7 @@ def _posteriors(
     seen, everything, found = np.full(answers.shape, np.nan), np.full((1, answers.shape[1]), True), []
     for n in range(FIRST, most + 1, BATCH):
         if orders is None:
-            before = onboard(shared, seen)
-            for at, row in enumerate(seen):
-                asked = most_telling(before, at, everything[0], np.isnan(row), n - int((~np.isnan(row)).sum()))
-                row[asked] = answers[at, asked]
+            ask(shared, seen, answers, n)
         else:
             seen = told_of(answers, orders, n)
         value, low, high = (each[:, 0] for each in onboard(shared, seen).accuracies(seen, everything, seed))

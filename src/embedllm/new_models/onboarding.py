@@ -2,7 +2,7 @@
 
 ``logit P(right) = offset_q + design_q . z``: numbers z of the new model, standard normal before it has answered. They
 are its level and coordinates in a fitted convex embedding, in units of how the pool's models spread, and its deviations
-on each benchmark. The offset is the pool's mean model: how easy a question is, from its text and from what the pool
+on all questions, each suite and each benchmark. The offset is the pool's mean model: how easy a question is, from its text and from what the pool
 answered. Answers then give the most likely z and, by the curvature there, how sure it is (Laplace's approximation).
 """
 
@@ -18,6 +18,7 @@ from embedllm.evaluation.intervals import ALPHA
 
 STEPS, FLAT = 60, 1e-6  # of Newton's method, at most; largest slope at which it ends
 N_DRAWS = 200  # of a posterior
+STEEPEST = 20.0  # weight of an answer in `person_fit`, at most
 AT_ONCE = 2**23  # numbers that a batch of models holds
 
 
@@ -139,18 +140,24 @@ class Posterior:
 
 
 def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
-    """How unlike the pool new models answer: standardized log-likelihood of their answers, (n_models,), float64.
+    """How unlike the pool new models answer: the lowest of three standardized statistics, (n_models,), float64.
 
-    About zero or one, give or take one, for a model that is drawn as the pool's are (answers are judged by the vector
-    that they made), far below where right and wrong ones are in the wrong places, as a guesser's are. It does not see a
-    model that fails whole benchmarks, whose deviations there take it up (the person-fit statistic l_z; Drasgow, Levine
-    and Williams 1985, British Journal of Mathematical and Statistical Psychology 38). NaN without answers.
+    About zero, give or take one, for a model drawn as the pool's are (answers are judged by the vector that they made),
+    far below where right and wrong ones are in the wrong places. The first is the log-likelihood of the answers
+    (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and Statistical Psychology 38), low for who
+    guesses; the others are derivatives of it, for a share of answers that are wrong, as when they are not read, and for
+    a share that are right, as when they were known before (score tests; Rao 1948, Mathematical Proceedings of the
+    Cambridge Philosophical Society 44). None sees a model that fails a whole benchmark, whose deviation there takes it
+    up. NaN without answers.
     """
     p, asked = posterior.forecast(), ~np.isnan(scores)
     y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
-    gap = np.where(asked, (y - p) * odds, 0).sum(axis=1)
-    spread = np.sqrt(np.where(asked, p * (1 - p) * odds**2, 0).sum(axis=1))
-    return np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0)
+    found = []
+    for weight in (odds, np.minimum(1 / (1 - p), STEEPEST), -np.minimum(1 / p, STEEPEST)):
+        gap = np.where(asked, (y - p) * weight, 0).sum(axis=1)
+        spread = np.sqrt(np.where(asked, p * (1 - p) * weight**2, 0).sum(axis=1))
+        found.append(np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0))
+    return np.min(found, axis=0)
 
 
 def onboard(shared: Shared, scores: np.ndarray) -> Posterior:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import ClassVar, NamedTuple
 
@@ -62,7 +62,7 @@ class Pool(Forecaster):
 
     Attributes (after ``fit``)
     --------------------------
-    question_ids, benchmarks : list of str
+    question_ids, benchmarks, prompts : list of str
         Of the questions that a new model can be asked: those of training and validation.
     lineages : list of str
         Of the models; one that was added without relatives has its own name.
@@ -70,7 +70,8 @@ class Pool(Forecaster):
         Models that it was fitted to, the first ones.
     """
 
-    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "lineages", "fitted")
+    LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "prompts", "lineages",
+                         "fitted")
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
@@ -84,7 +85,7 @@ class Pool(Forecaster):
 
         Raises ForecasterError if the pool holds no such model.
         """
-        return Shared(**self.known).of_relatives(self._relatives(relative))
+        return self._shared(self.known, relative)
 
     def add(self, name: str, answers: Mapping[str, float], relative: str = "") -> Added:
         """Take in a model by its answers, in milliseconds.
@@ -119,9 +120,9 @@ class Pool(Forecaster):
         fit = float(person_fit(posterior, seen)[0])
         if fit < ODD and asked[0] >= ENOUGH:
             low, high = (np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1) for rest in (0, 1))
-        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), Shared(**self.text)
+        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
-        vector[text.kept] = onboard(text.of_relatives(self._relatives(relative)), seen).vectors[0]
+        vector[text.kept] = onboard(text, seen).vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
@@ -153,7 +154,7 @@ class Pool(Forecaster):
         Returns
         -------
         DataFrame
-            ``question_id``, ``benchmark``; the most telling one first.
+            ``question_id``, ``benchmark``, ``prompt``; the most telling one first.
 
         Raises
         ------
@@ -169,7 +170,13 @@ class Pool(Forecaster):
         wanted = np.full(len(labels), True) if not target else labels == target
         chosen = most_telling(onboard(self.shared(relative), seen), 0, wanted, np.isnan(seen[0]), number)
         return pd.DataFrame({"question_id": np.array(self.question_ids, dtype=object)[chosen],
-                             "benchmark": labels[chosen]})
+                             "benchmark": labels[chosen],
+                             "prompt": np.array(self.prompts, dtype=object)[chosen]})
+
+    def _shared(self, found: dict, relative: str) -> Shared:
+        if set(found) != {one.name for one in fields(Shared)}:
+            raise ForecasterError("the pool was saved by another version: fit and save it anew")
+        return Shared(**found).of_relatives(self._relatives(relative))
 
     def _relatives(self, relative: str) -> np.ndarray:
         """Vectors of the models of this one's lineage that the pool was fitted to; none for a blank name."""
@@ -212,7 +219,7 @@ class Pool(Forecaster):
         self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, lineages, answered))
                                  for answered in (True, False))
         self.question_ids = list(both.questions.index.astype(str))
-        self.benchmarks = list(both.questions["benchmark"].astype(str))
+        self.benchmarks, self.prompts = (list(both.questions[name].astype(str)) for name in ("benchmark", "prompt"))
 
     def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
         return self.embedding.predict_proba(prompt_vectors)

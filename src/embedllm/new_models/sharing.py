@@ -11,7 +11,7 @@ from embedllm.evaluation.metrics import cell_scores
 from embedllm.forecasters.completion import question_effects
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.onboarding import Shared, onboard
-from embedllm.outcomes import OutcomeMatrix
+from embedllm.outcomes import OutcomeMatrix, suites
 
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
@@ -64,12 +64,12 @@ def shared_parts(
         x, offset = x * wider, offset + shift
         x[:, 0] += sharper
     # Around its level alone: coordinates of the pool's models come from these very answers, a new model's do not.
-    deviations = _deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))
+    around = deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))
 
     def of_scale(scale: float) -> Shared:
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
-        return Shared(np.hstack([x @ root, deviations]), offset, doubt, mean, root, kept,
+        return Shared(np.hstack([x @ root, around]), offset, doubt, mean, root, kept,
                       within * stretch * stretch[:, None])
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
@@ -136,18 +136,44 @@ def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
     return max(0.0, float(((rest**2 - chance)[known] / chance[known]).sum() / max(chance[known].sum(), 1e-9)))
 
 
-def _deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
-    """A column for each benchmark on which models deviate, as high as the SD of that: (n_questions, n)."""
+def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
+    """What models deviate by on all questions, on each suite and on each benchmark: columns as high as the SD of that.
+
+    What is shared by groups of questions is found from products of residuals in different ones, which chance does not
+    bring about.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n_models, n_questions)
+        From which models deviate.
+
+    Returns
+    -------
+    ndarray, shape (n_questions, n), float64
+        Zero outside what a column is about; without what hardly varies.
+    """
     observed, p = table.observed, expit(logits)
-    labels = table.questions["benchmark"].astype(str).to_numpy()
-    columns = []
-    for name in np.unique(labels):
-        inside = labels == name
-        chance = np.where(observed, p * (1 - p), 0)[:, inside].sum(axis=1)
-        spread = _spread(np.where(observed, np.nan_to_num(table.scores) - p, 0)[:, inside].sum(axis=1), chance)
-        if spread > LEAST**2:
-            columns.append(inside * np.sqrt(spread))
-    return np.column_stack(columns) if columns else np.zeros((len(labels), 0))
+    chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(table.scores) - p, 0)
+    benchmark, of_benchmark = np.unique(table.questions["benchmark"].astype(str), return_inverse=True)
+    _, first = np.unique(of_benchmark, return_index=True)
+    suite, of_suite = np.unique(suites(table).astype(str).to_numpy()[first], return_inverse=True)  # of each benchmark
+    sums, weights = (values @ np.eye(len(benchmark))[of_benchmark] for values in (rest, chance))  # (n_models, n)
+    by_suite = np.eye(len(suite))[of_suite]
+    apart = by_suite if len(suite) > 1 else np.eye(len(benchmark))
+    everywhere = _in_common(sums @ apart, weights @ apart)
+    within = np.array([_in_common(sums[:, own], weights[:, own]) for own in by_suite.T.astype(bool)])
+    within = np.maximum(within - everywhere, 0) if len(suite) > 1 else np.zeros(1)
+    alone = np.array([_spread(*both) for both in zip(sums.T, weights.T, strict=True)])
+    alone = np.maximum(alone - everywhere - within[of_suite], 0)
+    columns = np.column_stack([np.ones(len(benchmark)), by_suite, np.eye(len(benchmark))])[of_benchmark]
+    spread = np.concatenate([[everywhere], within, alone])
+    return (columns * np.sqrt(spread))[:, spread > LEAST**2]
+
+
+def _in_common(rest: np.ndarray, chance: np.ndarray) -> float:
+    """Variance of what groups of questions have in common, in logits, from sums of each: (n_models, n_groups)."""
+    products, weight = (((own.sum(axis=1) ** 2) - (own**2).sum(axis=1)).sum() for own in (rest, chance))
+    return max(0.0, float(products / weight)) if weight > 0 else 0.0
 
 
 def _loss_of_pool(shared: Shared, scores: np.ndarray) -> float:
