@@ -105,9 +105,11 @@ def _answers(path: Path | None) -> dict[str, float]:
     """Question id to score, from a CSV file."""
     if path is None:
         return {}
+    if not path.exists():
+        raise ForecasterError(f"{shown(path)} is not there")
     try:
         table = pd.read_csv(path, dtype={"question_id": str})
-        rows = table[["question_id", "score"]].drop_duplicates()
+        rows = table[["question_id", "score"]].dropna(how="all").drop_duplicates()
         rows = rows.assign(score=pd.to_numeric(rows["score"]))
     except (OSError, ValueError, KeyError) as error:
         raise ForecasterError(f"{shown(path)} holds no columns question_id and score of numbers ({error})") from None

@@ -105,8 +105,10 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     text = said.conclusion(answers, ratios, costs, few, dict.fromkeys(["unseen", "stopping", "odd", "relatives"]))
     assert "**A new benchmark as well?** `make deep` computes it." in text
     assert text.count("- **") == 13 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
-    for figure in (drawn.plot_answers(answers), drawn.plot_choices(question_choice.errors(picked)),
-                   drawn.plot_coverage(answers, 0.95), drawn.plot_portfolios(few)):
+    assert said.base(rows).startswith("20 models of ")
+    for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
+                   drawn.plot_choices(question_choice.errors(picked)), drawn.plot_coverage(answers, 0.95),
+                   drawn.plot_portfolios(few)):
         plt.close(figure)
 
 

@@ -147,10 +147,14 @@ def test_the_command_line_asks_and_adds(whole, pool, tmp_path, capsys):
     assert Forecaster.load(tmp_path / "more.npz").models[-1] == "newcomer"
     answers.write_text("question_id,score\nq00001,1\nq00001,0\n")
     assert command.main(told) == 1 and "q00001 with different scores" in capsys.readouterr().err
+    answers.write_text("question_id,score\nq00001,1\n,\n")
+    assert command.main(told) == 0 and "mean score,all,1," in capsys.readouterr().out
     answers.write_text("id\nq00001\n")
     assert command.main(told) == 1 and "no columns question_id and score" in capsys.readouterr().err
     assert command.main(["ask", "--pool", str(tmp_path / "none.npz")]) == 1
     assert "is not there" in capsys.readouterr().err
+    answers.unlink()
+    assert command.main(told) == 1 and "answers.csv is not there" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_is_no_error(pool, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from embedllm.claims import ANSWERED, all_claims
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
-from embedllm.experiments.new_models import LEVEL_ONLY, OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.new_models import OURS, RAW, TEXT, UNREAD
 from embedllm.experiments.newcomers import FEWEST
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.experiments.relatives import ANY, RELATED
@@ -25,33 +25,57 @@ def _at(rows: pd.DataFrame, method: str, measure: str) -> pd.DataFrame:
     return rows[(rows["method"] == method) & (rows["measure"] == measure)].set_index("n")
 
 
+def _some(numbers: Iterable[int]) -> list[int]:
+    """The fewest, a middle one and the most answers."""
+    own = sorted(set(numbers))
+    return sorted({own[0], own[len(own) // 2], own[-1]})
+
+
+def _thousandths(row: pd.Series, n: int) -> str:
+    """A difference with its interval, and the number of answers that it is of."""
+    value, low, high = 1000 * row[["value", "low", "high"]]
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}; {n:,})"
+
+
+def _best(rows: pd.DataFrame, measure: str, methods: Iterable[str]) -> str:
+    """Who errs least with few, some and many answers."""
+    own = rows[(rows["measure"] == measure) & rows["method"].isin(methods)]
+    least = own.loc[own.groupby("n")["value"].idxmin()].set_index("n")
+    return listed(f"{least.loc[n, 'method']} ({n:,}: {least.loc[n, 'value']:.3f})" for n in _some(own["n"]))
+
+
+def base(rows: pd.DataFrame) -> str:
+    """What is rested on, from `new_models.curves`."""
+    return (f"{rows['model'].nunique()} models of {rows['lineage'].nunique()} lineages have answered everything and "
+            "play the new models. Intervals of 95 % over lineages hold each for itself, not for all together.")
+
+
 def forecasts(rows: pd.DataFrame) -> str:
     """Log-loss on other questions, from `new_models.summary`."""
-    own, text = _at(rows, OURS, "log_loss")["value"], _at(rows, TEXT, "log_loss")["value"]
-    few, many = own.index.min(), own.index.max()
-    losses = rows[rows["measure"] == "log_loss"]
-    unread = losses[losses["method"].isin(UNREAD) & (losses["n"] == many)].set_index("method")["value"]
-    read = losses[~losses["method"].isin(UNREAD) & (losses["n"] == many)].set_index("method")["value"]
-    return (f"From {few} to {many:,} answers log-loss on questions that the new model was not asked falls from "
-            f"{own[few]:.3f} to {own[many]:.3f} with what the pool answered to these, from {text[few]:.3f} to "
-            f"{text[many]:.3f} from the text alone. Lowest at {many:,} answers: {read.idxmin()} ({read.min():.3f}) of "
-            f"those that read the pool's answers, {unread.idxmin()} ({unread.min():.3f}) of the others.")
+    names = set(rows["method"])
+    return ("Lowest log-loss on questions that the new model was not asked, by number of answers: of methods that know "
+            f"what the pool answered to these, {_best(rows, 'log_loss', names - set(UNREAD))}; of those that do not, "
+            f"{_best(rows, 'log_loss', UNREAD)}.")
 
 
 def accuracies(rows: pd.DataFrame) -> str:
     """Errors of the mean score, from `new_models.summary`."""
-    own, raw = _at(rows, OURS, "rmse"), _at(rows, RAW, "rmse")
-    told = listed(f"{own.loc[n, 'value']:.3f} against {raw.loc[n, 'value']:.3f} ({n:,})" for n in own.index)
-    ranks = listed(f"{value:.2f} ({n:,})" for n, value in _at(rows, OURS, "rank")["value"].items())
-    return (f"RMSE of the mean score over all questions, onboarding against the raw mean of the answers: {told}. Rank "
-            f"correlation of estimate and truth among new models: {ranks}.")
+    own, raw = (_at(rows, method, "rmse")["value"] for method in (OURS, RAW))
+    worth = 1 / _at(rows, OURS, "over_raw")[["value", "high", "low"]]  # so many times the answers
+    told = listed(f"{n:,} answers {own[n]:.3f} against {raw[n]:.3f}, as the mean of {n * worth['value'][n]:,.0f} "
+                  f"({n * worth['high'][n]:,.0f} to {n * worth['low'][n]:,.0f})" for n in _some(own.index))
+    ranks = listed(f"{ours:.2f} against {other:.2f} ({n:,})" for n, ours, other in (
+        (n, *(_at(rows, name, "rank").loc[n, "value"] for name in (OURS, RAW))) for n in _some(own.index)))
+    return (f"RMSE of the mean score over all questions, onboarding against the raw mean of the answers: {told}. "
+            f"Lowest: {_best(rows, 'rmse', set(rows['method']))}. Rank correlation among new models: {ranks}.")
 
 
 def coordinates(rows: pd.DataFrame) -> str:
     """What a vector adds to a level, from `new_models.summary`."""
-    own, level = (_at(rows, name, "benchmark_error")["value"] for name in (OURS, LEVEL_ONLY))
-    told = listed(f"{own[n]:.3f} against {level[n]:.3f} ({n:,})" for n in own.index)
-    return f"Mean error of the benchmarks' mean scores with a vector, and with its level alone: {told}."
+    gap = _at(rows, OURS, "over_level")
+    told = listed(_thousandths(gap.loc[n], n) for n in _some(gap.index))
+    return ("Error of the benchmarks' mean scores with a vector minus that with its level alone, in thousandths, by "
+            f"number of answers: {told}.")
 
 
 def trained_anew(rows: pd.DataFrame) -> str:
@@ -59,24 +83,26 @@ def trained_anew(rows: pd.DataFrame) -> str:
     over, changed = _at(rows, TEXT, "over_anew"), _at(rows, TEXT, "changed")["value"]
     if over.empty:
         return "Nothing was trained anew here."
-    told = listed(f"{1000 * row.value:+.1f} ({1000 * row.low:+.1f} to {1000 * row.high:+.1f}) with {n:,} answers, "
-                  f"{changed[n]:.0%} of the forecasts on the other side of one half" for n, row in over.iterrows())
-    return f"Log-loss of onboarding from the text minus that of training anew, in thousandths of a nat: {told}."
+    said = ("less than" if (over["high"] < 0).all() else "more than" if (over["low"] > 0).all() else
+            "as much, as far as can be told, as")
+    told = listed(f"{_thousandths(row, n)}, {changed[n]:.0%} of the forecasts on the other side of one half"
+                  for n, row in over.iterrows())
+    return (f"Onboarding from the text loses {said} a training anew on questions that were not asked (in thousandths "
+            f"of a nat, by number of answers: {told}).")
 
 
 def routed(rows: pd.DataFrame) -> str:
     """What a new model brings to a router, from `new_models.summary`."""
     own = _at(rows, TEXT, "routed")
-    told = listed(f"{1000 * row.value:+.1f} ({n:,})" for n, row in own.iterrows())
-    last = own.iloc[-1]
-    return (f"Score that a router over the pool gains by asking the new model where its forecast is highest, in "
-            f"thousandths: {told}; at most answers {1000 * last['low']:+.1f} to {1000 * last['high']:+.1f}.")
+    told = listed(_thousandths(own.loc[n], n) for n in _some(own.index))
+    return ("Score that a router over the pool gains, or loses, by asking the new model where its forecast is highest, "
+            f"in thousandths, by number of answers: {told}.")
 
 
 def chosen(ratios: pd.DataFrame) -> str:
     """What choosing questions and what the model saves, from `question_choice.ratios`."""
     said = []
-    for due, own in ratios.groupby("due_to", sort=False):
+    for due, own in ratios[ratios["n"].isin(_some(ratios["n"]))].groupby("due_to", sort=False):
         told = listed(f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}; {row.n:,})" for row in own.itertuples())
         said.append(f"{due} {told}")
     return f"Mean squared error over that of the other way, by number of answers: due to {'; due to '.join(said)}."
@@ -84,10 +110,11 @@ def chosen(ratios: pd.DataFrame) -> str:
 
 def covered(rows: pd.DataFrame) -> str:
     """Whether intervals hold what they promise, from `new_models.summary`."""
-    whole, parts = (_at(rows, OURS, name)["value"] for name in ("covered", "benchmarks_covered"))
-    told = listed(f"{whole[n]:.0%} and {parts[n]:.0%} ({n:,})" for n in whole.index)
-    return (f"Share of intervals of 95 % that hold the truth, of a lineage's mean score and of its mean score on a "
-            f"benchmark, by number of answers: {told}.")
+    whole, parts = (_at(rows, OURS, name) for name in ("covered", "benchmarks_covered"))
+    told = listed(f"{whole.loc[n, 'value']:.0%} ({whole.loc[n, 'low']:.0%} to {whole.loc[n, 'high']:.0%}) and "
+                  f"{parts.loc[n, 'value']:.0%} ({n:,})" for n in _some(whole.index))
+    return (f"Share of intervals of 95 % that hold the truth, of a mean score and of one on a benchmark, over "
+            f"{whole['n_lineages'].iloc[0]} lineages, by number of answers: {told}.")
 
 
 def both_unseen(rows: pd.DataFrame) -> str:
@@ -105,21 +132,21 @@ def stopped(rows: pd.DataFrame) -> str:
         own = rows[rows["rule"] == rule].set_index("measure")
         row, share = own.loc["answers"], own["value"]
         full = "" if share["reached"] == 1 else f" ({np.floor(100 * share['reached']):.0f}% got there)"
-        return (f"{rule}: {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['covered']:.0%} "
-                f"and {share['always']:.0%}")
+        return (f"{rule}: {row['value']:.0f} ({row['low']:.0f} to {row['high']:.0f}){full}, {share['rmse']:.3f}, "
+                f"{share['covered']:.0%} and {share['always']:.0%}")
 
     return (f"Answers when half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, or half of the questions or "
-            f"{MOST:,} are asked, and share of intervals that hold the mean score then, and at every look until then: "
-            f"{'; '.join(map(told, rows['rule'].unique()))}.")
+            f"{MOST:,} are asked; RMSE of the mean score; share of intervals that hold it then, and at every look "
+            f"until then: {'; '.join(map(told, rows['rule'].unique()))}.")
 
 
 def odd(rows: pd.DataFrame) -> str:
     """Whether models unlike the pool are noticed, from `odd_models.summary`."""
     at = rows["n"].unique()[len(rows["n"].unique()) // 2]
     own = rows[rows["n"] == at].set_index("kind")
-    told = listed(f"{kind} {row['flagged']:.0%} ({row['covered']:.0%})" for kind, row in own.iterrows())
-    return (f"Share of models that are flagged as unlike the pool after {at} answers, and of intervals that hold their "
-            f"mean score, if nobody looked at the flag: {told}.")
+    told = listed(f"{kind} {row['flagged']:.0%} ({row['unnoticed']:.0%})" for kind, row in own.iterrows())
+    return (f"Share of models that are flagged as unlike the pool after {at} answers, and of those that are not "
+            f"although the interval misses their mean score: {told}.")
 
 
 def related(rows: pd.DataFrame) -> str:
@@ -138,11 +165,11 @@ def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     anew = table[table["training"] > 0].iloc[1:]
     said = (f"To ask a new model everything takes {whole['asking'] / 1e15:,.1f} PFLOP (7 billion parameters, 128 "
             f"tokens an answer, as in C6); the labels of the whole pool {pool['asking'] / 1e15:,.0f}, one training "
-            f"{pool['training'] / 1e15:.2g}.")
+            f"{pool['training'] / 1e15:.2g} (as C5 counts it).")
     if len(anew):
         row = anew.iloc[0]
         share = row["training"] / (row["training"] + row["asking"])
-        said += f" Of {row['answers']:,} answers and a training anew the latter is {share:.0%}, which onboarding saves."
+        said += f" Beside {row['answers']:,} answers of a new model such a training is {share:.0%} of the whole."
     return f"{said} {close_enough(rows)}"
 
 
@@ -150,11 +177,18 @@ def close_enough(rows: pd.DataFrame) -> str:
     """How many answers a mean score takes, from `new_models.summary`; to what tinyBenchmarks reach on average."""
     error, said = all_claims()["Q9"].values["error"], []
     for method in (OURS, RAW):
-        close = _at(rows, method, "rmse")["value"]
-        close = close[close <= error]
-        least = f"{close.index[0]:,} answers ({close.iloc[0]:.3f})" if len(close) else "not reached"
-        said.append(f"{least} by {method}")
-    return f"A mean score to {100 * error:g} points (RMSE), of the numbers of answers tried: {'; '.join(said)}."
+        own = _at(rows, method, "rmse")["value"].sort_index()
+        there = (own <= error).to_numpy()
+        if not there.any():
+            said.append(f"more than {own.index[-1]:,} by {method}")
+        elif there[0]:
+            said.append(f"{own.index[0]:,} at most by {method}")
+        else:
+            ends = own.iloc[there.argmax() - 1 : there.argmax() + 1]
+            number = np.exp(np.interp(-np.log(error), -np.log(ends), np.log(ends.index.to_numpy(float))))
+            said.append(f"{number:,.0f} by {method}")
+    return (f"Answers for a mean score to {100 * error:g} points (RMSE, between the numbers tried): "
+            f"{' and '.join(said)}.")
 
 
 def portfolio(rows: pd.DataFrame) -> str:
@@ -205,5 +239,5 @@ def verdict(rows: pd.DataFrame | None) -> dict:
     """Q9."""
     if rows is None:
         return {"verdict": UNTESTED, "reason": TOO_FEW}
-    return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {accuracies(rows)} {close_enough(rows)} See notebook "
+    return {"verdict": ANSWERED, "reason": f"{trained_anew(rows)} {close_enough(rows)} {accuracies(rows)} See notebook "
             "09", "figure": "09_answers"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
+from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.evaluation.metrics import cell_scores
 from embedllm.experiments.newcomers import embedded, ordered, over_folds, over_lineages, told_of
 from embedllm.forecasters.embedding import ConvexEmbedding
@@ -23,7 +24,7 @@ from embedllm.routing.policies import choose, gained
 OURS, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
 UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
-MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "over_anew", "changed")
+MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "over_anew", "changed", "over_level")
 COVERAGE = ("covered", "benchmarks_covered", "width")
 
 
@@ -167,10 +168,15 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         columns of `curves`, with ``rmse`` of the mean score (root of the mean over lineages, and so are its ends);
         ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws; one of several
         models or orders may count in part. ``rank`` is Spearman's correlation of estimate and truth over models, mean
-        over draws, without interval.
+        over draws, without interval. Of onboarding ``over_level`` is its ``benchmark_error`` minus that of its level
+        alone, and ``over_raw`` its mean squared error of the mean score over that of the raw mean.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
     rows["rmse"] = (rows["estimate"] - rows["truth"]) ** 2
+    level = rows[rows["method"] == LEVEL_ONLY].set_index(["model", "n", "draw"])["benchmark_error"]
+    own = rows["method"] == OURS
+    rows.loc[own, "over_level"] = rows.loc[own, "benchmark_error"].to_numpy() - level.reindex(
+        pd.MultiIndex.from_frame(rows.loc[own, ["model", "n", "draw"]])).to_numpy()
     measures, found = [*MEASURES, *COVERAGE], []
     for (method, n), own in rows.groupby(["method", "n"], sort=False):
         by_lineage = own.groupby("lineage")[measures].mean()
@@ -180,6 +186,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 found.append((method, n, name, *over_lineages(values, name), len(values)))
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
+    squares = rows.pivot_table(index="lineage", columns=["method", "n"], values="rmse")
+    for n in sorted({n for method, n in squares if method == OURS}):
+        (ratio,), (low,), (high,) = ratio_of_means(squares[[(OURS, n)]].to_numpy(), squares[[(RAW, n)]].to_numpy())
+        found.append((OURS, n, "over_raw", ratio, low, high, len(squares)))
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])
-
-

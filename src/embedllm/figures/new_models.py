@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,26 +12,34 @@ from matplotlib.ticker import LogLocator, NullLocator
 from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, BLUE, GRAY, GREEN, ORANGE, VERMILION, WIDTH, color_of
 
-PANELS = {"log_loss": "log-loss (nats)", "rmse": "RMSE of the mean score",
-          "benchmark_error": "error of benchmarks' means"}
+PANELS = {"log_loss": "log-loss (nats)", "rmse": "RMSE of mean score,\nover that of raw mean",
+          "benchmark_error": "error of benchmarks' means,\nover that of raw mean"}
 BANDED = ("onboarding", "onboarding, text alone", "raw mean")
 WAYS = {"stratified, raw mean": (ORANGE, "o"), "adaptive, raw mean": (ORANGE, "s"),
         "stratified, onboarding": (BLUE, "o"), "adaptive, onboarding": (BLUE, "s")}
 
 
-def plot_answers(table: pd.DataFrame) -> Figure:
+def plot_answers(table: pd.DataFrame, unit: str, dashed: Sequence[str]) -> Figure:
     """Each method against the number of answers, a panel for each measure; bands of a few.
 
     Parameters
     ----------
     table : DataFrame
         From `experiments.new_models.summary`.
+    unit : str
+        The method that errors of mean scores are a share of.
+    dashed : sequence of str
+        Methods.
     """
     figure, grid = plt.subplots(len(PANELS), 1, figsize=(WIDTH, 2.4 * len(PANELS)))
     for axes, (measure, title) in zip(grid, PANELS.items(), strict=True):
-        own = table[table["measure"] == measure]
+        own = table[table["measure"] == measure].copy()
+        if measure != "log_loss":
+            whole = own[own["method"] == unit].set_index("n")["value"].reindex(own["n"]).to_numpy()
+            own[["value", "low", "high"]] = own[["value", "low", "high"]].div(whole, axis=0)
         for name, line in own.groupby("method", sort=False):
-            axes.plot(line["n"], line["value"], marker="o", ms=3, lw=1.4, color=color_of(name), label=name)
+            axes.plot(line["n"], line["value"], marker="o", ms=3, lw=1.4, color=color_of(name), label=name,
+                      ls="--" if name in dashed else "-")
             if name in BANDED:
                 axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.13, lw=0,
                                   color=color_of(name))
