@@ -41,7 +41,9 @@ def _best(rows: pd.DataFrame, measure: str, methods: Iterable[str]) -> str:
     """Who errs least with few, some and many answers."""
     own = rows[(rows["measure"] == measure) & rows["method"].isin(methods)]
     least = own.loc[own.groupby("n")["value"].idxmin()].set_index("n")
-    return listed(f"{least.loc[n, 'method']} ({n:,}: {least.loc[n, 'value']:.3f})" for n in _some(own["n"]))
+    least = least.loc[_some(own["n"])]
+    return listed(f"{name} ({'; '.join(f'{n:,}: {value:.3f}' for n, value in one['value'].items())})"
+                  for name, one in least.groupby("method", sort=False))
 
 
 def base(rows: pd.DataFrame) -> str:
@@ -152,11 +154,12 @@ def odd(rows: pd.DataFrame) -> str:
 def related(rows: pd.DataFrame) -> str:
     """What relatives in the pool are worth, from `relatives.summary`."""
     own, other = (rows[rows["prior"] == prior].set_index("n") for prior in (RELATED, ANY))
-    told = listed(f"{1000 * row.difference:+.1f} ({1000 * row.low:+.1f} to {1000 * row.high:+.1f}) with {n:,}"
-                  for n, row in own.iterrows())
-    errors = listed(f"{own.loc[n, 'rmse']:.3f} against {other.loc[n, 'rmse']:.3f} ({n:,})" for n in own.index)
+    some = _some(own.index)
+    told = listed(_thousandths(own.loc[n].rename({"difference": "value"}), n) for n in some)
+    errors = listed(f"{own.loc[n, 'rmse']:.3f} against {other.loc[n, 'rmse']:.3f} ({n:,})" for n in some)
     return ("Log-loss of a new model that is expected around its relatives minus that of one expected around the whole "
-            f"pool, in thousandths, by number of answers: {told}. RMSE of its mean score: {errors}.")
+            f"pool, in thousandths, over {own['n_lineages'].iloc[0]} lineages, by number of answers: {told}. RMSE of its "
+            f"mean score: {errors}.")
 
 
 def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -210,6 +213,7 @@ def withdrawn(rows: pd.DataFrame) -> str:
     own = rows[(rows["way"] == GREEDY) & rows["withdrawn"].notna()]
     if own.empty:
         return "No portfolio of two models."
+    own = own[own["size"].isin(_some(own["size"]))]
     told = listed(f"{1000 * (row.withdrawn - row.score):+.1f} and {1000 * (row.worst - row.score):+.1f} "
                   f"({row.size_:.0f})" for row in own.rename(columns={"size": "size_"}).itertuples())
     return ("Where one model of a greedy portfolio is withdrawn and the next highest forecast takes its questions, the "
