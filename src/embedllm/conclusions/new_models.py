@@ -158,8 +158,8 @@ def related(rows: pd.DataFrame) -> str:
     told = listed(_thousandths(own.loc[n].rename({"difference": "value"}), n) for n in some)
     errors = listed(f"{own.loc[n, 'rmse']:.3f} against {other.loc[n, 'rmse']:.3f} ({n:,})" for n in some)
     return ("Log-loss of a new model that is expected around its relatives minus that of one expected around the whole "
-            f"pool, in thousandths, over {own['n_lineages'].iloc[0]} lineages, by number of answers: {told}. RMSE of its "
-            f"mean score: {errors}.")
+            f"pool, in thousandths, over {own['n_lineages'].iloc[0]} lineages, by number of answers: {told}. RMSE of "
+            f"its mean score: {errors}.")
 
 
 def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
