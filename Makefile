@@ -130,7 +130,7 @@ bench: $(SETUP)  ## time everything at the paper's size (some twenty minutes, be
 	$(BIN)/python -m embedllm.bench.report
 
 test: $(SETUP)  ## unit tests, known answers, every notebook at smoke size
-	$(BIN)/python -m pytest -m "not slow and not make" -n logical --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow and not make" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-make: $(SETUP)  ## an interrupted and a damaged run of two notebooks, on a copy of the repository (a minute)
 	$(BIN)/python -m pytest -m make tests/study/test_make.py

@@ -20,6 +20,11 @@ from embedllm.splits import PARTS, Design, cut
 SHARED = Path(os.environ.get("EMBEDLLM_TEST_DATA", ROOT.parent / "shared" / "data"))  # real results
 
 
+def pytest_collection_modifyitems(items):
+    """Notebooks, which build on each other, take longest: the worker that has them begins with them."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 def make_table(scores, benchmarks=None, prompts=None, **fields) -> OutcomeMatrix:
     """An OutcomeMatrix around an array of scores (n_models, n_questions)."""
     scores = np.asarray(scores, np.float32)
