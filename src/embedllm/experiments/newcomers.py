@@ -102,7 +102,7 @@ def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:
         n, hits = len(values), values.sum()
         low, high = beta.ppf(ALPHA / 2, hits, n - hits + 1), beta.ppf(1 - ALPHA / 2, hits + 1, n - hits)
         return np.array([values.mean(), low if hits else 0.0, high if hits < n else 1.0])
-    if measure in ("routed", "benchmarks_covered", "answers"):  # may be the same for nearly all: none to studentize
+    if measure in ("routed", "benchmarks_covered", "answers"):  # too often all the same to be studentized
         weights = bootstrap_weights(Design(np.zeros(len(values))), N_RESAMPLES, np.random.default_rng(0))
         return np.array([values.mean(), *interval(values, weights)])
     if measure == "rmse":  # a mean of squares, which an interval on the plain scale would let fall below zero

@@ -116,20 +116,19 @@ class Pool(Forecaster):
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
-        asked = (groups & ~np.isnan(seen)).sum(axis=1)
-        fit = float(person_fit(posterior, seen)[0])
-        if fit < ODD and asked[0] >= ENOUGH:
-            low, high = (np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1) for rest in (0, 1))
         vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
         vector[text.kept] = onboard(text, seen).vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
-            vector, pd.DataFrame({"benchmark": names, "asked": asked, "value": value,
+            vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
                                   "low": low, "high": high}),
             pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
-            fit)
+            float(person_fit(posterior, seen)[0]))
+        if found.odd:
+            for end, rest in (("low", 0), ("high", 1)):  # all others wrong, or right
+                found.accuracies[end] = np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1)
         self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
         self.models = self.embedding.models = [*self.models, name]
         self.lineages = [*self.lineages, self.lineages[self.models.index(relative)] if relative else name]
