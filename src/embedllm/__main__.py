@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         one.add_argument("--answers", type=Path, required=name == "add",
                          help="CSV with columns question_id and score: what it has answered")
         one.add_argument("--relative", default="", help="model of the pool that comes from the same pretrained one")
+        one.add_argument("--size", type=float, default=float("nan"), help="billions of parameters")
         if name == "ask":
             one.add_argument("-n", "--n", type=int, default=20, help="how many questions")
             one.add_argument("--target", default="", help="benchmark whose mean score is wanted; default all questions")
@@ -119,12 +120,12 @@ def _answers(path: Path | None) -> dict[str, float]:
 
 
 def _asked(told: argparse.Namespace) -> pd.DataFrame:
-    return _pool(told.pool).ask(told.n, told.target, _answers(told.answers), told.relative)
+    return _pool(told.pool).ask(told.n, told.target, _answers(told.answers), told.relative, told.size)
 
 
 def _added(told: argparse.Namespace) -> pd.DataFrame:
     pool = _pool(told.pool)
-    found = pool.add(told.name, _answers(told.answers), told.relative)
+    found = pool.add(told.name, _answers(told.answers), told.relative, told.size)
     if told.save:
         pool.save(told.save, pool.encoder)
     if found.odd:

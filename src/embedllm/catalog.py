@@ -323,7 +323,7 @@ POOL = Forecaster("convex embedding that takes in models", "embedllm.new_models.
 _RIVALS = "embedllm.new_models.rivals"
 ONBOARDING, FROM_TEXT = Entry("onboarding", color="#BC2AB8"), Entry("onboarding, text alone", color="#64A629")
 LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")
-ANEW = Entry("training anew", color="#5C7621")
+SIZE_TOLD, ANEW = Entry("onboarding, size told", color="#2219DD"), Entry("training anew", color="#5C7621")
 RIVALS = (  # functions that forecast a new model's answers from a few of them
     Entry("raw mean", f"{_RIVALS}.raw_mean", "#277562"),
     Entry("benchmark levels", f"{_RIVALS}.benchmark_levels", "#1E3A5F"),
@@ -333,7 +333,8 @@ RIVALS = (  # functions that forecast a new model's answers from a few of them
     Entry("nearest model", f"{_RIVALS}.nearest_model", "#E17F4A"),
     Entry("2PL, items of the pool", f"{_RIVALS}.item_response", "#28C80E"),
 )
-NEWCOMERS = {entry.name: entry for entry in (ONBOARDING, FROM_TEXT, LEVEL_ALONE, ANEW, *RIVALS)}  # of new models
+NEWCOMERS = {  # of new models
+    entry.name: entry for entry in (ONBOARDING, SIZE_TOLD, FROM_TEXT, LEVEL_ALONE, ANEW, *RIVALS)}
 
 
 def colors() -> dict[str, str]:

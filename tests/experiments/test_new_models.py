@@ -104,7 +104,7 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     costs = cost.of_a_new_model(errors, table.shape, 384)
     text = said.conclusion(answers, ratios, costs, few, dict.fromkeys(["unseen", "stopping", "odd", "relatives"]))
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 13 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
+    assert text.count("- **") == 14 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
     assert said.base(rows).startswith("20 models of ")
     for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
                    drawn.plot_choices(question_choice.errors(picked)), drawn.plot_coverage(answers, 0.95),

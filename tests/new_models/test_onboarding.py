@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from conftest import make_table
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -13,12 +14,12 @@ from scipy.stats import binom
 from embedllm.experiments.newcomers import embedded
 from embedllm.experiments.small_pools import pool
 from embedllm.new_models.onboarding import Shared, onboard, person_fit
-from embedllm.new_models.sharing import deviations, shared_parts, within_lineages
+from embedllm.new_models.sharing import along_size, deviations, shared_parts, within_lineages
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
     return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2),
-                  0.1 * np.eye(2))
+                  0.1 * np.eye(2), np.zeros((2, 2)), np.nan, np.eye(2))
 
 
 def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +194,8 @@ def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says
     between, within = root @ root.T, 0.3 * half @ half.T
     root = np.linalg.cholesky(between + within)
     mean, offset, own = rng.normal(size=3), rng.normal(size=30), rng.normal(size=(30, 2))
-    at = Shared(np.hstack([x @ root, own]), offset, np.zeros(30), mean, root, np.array([0, 2, 3]), within)
+    at = Shared(np.hstack([x @ root, own]), offset, np.zeros(30), mean, root, np.array([0, 2, 3]), within,
+                np.zeros((2, 3)), np.nan, within)
     vectors = rng.normal(size=(3, 5))
     found = at.of_relatives(vectors)
     joint = np.kron(np.ones((4, 4)), between) + np.kron(np.eye(4), within)
@@ -221,9 +223,42 @@ def test_how_alike_relatives_are_is_found(share):
     np.testing.assert_allclose(within, share * np.eye(3), atol=0.2)
     assert np.linalg.eigvalsh(total - within).min() > -1e-12
     at = Shared(np.eye(3) @ np.linalg.cholesky(total), np.zeros(3), np.zeros(3), np.zeros(3), np.linalg.cholesky(total),
-                np.arange(3), within)
+                np.arange(3), within,
+                np.zeros((2, 3)), np.nan, within)
     found = at.of_relatives(np.full((2, 3), 2.0))
     gain = (1 - share) / (1 - share + share / 2)
     np.testing.assert_allclose(found.mean, 2 * gain, atol=0.25)
     np.testing.assert_allclose(found.root @ found.root.T, (1 - gain * (1 - share)) * np.eye(3), atol=0.2)
     assert np.linalg.eigvalsh(total - found.root @ found.root.T).min() > -1e-9, "relatives never tell less than nothing"
+
+
+def test_a_size_moves_what_is_expected_and_narrows_it():
+    """Levels that go along with size, as statsmodels fits them; coordinates that do not."""
+    rng, of = np.random.default_rng(8), np.repeat(np.arange(30), [3] * 10 + [1] * 20)
+    sizes = np.log(rng.uniform(1, 70, 50))
+    points = np.column_stack([0.8 * sizes + rng.normal(0, 0.5, 50), rng.normal(size=50)])
+    weights = 1 / np.bincount(of)[of]
+    points -= np.average(points, axis=0, weights=weights)
+    total = np.cov(points.T, aweights=weights)
+    told = sizes.copy()
+    told[[4, 40]] = np.nan
+    by_size, middle, given = along_size(points, told, of, total)
+    known = np.isfinite(told)
+    lineages = 1 / np.unique(of[known], return_counts=True)[1][np.unique(of[known], return_inverse=True)[1]]
+    assert middle == pytest.approx(np.average(told[known], weights=lineages))
+    for own, coefficients in zip(points.T, by_size.T, strict=True):
+        fit = sm.WLS(own[known], sm.add_constant(told[known] - middle), weights=lineages).fit()
+        np.testing.assert_allclose(fit.params, coefficients)
+    n = len(np.unique(of[known]))
+    fit = sm.WLS(points[known, 0], sm.add_constant(told[known]), weights=lineages).fit()
+    assert given[0, 0] == pytest.approx((n + 2) / (n - 2) * fit.ssr / n, rel=1e-4) and given[0, 0] < 0.6 * total[0, 0]
+    root, design = np.linalg.cholesky(total), rng.normal(size=(40, 2))
+    at = Shared(design @ root, np.zeros(40), np.zeros(40), np.zeros(2), root, np.arange(2), np.full((2, 2), np.nan),
+                by_size, middle, given)
+    found = at.of_size(70)
+    np.testing.assert_allclose(found.mean, by_size[0] + by_size[1] * (np.log(70) - middle))
+    np.testing.assert_allclose(found.root @ found.root.T, given, atol=1e-12)
+    np.testing.assert_allclose(found.offset, design @ found.mean)
+    assert at.of_size(np.nan) is at
+    for few in (np.where(of < 7, told, np.nan), rng.permutation(told)):
+        assert np.isnan(along_size(points, few, of, total)[1])

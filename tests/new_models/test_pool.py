@@ -78,6 +78,14 @@ def test_a_relative_is_expected_near_its_own(whole, pool):
         pool.ask(4, relative=own)
 
 
+def test_a_size_tells_something_before_any_answer(whole, pool):
+    asked = dict.fromkeys(pool.question_ids[:1], 1.0)
+    small, large = (pool.add(name, asked, parameters_b=size) for name, size in (("small", 1.0), ("large", 200.0)))
+    assert large.accuracies["value"][0] > small.accuracies["value"][0] + 0.05
+    with pytest.raises(ForecasterError, match="a size of -1 billions of parameters"):
+        pool.ask(3, parameters_b=-1)
+
+
 def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possible(whole, pool):
     asked = pool.question_ids[::2]
     contrary = {name: 1 - score for name, score in answers_of(whole, 4, asked).items()}

@@ -125,7 +125,7 @@ def newcomers() -> dict:
     (n_models, n_answers, n_questions), rng = scale.NEWCOMERS, np.random.default_rng(0)
     design = rng.normal(0, 0.3, (n_questions, scale.N_SHARED))
     shared = Shared(design, rng.normal(size=n_questions), rng.random(n_questions) / 2, np.zeros(1), np.eye(1),
-                    np.arange(1), np.eye(1))
+                    np.arange(1), np.eye(1), np.zeros((2, 1)), np.nan, np.eye(1))
     scores = np.full((n_models, n_questions), np.nan)
     for row in scores:
         row[rng.choice(n_questions, n_answers, replace=False)] = rng.integers(0, 2, n_answers)

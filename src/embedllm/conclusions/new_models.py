@@ -10,7 +10,7 @@ import pandas as pd
 from embedllm.claims import ANSWERED, all_claims
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.verdicts import UNTESTED
-from embedllm.experiments.new_models import OURS, RAW, TEXT, UNREAD
+from embedllm.experiments.new_models import OURS, RAW, SIZED, TEXT, UNREAD
 from embedllm.experiments.newcomers import FEWEST
 from embedllm.experiments.portfolio import ENOUGH, GREEDY, WHOLE
 from embedllm.experiments.relatives import ANY, RELATED
@@ -70,6 +70,18 @@ def accuracies(rows: pd.DataFrame) -> str:
         (n, *(_at(rows, name, "rank").loc[n, "value"] for name in (OURS, RAW))) for n in _some(own.index)))
     return (f"RMSE of the mean score over all questions, onboarding against the raw mean of the answers: {told}. "
             f"Lowest: {_best(rows, 'rmse', set(rows['method']))}. Rank correlation among new models: {ranks}.")
+
+
+def sized(rows: pd.DataFrame) -> str:
+    """What a model's size tells, from `new_models.summary`."""
+    own, without, ratio = (_at(rows, *of) for of in ((SIZED, "rmse"), (OURS, "rmse"), (SIZED, "over_untold")))
+    if (ratio["value"] == 1).all():
+        return "Sizes are not known, or tell nothing."
+    own, without = own["value"], without["value"]
+    told = listed(f"{own[n]:.3f} against {without[n]:.3f} ({n:,})" for n in _some(own.index))
+    few = ratio.iloc[0]
+    return (f"RMSE of the mean score where its size is told, against onboarding without: {told}; squares "
+            f"over each other {few['value']:.2f} ({few['low']:.2f} to {few['high']:.2f}) with {ratio.index[0]} answers.")
 
 
 def coordinates(rows: pd.DataFrame) -> str:
@@ -233,7 +245,8 @@ def conclusion(
         f"**A new training?** {trained_anew(rows)}", f"**Cost.** {cost(costs, rows)}",
         f"**Forecasts.** {forecasts(rows)}", f"**A new benchmark as well?** {unseen}",
         f"**Relatives in the pool?** {near}",
-        f"**Accuracies.** {accuracies(rows)}", f"**A vector, or a level?** {coordinates(rows)}",
+        f"**Accuracies.** {accuracies(rows)}", f"**A known size?** {sized(rows)}",
+        f"**A vector, or a level?** {coordinates(rows)}",
         f"**Routing.** {routed(rows)}", f"**Which question next?** {chosen(ratios)}",
         f"**When to stop?** {until}", f"**Intervals.** {covered(rows)}", f"**Models unlike the others?** {unlike}",
         f"**How many models?** {portfolio(few)} {withdrawn(few)}"])

@@ -21,8 +21,8 @@ from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
 from embedllm.routing.policies import choose, gained
 
-OURS, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
-    catalog.ONBOARDING, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
+OURS, SIZED, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
+    catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
 UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
 MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "over_anew", "changed", "over_level")
 COVERAGE = ("covered", "benchmarks_covered", "width")
@@ -106,6 +106,8 @@ def of_fold(
     ways = {OURS: shared_parts(reading, pool, vectors, lineages[~new]),
             LEVEL_ONLY: shared_parts(reading, pool, vectors, lineages[~new], most=0),
             TEXT: shared_parts(text, unread, vectors, lineages[~new], answered=False)}
+    sizes_of = table.models.get("parameters_b", pd.Series(np.nan, table.models.index)).to_numpy(float)[new]
+    of_size = [ways[OURS].of_size(size) for size in sizes_of]
     router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
     others = {rival.name: rivals.Tuned(rival.code(), unread if rival.name in UNREAD else pool, cluster, lineages[~new],
                                        asked, seed) for rival in catalog.RIVALS}
@@ -118,6 +120,8 @@ def of_fold(
             seen = told_of(answers, orders, n)
             found = {name: onboard(shared, seen) for name, shared in ways.items()}
             told = {name: one.forecast() for name, one in found.items()}
+            told[SIZED] = np.concatenate([onboard(one, own[None]).forecast()
+                                          for one, own in zip(of_size, seen, strict=True)])
             told |= {name: rival.forecast(seen, n) for name, rival in others.items()}
             if n in retrained:
                 told[ANEW] = _anew(pool, vectors, seen, asked, seed + 1)
@@ -169,7 +173,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws; one of several
         models or orders may count in part. ``rank`` is Spearman's correlation of estimate and truth over models, mean
         over draws, without interval. Of onboarding ``over_level`` is its ``benchmark_error`` minus that of its level
-        alone, and ``over_raw`` its mean squared error of the mean score over that of the raw mean.
+        alone, and ``over_raw`` its mean squared error of the mean score over that of the raw mean; where sizes are told
+        ``over_untold`` is the same over that of onboarding without them.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
     rows["rmse"] = (rows["estimate"] - rows["truth"]) ** 2
@@ -187,7 +192,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
     squares = rows.pivot_table(index="lineage", columns=["method", "n"], values="rmse")
-    for n in sorted({n for method, n in squares if method == OURS}):
-        (ratio,), (low,), (high,) = ratio_of_means(squares[[(OURS, n)]].to_numpy(), squares[[(RAW, n)]].to_numpy())
-        found.append((OURS, n, "over_raw", ratio, low, high, len(squares)))
+    for method, other, name in ((OURS, RAW, "over_raw"), (SIZED, OURS, "over_untold")):
+        for n in sorted({n for own, n in squares if own == method}):
+            both = (squares[[(own, n)]].to_numpy() for own in (method, other))
+            found.append((method, n, name, *np.concatenate(ratio_of_means(*both)), len(squares)))
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])

@@ -40,6 +40,12 @@ class Shared:
     within : ndarray, shape (n, n), float64
         Covariance of these coordinates among models of one lineage, a part of ``root @ root.T``; NaN where no lineage
         has two models.
+    by_size : ndarray, shape (2, n), float64
+        How far from ``mean`` models lie, on average and for each unit of the logarithm of their size over ``log_size``.
+    log_size : float
+        Mean of log (billions of parameters); NaN where size tells nothing.
+    given_size : ndarray, shape (n, n), float64
+        Covariance of the coordinates among models of one size.
     """
 
     design: np.ndarray
@@ -49,6 +55,18 @@ class Shared:
     root: np.ndarray
     kept: np.ndarray
     within: np.ndarray
+    by_size: np.ndarray
+    log_size: float
+    given_size: np.ndarray
+
+    def of_size(self, billions: float) -> Shared:
+        """What is shared with a new model of a size: before any answer it is expected where models of that size lie.
+
+        Where the size is NaN, or size tells nothing of the pool's models, nothing changes.
+        """
+        if np.isnan(billions) or np.isnan(self.log_size):
+            return self
+        return self._around(np.array([1, np.log(billions) - self.log_size]) @ self.by_size, self.given_size)
 
     def of_relatives(self, vectors: np.ndarray) -> Shared:
         """What is shared with a new model of a lineage: before any answer it is expected around its relatives.
@@ -64,10 +82,14 @@ class Shared:
         """
         if not len(vectors) or np.isnan(self.within).any():
             return self
-        n, between = len(self.mean), self.root @ self.root.T - self.within
+        between = self.root @ self.root.T - self.within
         gain = np.linalg.solve(between + self.within / len(vectors), between).T
         step = gain @ (vectors[:, self.kept].mean(axis=0) - self.mean)
-        root = np.linalg.cholesky(between - gain @ between + self.within)
+        return self._around(step, between - gain @ between + self.within)
+
+    def _around(self, step: np.ndarray, covariance: np.ndarray) -> Shared:
+        """The same with other coordinates in the middle, and as far from them as this covariance says."""
+        n, root = len(self.mean), np.linalg.cholesky(covariance)
         x = np.linalg.solve(self.root.T, self.design[:, :n].T).T
         return replace(self, design=np.hstack([x @ root, self.design[:, n:]]), offset=self.offset + x @ step,
                        mean=self.mean + step, root=root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf, nan
 from numbers import Real
 from typing import ClassVar, NamedTuple
 
@@ -80,14 +81,16 @@ class Pool(Forecaster):
         parts = cut(table, vectors, np.where(held_out, "val", "train"))
         return cls().fit(*parts["train"], *parts["val"])
 
-    def shared(self, relative: str = "") -> Shared:
-        """What its models share on its questions, the pool's answers to them included, with a relative of one.
+    def shared(self, relative: str = "", parameters_b: float = nan) -> Shared:
+        """What its models share on its questions, the pool's answers to them included, with a relative or of a size.
 
-        Raises ForecasterError if the pool holds no such model.
+        Raises ForecasterError if the pool holds no such relative, or a size is not above zero.
         """
-        return self._shared(self.known, relative)
+        return self._shared(self.known, relative, parameters_b)
 
-    def add(self, name: str, answers: Mapping[str, float], relative: str = "") -> Added:
+    def add(
+        self, name: str, answers: Mapping[str, float], relative: str = "", parameters_b: float = nan
+    ) -> Added:
         """Take in a model by its answers, in milliseconds.
 
         Parameters
@@ -99,6 +102,8 @@ class Pool(Forecaster):
         relative : str
             A model of the pool that comes from the same pretrained one: the new model is expected around all that do
             and that the pool was fitted to. Blank: none or unknown.
+        parameters_b : float
+            Its size, in billions: without a relative it is expected where models of that size lie. NaN: unknown.
 
         Raises
         ------
@@ -111,12 +116,12 @@ class Pool(Forecaster):
         seen = self._scores(answers)
         if np.isnan(seen).all():
             raise ForecasterError(f"{name} has no answers: ask it some of the pool's questions first")
-        posterior = onboard(self.shared(relative), seen)
+        posterior = onboard(self.shared(relative, parameters_b), seen)
         labels = np.array(self.benchmarks)
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
-        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative)
+        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative, parameters_b)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
         vector[text.kept] = onboard(text, seen).vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
@@ -135,7 +140,8 @@ class Pool(Forecaster):
         return found
 
     def ask(
-        self, number: int, target: str = "", answers: Mapping[str, float] | None = None, relative: str = ""
+        self, number: int, target: str = "", answers: Mapping[str, float] | None = None, relative: str = "",
+        parameters_b: float = nan,
     ) -> pd.DataFrame:
         """What to ask a new model next, so that its mean score becomes known soonest (`choice.most_telling`).
 
@@ -147,7 +153,7 @@ class Pool(Forecaster):
             The benchmark whose mean score is wanted; blank: that of all questions.
         answers : mapping of str to float, optional
             What it has answered already.
-        relative : str
+        relative, parameters_b
             As `add`.
 
         Returns
@@ -167,20 +173,21 @@ class Pool(Forecaster):
             raise ForecasterError(f"the pool has no benchmark {target}; it has {abbreviate(sorted(set(labels)), 40)}")
         seen = self._scores(answers or {})
         wanted = np.full(len(labels), True) if not target else labels == target
-        chosen = most_telling(onboard(self.shared(relative), seen), 0, wanted, np.isnan(seen[0]), number)
+        chosen = most_telling(onboard(self.shared(relative, parameters_b), seen), 0, wanted, np.isnan(seen[0]), number)
         return pd.DataFrame({"question_id": np.array(self.question_ids, dtype=object)[chosen],
                              "benchmark": labels[chosen],
                              "prompt": np.array(self.prompts, dtype=object)[chosen]})
 
-    def _shared(self, found: dict, relative: str) -> Shared:
+    def _shared(self, found: dict, relative: str, parameters_b: float) -> Shared:
+        if parameters_b <= 0 or parameters_b == inf:
+            raise ForecasterError(f"a size of {parameters_b:g} billions of parameters: it must be above zero")
         if set(found) != {one.name for one in fields(Shared)}:
             raise ForecasterError("the pool was saved by another version: fit and save it anew")
-        return Shared(**found).of_relatives(self._relatives(relative))
+        shared = Shared(**found)
+        return shared.of_relatives(self._relatives(relative)) if relative else shared.of_size(parameters_b)
 
     def _relatives(self, relative: str) -> np.ndarray:
-        """Vectors of the models of this one's lineage that the pool was fitted to; none for a blank name."""
-        if not relative:
-            return self.embedding.model_vectors[:0]
+        """Vectors of the models of this one's lineage that the pool was fitted to."""
         if relative not in self.models:
             close = difflib.get_close_matches(relative, self.models, n=3, cutoff=0.3) or self.models[:3]
             raise ForecasterError(f"no model of the pool is called {relative}; did you mean {', '.join(close)}?")

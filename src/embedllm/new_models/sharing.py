@@ -18,6 +18,7 @@ LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviati
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
 ROUNDS = 4  # in which effects of questions and the width of the pool are found, each given the other
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
+SIZED = 8  # lineages of known size from which their sizes tell something
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
 
 
@@ -55,9 +56,9 @@ def shared_parts(
     residual = points - mean
     n = max(len(many), 2)
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
-    shrink = len(mean) / (len(mean) + len(many))  # few lineages tell little of how coordinates go together
-    covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance)) + LEAST**2 * np.eye(len(mean))
+    covariance = _sturdy(covariance, len(many))
     within = within_lineages(points, of, many, covariance)
+    by_size, log_size, given_size = along_size(residual, _log_sizes(table), of, covariance)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
@@ -70,7 +71,7 @@ def shared_parts(
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
         return Shared(np.hstack([x @ root, around]), offset, doubt, mean, root, kept,
-                      within * stretch * stretch[:, None])
+                      within * stretch * stretch[:, None], by_size, log_size, given_size * stretch * stretch[:, None])
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
@@ -101,6 +102,53 @@ def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total:
     root = np.linalg.cholesky(total)
     shares, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, found).T))
     return root @ (axes * shares.clip(0, 1)) @ axes.T @ root.T
+
+
+def along_size(
+    residual: np.ndarray, sizes: np.ndarray, of: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """How coordinates go along with size, by least squares in which a lineage counts once, and what that leaves open.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (n_models, n)
+        Coordinates around their mean.
+    sizes : ndarray, shape (n_models,)
+        Logarithms; NaN where not known.
+    of : ndarray of int, shape (n_models,)
+        The lineage of each.
+    total : ndarray, shape (n, n)
+        Covariance among all models.
+
+    Returns
+    -------
+    by_size, log_size, given_size
+        See `onboarding.Shared`; ``log_size`` is NaN for fewer than `SIZED` lineages of known size, and where size
+        leaves levels as open as they are without it.
+    """
+    known, nothing = np.isfinite(sizes), (np.zeros((2, len(total))), np.nan, total)
+    _, own, many = np.unique(of[known], return_inverse=True, return_counts=True)
+    if len(many) < SIZED:
+        return nothing
+    weights, n = 1 / many[own] / len(many), len(many)
+    middle = float(weights @ sizes[known])
+    design = np.column_stack([np.ones(known.sum()), sizes[known] - middle]) * np.sqrt(weights)[:, None]
+    by_size, *_ = np.linalg.lstsq(design, residual[known] * np.sqrt(weights)[:, None])
+    left = residual[known] * np.sqrt(weights)[:, None] - design @ by_size
+    given = _sturdy((n + 2) / (n - 2) * left.T @ left, n)  # of one more, two numbers being estimated
+    return (by_size, middle, given) if given[0, 0] < total[0, 0] else nothing
+
+
+def _log_sizes(table: OutcomeMatrix) -> np.ndarray:
+    found = table.models.get("parameters_b")
+    return np.full(len(table.models), np.nan) if found is None else np.log(found.to_numpy(float))
+
+
+def _sturdy(covariance: np.ndarray, many: int) -> np.ndarray:
+    """A covariance from so many lineages, of which few tell little of how coordinates go together."""
+    shrink = len(covariance) / (len(covariance) + many)
+    diagonal = np.diag(np.diag(covariance))
+    return (1 - shrink) * covariance + shrink * diagonal + LEAST**2 * np.eye(len(covariance))
 
 
 def _items(

@@ -122,17 +122,17 @@ class Router:
         return cls(forecaster, guard, models, unit(table.models), encoder, calibration, savings,
                    bool(table.observed.all()))
 
-    def add(self, name: str, answers: Mapping[str, float], price: float = nan, relative: str = "") -> Router:
+    def add(self, name: str, answers: Mapping[str, float], price: float = nan, **facts) -> Router:
         """This router with one more model, known by a few answers; nothing is certified of what that may choose.
 
-        Answers are to questions that the forecaster asks for (a `Pool`); the price is in the router's unit. Raises
-        RouterError if the forecaster takes in no models or not this one, and what `price.of_models` and `Pool.add` do.
+        Answers are to questions that the forecaster asks for (a `Pool`), facts as `Pool.add` takes them, the price in
+        the router's unit. Raises RouterError if the forecaster takes in no models or not this one, and what these do.
         """
         if not hasattr(self.forecaster, "add"):
             raise RouterError(f"{type(self.forecaster).__name__} takes in no models: fit one with entry=catalog.POOL")
         price = of_models(pd.DataFrame({"cost": [price]}, index=pd.Index([name], name="model")))["price"]
         forecaster = deepcopy(self.forecaster)
-        added = forecaster.add(name, answers, relative)
+        added = forecaster.add(name, answers, **facts)
         if added.odd:
             raise RouterError(f"{name} answers unlike any model of the pool: no router can rely on forecasts of it")
         one = pd.DataFrame({"price": price, "mean": added.accuracies["value"].iloc[0]})
