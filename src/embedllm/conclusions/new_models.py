@@ -80,8 +80,8 @@ def sized(rows: pd.DataFrame) -> str:
     own, without = own["value"], without["value"]
     told = listed(f"{own[n]:.3f} against {without[n]:.3f} ({n:,})" for n in _some(own.index))
     few = ratio.iloc[0]
-    return (f"RMSE of the mean score where its size is told, against onboarding without: {told}; squares "
-            f"over each other {few['value']:.2f} ({few['low']:.2f} to {few['high']:.2f}) with {ratio.index[0]} answers.")
+    return (f"RMSE of the mean score where its size is told, against onboarding without: {told}; squares over each "
+            f"other {few['value']:.2f} ({few['low']:.2f} to {few['high']:.2f}) with {ratio.index[0]} answers.")
 
 
 def coordinates(rows: pd.DataFrame) -> str:
