@@ -161,8 +161,9 @@ def test_what_a_new_model_costs_is_its_answers(rows):
     errors = answers[(answers["measure"] == "rmse") & answers["method"].isin([new_models.OURS, new_models.ANEW])]
     table = cost.of_a_new_model(errors, (20, 400), 384).set_index(["way", "answers"])
     answer = 2 * 7e9 * 128
-    assert table["asking"].tolist() == [n * answer for n in (8000, 400, 8, 64, 64)]
-    assert table.loc[(f"new model: {new_models.ANEW}", 64), "training"].item() == 6 * 384 * 232 * 50 * 400 * 21
+    assert table["asking_pflop"].to_numpy() == pytest.approx([n * answer / 1e15 for n in (8000, 400, 8, 64, 64)])
+    assert table.loc[(f"new model: {new_models.ANEW}", 64), "training_pflop"].item() == pytest.approx(
+        6 * 384 * 232 * 50 * 400 * 21 / 1e15)
     assert "tokens an answer" in said.cost(table.reset_index(), answers)
 
 

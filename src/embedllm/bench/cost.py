@@ -117,19 +117,19 @@ def of_a_new_model(errors: pd.DataFrame, shape: tuple[int, int], d_prompt: int) 
     Returns
     -------
     DataFrame
-        ``way``; ``answers``; ``asking`` and ``training``, operations of each (`generation` of 7 billion parameters for
-        an answer; a training as claim C5 counts it, of the factorization, with these numbers, whatever is trained
-        anew here); ``rmse``, NaN where everything is known.
+        ``way``; ``answers``; ``asking_pflop`` and ``training_pflop``, 10^15 operations of each (`generation` of 7
+        billion parameters for an answer; a training as claim C5 counts it, of the factorization, with these numbers,
+        whatever is trained anew here); ``rmse``, NaN where everything is known.
     """
     n_models, n_questions = shape
-    once = 6.0 * d_prompt * DIM * EPOCHS * n_questions
+    once = 6.0 * d_prompt * DIM * EPOCHS * n_questions / 1e15
     rows = [("pool: every question to every model, one training", n_models * n_questions, n_models * once, np.nan),
             ("new model: every question", n_questions, 0.0, np.nan)]
     rows += [(f"new model: {row.method}", row.n, (n_models + 1) * once if row.method == catalog.ANEW.name else 0.0,
               row.value) for row in errors.itertuples()]
-    table = pd.DataFrame(rows, columns=["way", "answers", "training", "rmse"])
-    return table.assign(asking=table["answers"] * generation(PAPER_SIZE))[
-        ["way", "answers", "asking", "training", "rmse"]]
+    table = pd.DataFrame(rows, columns=["way", "answers", "training_pflop", "rmse"])
+    return table.assign(asking_pflop=table["answers"] * generation(PAPER_SIZE) / 1e15)[
+        ["way", "answers", "asking_pflop", "training_pflop", "rmse"]]
 
 
 def of_the_claim(table: pd.DataFrame) -> dict[str, float]:

@@ -177,13 +177,13 @@ def related(rows: pd.DataFrame) -> str:
 def cost(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """What a new model costs, its answers included, from `bench.cost.of_a_new_model` and `new_models.summary`."""
     pool, whole = (table.iloc[at] for at in (0, 1))
-    anew = table[table["training"] > 0].iloc[1:]
-    said = (f"To ask a new model everything takes {whole['asking'] / 1e15:,.1f} PFLOP (7 billion parameters, 128 "
-            f"tokens an answer, as in C6); the labels of the whole pool {pool['asking'] / 1e15:,.0f}, one training "
-            f"{pool['training'] / 1e15:.2g} (as C5 counts it).")
+    anew = table[table["training_pflop"] > 0].iloc[1:]
+    said = (f"To ask a new model everything takes {whole['asking_pflop']:,.1f} PFLOP (7 billion parameters, 128 "
+            f"tokens an answer, as in C6); the labels of the whole pool {pool['asking_pflop']:,.0f}, one training "
+            f"{pool['training_pflop']:.2g} (as C5 counts it).")
     if len(anew):
         row = anew.iloc[0]
-        share = row["training"] / (row["training"] + row["asking"])
+        share = row["training_pflop"] / (row["training_pflop"] + row["asking_pflop"])
         said += f" Beside {row['answers']:,} answers of a new model such a training is {share:.0%} of the whole."
     return f"{said} {close_enough(rows)}"
 
