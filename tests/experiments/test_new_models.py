@@ -73,6 +73,13 @@ def test_a_few_answers_tell_more_than_their_mean(rows):
     assert table[new_models.TEXT, 64, "log_loss"] < table[new_models.TEXT, 8, "log_loss"]
 
 
+def test_what_a_router_gains_and_misses_is_what_the_answers_offer(rows):
+    own = rows.dropna(subset=["routed"])
+    offered = (own["routed"] + own["regret"]).groupby([own["model"], own["draw"]])
+    assert set(own["method"]) == set(new_models.UNREAD) and (own["regret"] >= 0).all() and offered.min().min() > 0
+    np.testing.assert_allclose(offered.max(), offered.min())
+
+
 def test_a_summary_counts_lineages_alike():
     rows = pd.DataFrame({"model": list("abc"), "lineage": ["x", "x", "y"], "n": 8, "draw": 0, "method": "raw mean",
                          "log_loss": [0.2, 0.4, 0.9], "estimate": [0.5, 0.5, 0.7], "truth": [0.5, 0.9, 0.6],

@@ -42,7 +42,7 @@ def test_means_by_hand(pool):
     assert set(raw(seen)[0]) == {0.75}
     seen[0, 2] = 1
     assert set(raw(seen)[0]) == {5 / 6}, "one answer away from certainty"
-    levels = rivals.benchmark_levels(table, cluster)(seen)[0]
+    levels = rivals.benchmark_levels(table, cluster)(seen, penalty=1.0)[0]
     means = table.scores.mean(axis=0)
     assert levels[0] > means[:100].mean() and (levels[0] > levels[100]) == (means[:100].mean() > means[100:].mean())
     shrunken = rivals.shrunken_clusters(table, np.repeat([[0, 0], [1, 0]], 100, axis=0))
@@ -62,11 +62,11 @@ def test_items_and_accuracies_of_the_pool_are_used(pool):
     others = make_table(table.scores[rest], table.questions["benchmark"].to_numpy())
     real, seen = table.scores[5, 100:], asked(table, 5, 100)
     forecast = rivals.item_response(others, cluster)
-    p = forecast(seen)[0, 100:]
+    p = forecast(seen, share=0.0)[0, 100:]
     assert np.corrcoef(p, table.scores[:, 100:].mean(axis=0))[0, 1] > 0.9
     assert np.mean((p > 0.5) == real) > max(real.mean(), 1 - real.mean())
     assert forecast(seen, share=1.0)[0] == pytest.approx(table.scores[5, :100].mean())
-    ridge = rivals.ridge_of_accuracies(others, cluster)(seen)[0]
+    ridge = rivals.ridge_of_accuracies(others, cluster)(seen, penalty=0.1)[0]
     assert len(set(ridge)) == 2 and abs(ridge[150] - real.mean()) < 0.15
 
 

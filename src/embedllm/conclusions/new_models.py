@@ -64,8 +64,8 @@ def accuracies(rows: pd.DataFrame) -> str:
     """Errors of the mean score, from `new_models.summary`."""
     own, raw = (_at(rows, method, "rmse")["value"] for method in (OURS, RAW))
     worth = 1 / _at(rows, OURS, "over_raw")[["value", "high", "low"]]  # so many times the answers
-    told = listed(f"{n:,} answers {own[n]:.3f} against {raw[n]:.3f}, as the mean of {n * worth['value'][n]:,.0f} "
-                  f"({n * worth['high'][n]:,.0f} to {n * worth['low'][n]:,.0f})" for n in _some(own.index))
+    told = listed(f"{n:,} answers {own[n]:.3f} against {raw[n]:.3f}, what the mean of {n * worth['value'][n]:,.0f} "
+                  f"({n * worth['high'][n]:,.0f} to {n * worth['low'][n]:,.0f}) would reach" for n in _some(own.index))
     ranks = listed(f"{ours:.2f} against {other:.2f} ({n:,})" for n, ours, other in (
         (n, *(_at(rows, name, "rank").loc[n, "value"] for name in (OURS, RAW))) for n in _some(own.index)))
     return (f"RMSE of the mean score over all questions, onboarding against the raw mean of the answers: {told}. "
@@ -107,10 +107,11 @@ def trained_anew(rows: pd.DataFrame) -> str:
 
 def routed(rows: pd.DataFrame) -> str:
     """What a new model brings to a router, from `new_models.summary`."""
-    own = _at(rows, TEXT, "routed")
+    own, regret = (_at(rows, TEXT, name) for name in ("routed", "regret"))
     told = listed(_thousandths(own.loc[n], n) for n in _some(own.index))
+    left = listed(f"{1000 * regret.loc[n, 'value']:.0f} ({n:,})" for n in _some(own.index))
     return ("Score that a router over the pool gains, or loses, by asking the new model where its forecast is highest, "
-            f"in thousandths, by number of answers: {told}.")
+            f"in thousandths, by number of answers: {told}. Who knew all answers would gain so much more: {left}.")
 
 
 def chosen(ratios: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ from embedllm.routing.policies import choose, gained
 OURS, SIZED, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
 UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
-MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "over_anew", "changed", "over_level")
+MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level")
 COVERAGE = ("covered", "benchmarks_covered", "width")
 
 
@@ -43,9 +43,14 @@ class _Router(NamedTuple):
         score[asked] = gained(chosen, pool.scores[:, asked])
         return cls(highest, score)
 
-    def gain(self, told: np.ndarray, scores: np.ndarray, judged: np.ndarray) -> float:
-        """Mean score gained by asking a new model where its forecast is the highest."""
-        return float(np.nanmean(np.where(told > self.highest, scores - self.score, 0)[judged]))
+    def gain(self, told: np.ndarray, scores: np.ndarray, judged: np.ndarray) -> tuple[float, float]:
+        """Mean score gained by asking a new model where its forecast is the highest, and missed by not knowing better.
+
+        The second is regret: who knew all answers would ask it where it does better than the chosen model.
+        """
+        more = (scores - self.score)[judged]
+        gain = float(np.nanmean(more * (told > self.highest)[judged]))
+        return gain, float(np.nanmean(np.maximum(more, 0))) - gain
 
 
 def _anew(pool: OutcomeMatrix, vectors: np.ndarray, seen: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
@@ -86,8 +91,8 @@ def curves(
         A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``;
         ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions; ``benchmark_error``,
         mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to the judged questions,
-        ``routed``: score gained by a router over the pool that asks the new model where it is forecast highest. Of
-        onboarding from the text, where everything was trained anew, ``over_anew``: log-loss minus that of the training,
+        ``routed``: score gained by a router over the pool that asks the new model where it is forecast highest, and
+        ``regret``: by how much less than by one that knew all answers. Of onboarding from the text, where everything was trained anew, ``over_anew``: log-loss minus that of the training,
         and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
         interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
     """
@@ -134,7 +139,8 @@ def of_fold(
                     "log_loss": _losses(p, answers, judged), "estimate": means[:, 0], "truth": truth[:, 0],
                     "benchmark_error": np.nanmean(np.abs(means - truth)[:, 1:], axis=1)})
                 if name in UNREAD:
-                    rows["routed"] = [router.gain(own, real, judged) for own, real in zip(p, answers, strict=True)]
+                    rows[["routed", "regret"]] = [
+                        router.gain(own, real, judged) for own, real in zip(p, answers, strict=True)]
                 if name == TEXT and n in retrained:
                     rows["over_anew"] = rows["log_loss"] - _losses(told[ANEW], answers, judged)
                     rows["changed"] = ((p >= 0.5) != (told[ANEW] >= 0.5))[:, judged].mean(axis=1)

@@ -44,7 +44,7 @@ def benchmark_levels(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
     means = by_benchmark(pool).mean()
     level = logit(np.clip(means.reindex(pool.questions["benchmark"]).to_numpy(float), 0.01, 0.99))
 
-    def forecast(scores: np.ndarray, penalty: float = 1.0) -> np.ndarray:
+    def forecast(scores: np.ndarray, penalty: float) -> np.ndarray:
         start = np.repeat(level[:, None], len(scores), axis=1)
         return expit(level + question_effects(scores.T, start, np.ones((scores.shape[1], 1)), np.array([penalty])))
 
@@ -61,7 +61,7 @@ def ridge_of_accuracies(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
     place = target.columns.get_indexer(pool.questions["benchmark"].to_numpy())
     target = target.fillna(target.mean()).to_numpy()
 
-    def forecast(scores: np.ndarray, penalty: float = 0.1) -> np.ndarray:
+    def forecast(scores: np.ndarray, penalty: float) -> np.ndarray:
         found = np.empty(scores.shape)
         for row, own in zip(found, scores, strict=True):
             asked = np.flatnonzero(~np.isnan(own))
@@ -84,7 +84,7 @@ def nearest_models(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
     means = np.nanmean(answers, axis=1)
     answered = np.where(np.isnan(answers), means[:, None], answers)
 
-    def forecast(scores: np.ndarray, k: int = 5) -> np.ndarray:
+    def forecast(scores: np.ndarray, k: int) -> np.ndarray:
         found = np.empty(scores.shape)
         for row, own in zip(found, scores, strict=True):
             asked = ~np.isnan(own)
@@ -107,7 +107,7 @@ def nearest_model(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
 def shrunken_clusters(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
     """Means over the answers in each cluster of prompts, shrunk towards the model's mean by some pseudo-answers."""
 
-    def forecast(scores: np.ndarray, which: int = 0, pseudo: float = 4.0) -> np.ndarray:
+    def forecast(scores: np.ndarray, which: int, pseudo: float) -> np.ndarray:
         of = cluster[:, which]
         onehot = np.eye(of.max() + 1)[of]
         mean = _means(scores)[:, None]
@@ -128,7 +128,7 @@ def item_response(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
     difficulty, sharper = question_effects(pool.scores, start, design, ITEM).T
     slopes = 1 + sharper
 
-    def forecast(scores: np.ndarray, share: float = 0.0) -> np.ndarray:
+    def forecast(scores: np.ndarray, share: float) -> np.ndarray:
         found = np.empty(scores.shape)
         for row, own in zip(found, scores, strict=True):
             asked = ~np.isnan(own)

@@ -97,8 +97,8 @@ def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total:
     if not len(some):
         return np.full((n, n), np.nan)
     found = np.mean([np.cov(points[of == one].T).reshape(n, n) for one in some], axis=0)
-    many_of = (many[some] - 1).sum()
-    found = (many_of * found + FEW * total / 2) / (many_of + FEW)
+    further = (many[some] - 1).sum()  # beyond the first of each lineage
+    found = (further * found + FEW * total / 2) / (further + FEW)
     root = np.linalg.cholesky(total)
     shares, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, found).T))
     return root @ (axes * shares.clip(0, 1)) @ axes.T @ root.T
