@@ -40,8 +40,7 @@ def _thousandths(row: pd.Series, n: int) -> str:
 def _best(rows: pd.DataFrame, measure: str, methods: Iterable[str]) -> str:
     """Who errs least with few, some and many answers."""
     own = rows[(rows["measure"] == measure) & rows["method"].isin(methods)]
-    least = own.loc[own.groupby("n")["value"].idxmin()].set_index("n")
-    least = least.loc[_some(own["n"])]
+    least = own.loc[own.groupby("n")["value"].idxmin()].set_index("n").loc[_some(own["n"])]
     return listed(f"{name} ({'; '.join(f'{n:,}: {value:.3f}' for n, value in one['value'].items())})"
                   for name, one in least.groupby("method", sort=False))
 

@@ -92,9 +92,10 @@ def curves(
         ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions; ``benchmark_error``,
         mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to the judged questions,
         ``routed``: score gained by a router over the pool that asks the new model where it is forecast highest, and
-        ``regret``: by how much less than by one that knew all answers. Of onboarding from the text, where everything was trained anew, ``over_anew``: log-loss minus that of the training,
-        and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
-        interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
+        ``regret``: by how much less than by one that knew all answers. Of onboarding from the text, where everything
+        was trained anew, ``over_anew``: log-loss minus that of the training, and ``changed``: share of forecasts on the
+        other side of one half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
+        ``benchmarks_covered``, the share of benchmarks in theirs.
     """
     return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
 
