@@ -23,7 +23,7 @@ def variance(at: Shared, z: np.ndarray, precision: np.ndarray, wanted: np.ndarra
 def test_each_question_is_the_best_of_all_by_brute_force():
     rng = np.random.default_rng(0)
     at = Shared(rng.normal(size=(12, 3)), rng.normal(size=12), np.zeros(12), np.zeros(1), np.eye(1), np.arange(1),
-                np.eye(1), np.zeros((2, 1)), np.nan, np.eye(1))
+                np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
     z, precision, wanted = rng.normal(size=3), np.diag([1.0, 2.0, 4.0]), np.arange(12) < 9
     open_ = np.arange(12) != 4
     posterior = Posterior(z[None], np.linalg.inv(precision)[None], at)

@@ -19,7 +19,7 @@ from embedllm.new_models.sharing import along_size, deviations, shared_parts, wi
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
     return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2),
-                  0.1 * np.eye(2), np.zeros((2, 2)), np.nan, np.eye(2))
+                  0.1 * np.eye(2), np.zeros((2, 2)), np.zeros(0), np.eye(2))
 
 
 def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +195,7 @@ def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says
     root = np.linalg.cholesky(between + within)
     mean, offset, own = rng.normal(size=3), rng.normal(size=30), rng.normal(size=(30, 2))
     at = Shared(np.hstack([x @ root, own]), offset, np.zeros(30), mean, root, np.array([0, 2, 3]), within,
-                np.zeros((2, 3)), np.nan, within)
+                np.zeros((2, 3)), np.zeros(0), within)
     vectors = rng.normal(size=(3, 5))
     found = at.of_relatives(vectors)
     joint = np.kron(np.ones((4, 4)), between) + np.kron(np.eye(4), within)
@@ -224,7 +224,7 @@ def test_how_alike_relatives_are_is_found(share):
     assert np.linalg.eigvalsh(total - within).min() > -1e-12
     at = Shared(np.eye(3) @ np.linalg.cholesky(total), np.zeros(3), np.zeros(3), np.zeros(3), np.linalg.cholesky(total),
                 np.arange(3), within,
-                np.zeros((2, 3)), np.nan, within)
+                np.zeros((2, 3)), np.zeros(0), within)
     found = at.of_relatives(np.full((2, 3), 2.0))
     gain = (1 - share) / (1 - share + share / 2)
     np.testing.assert_allclose(found.mean, 2 * gain, atol=0.25)
@@ -235,30 +235,31 @@ def test_how_alike_relatives_are_is_found(share):
 def test_a_size_moves_what_is_expected_and_narrows_it():
     """Levels that go along with size, as statsmodels fits them; coordinates that do not."""
     rng, of = np.random.default_rng(8), np.repeat(np.arange(30), [3] * 10 + [1] * 20)
-    sizes = np.log(rng.uniform(1, 70, 50))
-    points = np.column_stack([0.8 * sizes + rng.normal(0, 0.5, 50), rng.normal(size=50)])
+    told = np.log(rng.uniform(1, 70, 30))[of]
+    points = np.column_stack([0.8 * told + rng.normal(0, 0.5, 50), rng.normal(size=50)])
     weights = 1 / np.bincount(of)[of]
     points -= np.average(points, axis=0, weights=weights)
     total = np.cov(points.T, aweights=weights)
-    told = sizes.copy()
     told[[4, 40]] = np.nan
-    by_size, middle, given = along_size(points, told, of, total)
+    by_size, sizes, given = along_size(points, told, of, total)
     known = np.isfinite(told)
     lineages = 1 / np.unique(of[known], return_counts=True)[1][np.unique(of[known], return_inverse=True)[1]]
-    assert middle == pytest.approx(np.average(told[known], weights=lineages))
+    assert sizes.mean() == pytest.approx(np.average(told[known], weights=lineages)) and len(sizes) == 29
     for own, coefficients in zip(points.T, by_size.T, strict=True):
-        fit = sm.WLS(own[known], sm.add_constant(told[known] - middle), weights=lineages).fit()
+        fit = sm.WLS(own[known], sm.add_constant(told[known] - sizes.mean()), weights=lineages).fit()
         np.testing.assert_allclose(fit.params, coefficients)
-    n = len(np.unique(of[known]))
     fit = sm.WLS(points[known, 0], sm.add_constant(told[known]), weights=lineages).fit()
-    assert given[0, 0] == pytest.approx((n + 2) / (n - 2) * fit.ssr / n, rel=1e-4) and given[0, 0] < 0.6 * total[0, 0]
+    assert given[0, 0] == pytest.approx(fit.ssr / 27, rel=1e-4) and given[0, 0] < 0.6 * total[0, 0]
     root, design = np.linalg.cholesky(total), rng.normal(size=(40, 2))
     at = Shared(design @ root, np.zeros(40), np.zeros(40), np.zeros(2), root, np.arange(2), np.full((2, 2), np.nan),
-                by_size, middle, given)
-    found = at.of_size(70)
-    np.testing.assert_allclose(found.mean, by_size[0] + by_size[1] * (np.log(70) - middle))
-    np.testing.assert_allclose(found.root @ found.root.T, given, atol=1e-12)
-    np.testing.assert_allclose(found.offset, design @ found.mean)
+                by_size, sizes, given)
+    line = sm.OLS(rng.normal(size=29), sm.add_constant(sizes)).fit()
+    for size in (3, 60):
+        found, there = at.of_size(size), line.get_prediction([1, np.log(size)])
+        np.testing.assert_allclose(found.mean, by_size[0] + by_size[1] * (np.log(size) - sizes.mean()))
+        np.testing.assert_allclose(found.root @ found.root.T, given * there.se_obs**2 / line.scale, atol=1e-12)
+        np.testing.assert_allclose(found.offset, design @ found.mean)
+    np.testing.assert_array_equal(at.of_size(1e6).mean, at.of_size(np.exp(sizes.max())).mean)
     assert at.of_size(np.nan) is at
-    for few in (np.where(of < 7, told, np.nan), rng.permutation(told)):
-        assert np.isnan(along_size(points, few, of, total)[1])
+    for few in (np.where(of < 7, told, np.nan), rng.permutation(told), np.where(known, 2.0, np.nan)):
+        assert not len(along_size(points, few, of, total)[1])

@@ -84,6 +84,15 @@ def test_a_size_tells_something_before_any_answer(whole, pool):
     assert large.accuracies["value"][0] > small.accuracies["value"][0] + 0.05
     with pytest.raises(ForecasterError, match="a size of -1 billions of parameters"):
         pool.ask(3, parameters_b=-1)
+    with pytest.raises(ForecasterError, match="a relative and a size are told"):
+        pool.ask(3, relative=pool.models[0], parameters_b=7)
+    asked = answers_of(whole, 4, pool.question_ids[:120])
+    pool.known["given_size"] *= 1e-4
+    pool.known["by_size"][0, 0] += 3  # as if a billion parameters made a giant
+    with pytest.raises(ForecasterError, match="wrong answers like the pool, but not like models of 1 billion"):
+        pool.add("wrong", asked, parameters_b=1.0)
+    found = pool.add("right", asked)
+    assert not found.odd and found.forecasts.index.tolist() == pool.question_ids and found.forecasts.between(0, 1).all()
 
 
 def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possible(whole, pool):
@@ -116,7 +125,7 @@ def test_all_right_and_all_wrong_have_an_answer(pool, score):
     ("new", {"nowhere": 1.0}, r"1 answer\(s\) to questions that the pool does not hold"),
     ("new", {"q00001": float("nan")}, "has the score nan"), ("new", {"q00001": "1"}, "has the score '1'; scores are"),
     ("new", {"q00001": None}, "has the score None"),
-    ("", {"q00001": 1.0}, "the pool has a model")])
+    (" ", {"q00001": 1.0}, "the new model has no name"), ("", {"q00001": 1.0}, "the pool has a model")])
 def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
     before, models = pool.embedding.model_vectors.copy(), list(pool.models)
     with pytest.raises(ForecasterError, match=message):

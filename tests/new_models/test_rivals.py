@@ -78,8 +78,25 @@ def test_settings_are_those_that_forecast_models_of_the_pool_best():
     askable, lineages = np.arange(300) < 200, np.arange(30).astype(str)
     chosen = [rivals.Tuned(rivals.shrunken_clusters, make_table(scores), cluster, lineages, askable, 0).settings(32)
               for scores in (apart, alike)]
-    assert chosen[0] == {"which": 0, "pseudo": 2.0} and chosen[1]["pseudo"] == 32
+    assert chosen[0]["log_loss"] == {"which": 0, "pseudo": 2.0} and chosen[1]["log_loss"]["pseudo"] == 32
     one = rivals.Tuned(rivals.raw_mean, make_table(alike), np.zeros((300, 2), int), lineages, askable, 0)
-    assert one.settings(8) == {} and one.forecast(np.where(askable, alike[:1], np.nan), 8).shape == (1, 300)
+    assert one.settings(8) == dict.fromkeys(rivals.AIMS, {})
+    assert one.forecast(np.where(askable, alike[:1], np.nan), 8)["rmse"].shape == (1, 300)
     last = rivals.Tuned(rivals.shrunken_clusters, make_table(alike), np.zeros((300, 2), int), lineages, askable, 0)
     assert last.settings(200) == last.settings(150), "some of the questions have to judge"
+
+
+def test_means_may_want_other_settings_than_forecasts():
+    """Items tell answers apart; where their abilities mislead, the mean of the answers tells the mean score."""
+    rng = np.random.default_rng(1)
+    ability, bend = rng.normal(size=(30, 1)), rng.normal(size=(30, 1))
+    ease = np.linspace(-3, 3, 300)
+    scores = rng.random((30, 300)) < 1 / (1 + np.exp(-(ability + ease + bend * ease)))
+    askable = np.ones(300, bool)
+    tuned = rivals.Tuned(rivals.item_response, make_table(scores), np.zeros((300, 2), int), np.arange(30).astype(str),
+                         askable, 0)
+    chosen = tuned.settings(200)
+    assert chosen["log_loss"]["share"] < chosen["rmse"]["share"]
+    made, seen = tuned.forecast(np.where(np.arange(300) < 200, scores[:2], np.nan), 200), scores[:2, :200].mean(axis=1)
+    mixed = made["rmse"] - made["log_loss"]
+    assert np.abs(mixed).max() > 0.05 and ((made["rmse"] > 0) & (made["rmse"] < 1)).all() and seen.shape == (2,)

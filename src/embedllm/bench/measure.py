@@ -125,14 +125,14 @@ def newcomers() -> dict:
     (n_models, n_answers, n_questions), rng = scale.NEWCOMERS, np.random.default_rng(0)
     design = rng.normal(0, 0.3, (n_questions, scale.N_SHARED))
     shared = Shared(design, rng.normal(size=n_questions), rng.random(n_questions) / 2, np.zeros(1), np.eye(1),
-                    np.arange(1), np.eye(1), np.zeros((2, 1)), np.nan, np.eye(1))
+                    np.arange(1), np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
     scores = np.full((n_models, n_questions), np.nan)
     for row in scores:
         row[rng.choice(n_questions, n_answers, replace=False)] = rng.integers(0, 2, n_answers)
     onboarded, posterior = timed(onboard, shared, scores)
-    wanted, open_ = np.full(n_questions, True), np.isnan(scores[0])
-    following = np.median(durations(lambda model: most_telling(posterior, model, wanted, open_, 1), range(n_models),
-                                    scale.SECONDS))
+    wanted, open_ = np.full(n_questions, True), np.isnan(scores)
+    following = np.median(durations(lambda model: most_telling(posterior, model, wanted, open_[model], 1),
+                                    range(n_models), scale.SECONDS))
     parts = paper_parts()
     fitted, pool = timed(Pool().fit, *parts["train"], *parts["val"])
     answers = dict(zip(pool.question_ids[:n_answers], rng.integers(0, 2, n_answers).astype(float), strict=False))

@@ -43,25 +43,24 @@ class _Router(NamedTuple):
         score[asked] = gained(chosen, pool.scores[:, asked])
         return cls(highest, score)
 
-    def gain(self, told: np.ndarray, scores: np.ndarray, judged: np.ndarray) -> tuple[float, float]:
-        """Mean score gained by asking a new model where its forecast is the highest, and missed by not knowing better.
-
-        The second is regret: who knew all answers would ask it where it does better than the chosen model.
-        """
-        more = (scores - self.score)[judged]
-        gain = float(np.nanmean(more * (told > self.highest)[judged]))
-        return gain, float(np.nanmean(np.maximum(more, 0))) - gain
+    def gain(self, told: np.ndarray, scores: np.ndarray, judged: np.ndarray) -> float:
+        """Mean score gained by asking a new model where its forecast is the highest."""
+        return float(np.nanmean(((scores - self.score) * (told > self.highest))[judged]))
 
 
-def _anew(pool: OutcomeMatrix, vectors: np.ndarray, seen: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+def _anew(
+    pool: OutcomeMatrix, vectors: np.ndarray, seen: np.ndarray, asked: np.ndarray, penalties: tuple[float, float]
+) -> np.ndarray:
     """Forecasts for new models by an embedding that is fitted to their answers as well, all of them at once.
 
-    To questions that may be `asked`, bool, (n_questions,); none that was asked is spent on tuning.
+    To questions that may be `asked`, bool, (n_questions,), with the penalties that were tuned on the pool's answers to
+    these: nothing is held out.
     """
     models = pd.DataFrame(index=[*pool.models.index, *(f"new {number}" for number in range(len(seen)))])
     both = replace_unchecked(pool, scores=np.vstack([pool.scores, seen]).astype(np.float32), models=models).at(asked)
-    spared = ~np.isnan(seen[:, asked]).all(axis=0)
-    return embedded(both, vectors[asked], seed, spared).predict_proba(vectors)[-len(seen):].astype(np.float64)
+    whole, (shared, own) = (both, vectors[asked]), penalties
+    embedding = ConvexEmbedding(shared=(shared,), own=(own,)).fit(*whole, *whole)
+    return embedding.predict_proba(vectors)[-len(seen):].astype(np.float64)
 
 
 def curves(
@@ -88,11 +87,12 @@ def curves(
     Returns
     -------
     DataFrame
-        A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``;
+        A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``,
+        ``n_questions`` in all;
         ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions; ``benchmark_error``,
         mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to the judged questions,
         ``routed``: score gained by a router over the pool that asks the new model where it is forecast highest, and
-        ``regret``: by how much less than by one that knew all answers. Of onboarding from the text, where everything
+        ``regret``: by how much less than after onboarding from all that may be asked. Of onboarding from the text, where everything
         was trained anew, ``over_anew``: log-loss minus that of the training, and ``changed``: share of forecasts on the
         other side of one half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
         ``benchmarks_covered``, the share of benchmarks in theirs.
@@ -120,6 +120,8 @@ def of_fold(
     labels = table.questions["benchmark"].astype(str).to_numpy()
     groups = np.stack([np.full(len(labels), True), *(labels == name for name in np.unique(labels))])
     truth, tables = _means(answers, groups), []
+    most = onboard(ways[TEXT], np.where(asked, answers, np.nan)).forecast()
+    most = np.array([router.gain(*own, judged) for own in zip(most, answers, strict=True)])
     for draw in range(n_draws):
         orders = ordered(table, lineages[new], asked, seed, draw)
         for n in (size for size in sizes if size <= asked.sum()):
@@ -128,27 +130,31 @@ def of_fold(
             told = {name: one.forecast() for name, one in found.items()}
             told[SIZED] = np.concatenate([onboard(one, own[None]).forecast()
                                           for one, own in zip(of_size, seen, strict=True)])
-            told |= {name: rival.forecast(seen, n) for name, rival in others.items()}
             if n in retrained:
-                told[ANEW] = _anew(pool, vectors, seen, asked, seed + 1)
+                told[ANEW] = _anew(pool, vectors, seen, asked, text.penalties)
+            made = {name: dict.fromkeys(rivals.AIMS, p) for name, p in told.items()}
+            made |= {name: rival.forecast(seen, n) for name, rival in others.items()}
             _, low, high = found[OURS].accuracies(seen, groups, seed=seed)
             inside = np.where(np.isnan(truth), np.nan, (low <= truth) & (truth <= high))
-            for name, p in told.items():
-                means = _means(np.where(np.isnan(seen), np.where(np.isnan(answers), np.nan, p), seen), groups)
+            for name, by_aim in made.items():
+                means = {aim: _means(np.where(np.isnan(seen), np.where(np.isnan(answers), np.nan, p), seen), groups)
+                         for aim, p in by_aim.items()}
+                p = by_aim[rivals.LOG_LOSS]
                 rows = pd.DataFrame({
                     "model": table.models.index[new], "lineage": lineages[new], "n": n, "draw": draw, "method": name,
-                    "log_loss": _losses(p, answers, judged), "estimate": means[:, 0], "truth": truth[:, 0],
-                    "benchmark_error": np.nanmean(np.abs(means - truth)[:, 1:], axis=1)})
+                    "n_questions": len(labels), "log_loss": _losses(p, answers, judged),
+                    "estimate": means[rivals.MEAN][:, 0], "truth": truth[:, 0],
+                    "benchmark_error": np.nanmean(np.abs(means[rivals.BENCHMARKS] - truth)[:, 1:], axis=1)})
                 if name in UNREAD:
-                    rows[["routed", "regret"]] = [
-                        router.gain(own, real, judged) for own, real in zip(p, answers, strict=True)]
+                    rows["routed"] = [router.gain(*own, judged) for own in zip(p, answers, strict=True)]
+                    rows["regret"] = most - rows["routed"]
                 if name == TEXT and n in retrained:
                     rows["over_anew"] = rows["log_loss"] - _losses(told[ANEW], answers, judged)
                     rows["changed"] = ((p >= 0.5) != (told[ANEW] >= 0.5))[:, judged].mean(axis=1)
                 if name == OURS:
                     rows = rows.assign(covered=inside[:, 0], width=(high - low)[:, 0],
                                        benchmarks_covered=np.nanmean(inside[:, 1:], axis=1))
-                tables.append(rows)
+                tables.append(rows[~np.isnan(sizes_of)] if name == SIZED else rows)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -179,9 +185,11 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         columns of `curves`, with ``rmse`` of the mean score (root of the mean over lineages, and so are its ends);
         ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws; one of several
         models or orders may count in part. ``rank`` is Spearman's correlation of estimate and truth over models, mean
-        over draws, without interval. Of onboarding ``over_level`` is its ``benchmark_error`` minus that of its level
-        alone, and ``over_raw`` its mean squared error of the mean score over that of the raw mean; where sizes are told
-        ``over_untold`` is the same over that of onboarding without them.
+        over draws, without interval. ``over_raw`` is the mean squared error of the mean score over that of the raw
+        mean, ``benchmarks_over_raw`` the same of ``benchmark_error``. Of onboarding ``worth`` is the number of answers,
+        drawn without replacement, whose mean has the same squared error, and ``over_level`` its ``benchmark_error``
+        minus that of its level alone. Where sizes are told ``over_untold`` is the mean squared error over that of
+        onboarding without them, over models of known size.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
     rows["rmse"] = (rows["estimate"] - rows["truth"]) ** 2
@@ -198,9 +206,21 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 found.append((method, n, name, *over_lineages(values, name), len(values)))
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
-    squares = rows.pivot_table(index="lineage", columns=["method", "n"], values="rmse")
-    for method, other, name in ((OURS, RAW, "over_raw"), (SIZED, OURS, "over_untold")):
-        for n in sorted({n for own, n in squares if own == method}):
-            both = (squares[[(own, n)]].to_numpy() for own in (method, other))
-            found.append((method, n, name, *np.concatenate(ratio_of_means(*both)), len(squares)))
+    table = pd.concat([pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"]),
+                       _over(rows, RAW, "rmse", "over_raw"), _over(rows, RAW, "benchmark_error", "benchmarks_over_raw")])
+    untold = _over(rows[rows["method"].isin([SIZED, OURS])], OURS, "rmse", "over_untold")
+    worth = table[(table["method"] == OURS) & (table["measure"] == "over_raw")].assign(measure="worth")
+    ends = ["value", "low", "high"]
+    left = 1 / worth[["n"]].to_numpy() - 1 / rows["n_questions"].iloc[0]  # an error's share of what one answer makes
+    worth[ends] = 1 / (worth[["value", "high", "low"]].to_numpy() * left + 1 / rows["n_questions"].iloc[0])
+    return pd.concat([table, untold, worth], ignore_index=True)
+
+
+def _over(rows: pd.DataFrame, unit: str, column: str, measure: str) -> pd.DataFrame:
+    """Ratio of a mean over lineages to that of another method, over the same models, for each method and n."""
+    means, found = rows.pivot_table(index=["lineage", "model"], columns=["method", "n"], values=column, sort=False), []
+    for method, n in means:
+        if method != unit and (unit, n) in means:
+            own, other = means[[(method, n), (unit, n)]].dropna().groupby("lineage").mean().to_numpy().T[..., None]
+            found.append((method, n, measure, *np.concatenate(ratio_of_means(own, other)), len(own)))
     return pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"])

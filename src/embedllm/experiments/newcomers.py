@@ -38,14 +38,9 @@ def complete(table: OutcomeMatrix, vectors: np.ndarray) -> tuple[OutcomeMatrix, 
     return without(table, list(table.models.index[~kept])).at(judged), vectors[judged]
 
 
-def embedded(pool: OutcomeMatrix, vectors: np.ndarray, seed: int, spared: np.ndarray | None = None) -> ConvexEmbedding:
-    """The convex embedding of a pool, fitted to seven eighths of the questions and tuned on the others.
-
-    Questions that are `spared`, bool, (n_questions,), do not tune, unless all are.
-    """
+def embedded(pool: OutcomeMatrix, vectors: np.ndarray, seed: int) -> ConvexEmbedding:
+    """The convex embedding of a pool, fitted to seven eighths of the questions and tuned on the others."""
     held_out = folds(pool, 8, seed).to_numpy() == 0
-    if spared is not None and (held_out & ~spared).any():
-        held_out &= ~spared
     return fitted(cut(pool, vectors, np.where(held_out, "val", "train")), catalog.CONVEX)
 
 
@@ -102,7 +97,7 @@ def over_lineages(values: np.ndarray, measure: str) -> np.ndarray:
         n, hits = len(values), values.sum()
         low, high = beta.ppf(ALPHA / 2, hits, n - hits + 1), beta.ppf(1 - ALPHA / 2, hits + 1, n - hits)
         return np.array([values.mean(), low if hits else 0.0, high if hits < n else 1.0])
-    if measure in ("routed", "benchmarks_covered", "answers"):  # too often all the same to be studentized
+    if measure in ("routed", "regret", "benchmarks_covered", "answers"):  # too often all the same to be studentized
         weights = bootstrap_weights(Design(np.zeros(len(values))), N_RESAMPLES, np.random.default_rng(0))
         return np.array([values.mean(), *interval(values, weights)])
     if measure == "rmse":  # a mean of squares, which an interval on the plain scale would let fall below zero

@@ -74,7 +74,7 @@ def newcomer(rng: np.random.Generator, guesses: bool, n: int = 400, k: int = 6) 
     design = np.column_stack([np.ones(n), rng.normal(0, 0.4, (n, k - 1))])
     offset, doubt = rng.normal(0, 1.2, n), rng.uniform(0.1, 0.6, n)
     shared = Shared(design, offset, doubt, np.zeros(k), np.eye(k), np.arange(k), np.full((k, k), np.nan),
-                    np.zeros((2, k)), np.nan, np.eye(k))
+                    np.zeros((2, k)), np.zeros(0), np.eye(k))
     p = expit(offset + np.sqrt(doubt) * rng.normal(size=n) + design @ rng.normal(size=k))
     return shared, (rng.random(n) < (0.5 if guesses else p)).astype(float)
 

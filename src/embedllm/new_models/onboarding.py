@@ -41,11 +41,11 @@ class Shared:
         Covariance of these coordinates among models of one lineage, a part of ``root @ root.T``; NaN where no lineage
         has two models.
     by_size : ndarray, shape (2, n), float64
-        How far from ``mean`` models lie, on average and for each unit of the logarithm of their size over ``log_size``.
-    log_size : float
-        Mean of log (billions of parameters); NaN where size tells nothing.
+        How far from ``mean`` models lie, on average and for each unit of the logarithm of their size over its mean.
+    sizes : ndarray, shape (n_lineages,), float64
+        Log (billions of parameters) of lineages of known size; none where size tells nothing.
     given_size : ndarray, shape (n, n), float64
-        Covariance of the coordinates among models of one size.
+        Covariance of the coordinates among models of one size, if what is usual at that size were known.
     """
 
     design: np.ndarray
@@ -56,17 +56,22 @@ class Shared:
     kept: np.ndarray
     within: np.ndarray
     by_size: np.ndarray
-    log_size: float
+    sizes: np.ndarray
     given_size: np.ndarray
 
     def of_size(self, billions: float) -> Shared:
         """What is shared with a new model of a size: before any answer it is expected where models of that size lie.
 
-        Where the size is NaN, or size tells nothing of the pool's models, nothing changes.
+        As wide as a prediction by linear regression is at that size (Draper and Smith 1998, Applied Regression
+        Analysis, chapter 1). A size beyond the pool's counts as the nearest of these; where it is NaN, or size tells
+        nothing of the pool's models, nothing changes.
         """
-        if np.isnan(billions) or np.isnan(self.log_size):
+        if np.isnan(billions) or not len(self.sizes):
             return self
-        return self._around(np.array([1, np.log(billions) - self.log_size]) @ self.by_size, self.given_size)
+        sizes, middle = self.sizes, self.sizes.mean()
+        apart = np.clip(np.log(billions), sizes.min(), sizes.max()) - middle
+        wider = 1 + 1 / len(sizes) + apart**2 / ((sizes - middle) ** 2).sum()
+        return self._around(np.array([1, apart]) @ self.by_size, wider * self.given_size)
 
     def of_relatives(self, vectors: np.ndarray) -> Shared:
         """What is shared with a new model of a lineage: before any answer it is expected around its relatives.

@@ -38,14 +38,17 @@ class Added(NamedTuple):
         possible, whatever it scores elsewhere).
     similar : DataFrame
         The closest models of the pool: ``similar``, ``distance`` in logits.
+    forecasts : Series of float64, in (0, 1)
+        P(right) on each question of the pool, by its id; what is not known of the model is averaged over.
     person_fit : float
-        See `onboarding.person_fit`; below -3, from 20 answers on, the model is unlike the pool, and forecasts of it are
-        not to be trusted.
+        See `onboarding.person_fit`, relatives and size aside; below -3, from 20 answers on, the model is unlike the
+        pool, and forecasts of it are not to be trusted.
     """
 
     vector: np.ndarray
     accuracies: pd.DataFrame
     similar: pd.DataFrame
+    forecasts: pd.Series
     person_fit: float
 
     @property
@@ -84,7 +87,7 @@ class Pool(Forecaster):
     def shared(self, relative: str = "", parameters_b: float = nan) -> Shared:
         """What its models share on its questions, the pool's answers to them included, with a relative or of a size.
 
-        Raises ForecasterError if the pool holds no such relative, or a size is not above zero.
+        Raises ForecasterError if the pool holds no such relative, a size is not above zero, or both are told.
         """
         return self._shared(self.known, relative, parameters_b)
 
@@ -103,20 +106,28 @@ class Pool(Forecaster):
             A model of the pool that comes from the same pretrained one: the new model is expected around all that do
             and that the pool was fitted to. Blank: none or unknown.
         parameters_b : float
-            Its size, in billions: without a relative it is expected where models of that size lie. NaN: unknown.
+            Its size, in billions: it is expected where models of that size lie. NaN: unknown.
 
         Raises
         ------
         ForecasterError
-            If the name is in the pool, there are no answers, a question is unknown, a score is out of its range or the
-            pool has no such relative.
+            If the name is blank or in the pool, there are no answers, a question is unknown, a score is out of its
+            range, the pool has no such relative, a relative and a size are told, or the answers are like the pool's,
+            but not like those of that size or lineage.
         """
+        if not name.strip():
+            raise ForecasterError("the new model has no name: give it one that the pool does not hold")
         if name in self.models:
             raise ForecasterError(f"the pool has a model {name} already: give the new one another name")
         seen = self._scores(answers)
         if np.isnan(seen).all():
             raise ForecasterError(f"{name} has no answers: ask it some of the pool's questions first")
         posterior = onboard(self.shared(relative, parameters_b), seen)
+        fit, fit_told = (float(person_fit(one, seen)[0]) for one in (onboard(self.shared(), seen), posterior))
+        if fit_told < ODD <= fit and (~np.isnan(seen)).sum() >= ENOUGH:
+            what = f"{relative} and its relatives" if relative else f"models of {parameters_b:g} billion parameters"
+            raise ForecasterError(f"{name} answers like the pool, but not like {what} (person fit {fit_told:.1f}): "
+                                  "leave that away")
         labels = np.array(self.benchmarks)
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
@@ -130,7 +141,7 @@ class Pool(Forecaster):
             vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
                                   "low": low, "high": high}),
             pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
-            float(person_fit(posterior, seen)[0]))
+            pd.Series(posterior.forecast()[0], self.question_ids), fit)
         if found.odd:
             for end, rest in (("low", 0), ("high", 1)):  # all others wrong, or right
                 found.accuracies[end] = np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1)
@@ -181,8 +192,11 @@ class Pool(Forecaster):
     def _shared(self, found: dict, relative: str, parameters_b: float) -> Shared:
         if parameters_b <= 0 or parameters_b == inf:
             raise ForecasterError(f"a size of {parameters_b:g} billions of parameters: it must be above zero")
+        if relative and parameters_b > 0:
+            raise ForecasterError("a relative and a size are told: give one of them, the relative where there is one")
         if set(found) != {one.name for one in fields(Shared)}:
-            raise ForecasterError("the pool was saved by another version: fit and save it anew")
+            raise ForecasterError("the pool was saved by another version: fit and save it anew (`make reproduce` does "
+                                  "with those of notebook 09)")
         shared = Shared(**found)
         return shared.of_relatives(self._relatives(relative)) if relative else shared.of_size(parameters_b)
 

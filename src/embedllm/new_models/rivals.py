@@ -150,12 +150,15 @@ GRIDS = {
     ridge_of_accuracies: [{"penalty": penalty} for penalty in (0.01, 0.1, 1.0, 10.0)],
     nearest_models: [{"k": k} for k in (2, 5, 10, 20)],
     shrunken_clusters: [{"which": which, "pseudo": pseudo} for which, pseudo in product((0, 1), (2.0, 8.0, 32.0))],
-    item_response: [{"share": share} for share in (0.0, 0.25, 0.5)],
+    item_response: [{"share": share} for share in (0.0, 0.25, 0.5, 0.75, 1.0)],
 }
 
 
+AIMS = (LOG_LOSS, MEAN, BENCHMARKS) = "log_loss", "rmse", "benchmark_error"  # what settings are chosen for
+
+
 class Tuned:
-    """A rival with the settings that forecast the pool's own models best, a third of its lineages left out of it.
+    """A rival with the settings that do best for the pool's own models, a third of its lineages left out of it.
 
     Parameters
     ----------
@@ -177,20 +180,37 @@ class Tuned:
         if len(self._grid) > 1:
             rest, self._answers = parted(pool, lineage_folds(lineages, N_PARTS, seed) == 0)
             self._tried, self._order = way(rest, cluster), stratified(pool, askable, seed)
+            labels = pool.questions["benchmark"].astype(str).to_numpy()
+            self._groups = [askable & (labels == name) for name in np.unique(labels[askable])]
 
-    def forecast(self, scores: np.ndarray, n: int) -> np.ndarray:
-        """P(right) of new models with at most n answers each, by the settings for so many."""
-        return self._forecast(scores, **self.settings(n))
+    def forecast(self, scores: np.ndarray, n: int) -> dict[str, np.ndarray]:
+        """P(right) of new models with at most n answers each, for each of `AIMS`, by its settings for so many."""
+        chosen = self.settings(n)
+        different = {repr(given): given for given in chosen.values()}
+        made = {name: self._forecast(scores, **given) for name, given in different.items()}
+        return {aim: made[repr(given)] for aim, given in chosen.items()}
 
-    def settings(self, n: int) -> dict:
-        """What does best from n answers, or three quarters of those that can be asked, on the others."""
+    def settings(self, n: int) -> dict[str, dict]:
+        """For each of `AIMS` what does best from n answers, or three quarters of those that can be asked.
+
+        Log-loss is judged on the others, mean scores on all that can be asked.
+        """
         if len(self._grid) == 1:
-            return self._grid[0]
+            return dict.fromkeys(AIMS, self._grid[0])
         n = min(n, 3 * len(self._order) // 4)
         if n not in self._chosen:
-            seen, judged = np.full((2, *self._answers.shape), np.nan)
-            for one, place in ((seen, self._order[:n]), (judged, self._order[n:])):
-                one[:, place] = self._answers[:, place]
-            self._chosen[n] = min(self._grid, key=lambda given: np.nanmean(
-                cell_scores(self._tried(seen, **given), judged, "log_loss")))
+            seen = np.full(self._answers.shape, np.nan)
+            seen[:, self._order[:n]] = self._answers[:, self._order[:n]]
+            lost = [self._lost(self._tried(seen, **given), seen) for given in self._grid]
+            self._chosen[n] = {aim: self._grid[int(np.argmin([one[aim] for one in lost]))] for aim in AIMS}
         return self._chosen[n]
+
+    def _lost(self, p: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+        """What forecasts of the pool's own models lose, by each of `AIMS`."""
+        rest = np.where(np.isnan(seen), self._answers, np.nan)
+        gap = np.where(np.isnan(rest), 0, p - np.nan_to_num(rest))  # nothing where it was asked, or is not known
+        known = ~np.isnan(self._answers)
+        means = np.stack([gap[:, own].sum(axis=1) / np.maximum(known[:, own].sum(axis=1), 1) for own in self._groups])
+        whole = gap[:, self._order].sum(axis=1) / np.maximum(known[:, self._order].sum(axis=1), 1)
+        loss = np.nanmean(cell_scores(p, rest, "log_loss")[:, self._order])
+        return dict(zip(AIMS, (loss, (whole**2).mean(), np.abs(means).mean()), strict=True))

@@ -58,7 +58,7 @@ def shared_parts(
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
     covariance = _sturdy(covariance, len(many))
     within = within_lineages(points, of, many, covariance)
-    by_size, log_size, given_size = along_size(residual, _log_sizes(table), of, covariance)
+    by_size, sizes, given_size = along_size(residual, _log_sizes(table), of, covariance)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
@@ -71,7 +71,7 @@ def shared_parts(
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
         return Shared(np.hstack([x @ root, around]), offset, doubt, mean, root, kept,
-                      within * stretch * stretch[:, None], by_size, log_size, given_size * stretch * stretch[:, None])
+                      within * stretch * stretch[:, None], by_size, sizes, given_size * stretch * stretch[:, None])
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
@@ -106,7 +106,7 @@ def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total:
 
 def along_size(
     residual: np.ndarray, sizes: np.ndarray, of: np.ndarray, total: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How coordinates go along with size, by least squares in which a lineage counts once, and what that leaves open.
 
     Parameters
@@ -122,21 +122,21 @@ def along_size(
 
     Returns
     -------
-    by_size, log_size, given_size
-        See `onboarding.Shared`; ``log_size`` is NaN for fewer than `SIZED` lineages of known size, and where size
-        leaves levels as open as they are without it.
+    by_size, sizes, given_size
+        See `onboarding.Shared`; sizes are none for fewer than `SIZED` lineages of known size, where all are one, and
+        where size leaves levels as open, on average, as they are without it.
     """
-    known, nothing = np.isfinite(sizes), (np.zeros((2, len(total))), np.nan, total)
+    known, nothing = np.isfinite(sizes), (np.zeros((2, len(total))), np.zeros(0), total)
     _, own, many = np.unique(of[known], return_inverse=True, return_counts=True)
-    if len(many) < SIZED:
+    if len(many) < SIZED or not np.ptp(sizes[known]):
         return nothing
-    weights, n = 1 / many[own] / len(many), len(many)
-    middle = float(weights @ sizes[known])
-    design = np.column_stack([np.ones(known.sum()), sizes[known] - middle]) * np.sqrt(weights)[:, None]
+    weights, n = 1 / many[own], len(many)
+    lineages = np.bincount(own, weights * sizes[known])
+    design = np.column_stack([np.ones(len(own)), sizes[known] - lineages.mean()]) * np.sqrt(weights)[:, None]
     by_size, *_ = np.linalg.lstsq(design, residual[known] * np.sqrt(weights)[:, None])
     left = residual[known] * np.sqrt(weights)[:, None] - design @ by_size
-    given = _sturdy((n + 2) / (n - 2) * left.T @ left, n)  # of one more, two numbers being estimated
-    return (by_size, middle, given) if given[0, 0] < total[0, 0] else nothing
+    given = _sturdy(left.T @ left / (n - 2), n)
+    return (by_size, lineages, given) if (1 + 2 / n) * given[0, 0] < total[0, 0] else nothing
 
 
 def _log_sizes(table: OutcomeMatrix) -> np.ndarray:
