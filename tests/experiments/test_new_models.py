@@ -22,6 +22,7 @@ from embedllm.experiments import (
 from embedllm.figures import new_models as drawn
 from embedllm.new_models.choice import halves
 from embedllm.outcomes import replace_unchecked
+from embedllm.splits import folds
 
 
 @pytest.fixture(scope="module")
@@ -189,16 +190,28 @@ def test_portfolios_by_hand():
 
 def test_portfolios_are_judged_beside_all_models(planted):
     table, vectors = planted
-    table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
     rows = portfolio.portfolios(table, vectors, [1, 4, 99], 3, 0).set_index(["way", "size"])
     assert len(rows) == 2 * 4 + 1, "more than all models is left out"
-    single = table.scores[:, (table.questions["part"] != "test").to_numpy()].mean(axis=1).argmax()
-    test = table.scores[single, (table.questions["part"] == "test").to_numpy()].mean()
+    fold = folds(table, 5, 0).to_numpy()
+    single = sum(table.scores[table.scores[:, fold != number].mean(axis=1).argmax(), fold == number].sum()
+                 for number in range(5))
     for way in (portfolio.GREEDY, portfolio.TOP, portfolio.CENTERS):
-        assert rows.loc[(way, 1), "score"] == pytest.approx(test)
+        assert rows.loc[(way, 1), "score"] == pytest.approx(single / table.shape[1])
     assert rows.loc[(portfolio.RANDOM, 4), "score"] < rows.loc[(portfolio.GREEDY, 4), "score"]
-    own = rows.drop(portfolio.WHOLE)
+    own = rows[rows["difference"].notna()]
     assert (own["low"] <= own["difference"]).all() and (own["worst"].dropna() <= own["withdrawn"].dropna()).all()
+
+
+def test_questions_that_are_left_out_change_no_portfolio(planted):
+    table, vectors = planted
+    test = folds(table, 5, 0).to_numpy() == 0
+    turned = table.scores.copy()
+    turned[:, test] = turned[::-1, test]
+    single = table.scores[:, ~test].mean(axis=1).argmax()
+    for scores in (table.scores, turned):
+        rows = portfolio.of_fold(replace_unchecked(table, scores=scores), vectors, test, [1], 2, (0, 0))
+        own = rows[rows["way"] == portfolio.GREEDY].set_index("question")["score"]
+        np.testing.assert_array_equal(own, scores[single, own.index])
 
 
 def test_models_and_questions_without_all_answers_are_left_out(planted):
@@ -221,12 +234,14 @@ def test_of_a_benchmark_that_nobody_was_asked_nothing_is_known_but_its_text(plan
     changed = (first.set_index(["method", "model"]) != second.set_index(["method", "model"]))["log_loss"]
     assert not changed[[joint.TEXT, joint.OF_MODEL]].any() and changed[joint.OF_BENCHMARK].all()
     own = first[(first["method"] == joint.OF_MODEL)]["log_loss"]
-    assert own.between(0.3, 1.5).all() and len(first) == 3 * new.sum()
+    assert own.between(0.3, 1.5).all() and len(first) == 4 * new.sum()
+    assert first[first["method"] == joint.COIN]["log_loss"].to_numpy() == pytest.approx(np.log(2))
 
 
 def test_forecasts_of_what_is_wholly_new_are_compared_over_lineages():
     rows = pd.DataFrame([(f"m{at}", f"l{at // 2}", name, method, loss + 0.01 * at)
-                         for method, loss in ((joint.TEXT, 0.5), (joint.OF_MODEL, 0.6), (joint.OF_BENCHMARK, 0.5))
+                         for method, loss in ((joint.TEXT, 0.5), (joint.OF_MODEL, 0.6), (joint.OF_BENCHMARK, 0.5),
+                                              (joint.COIN, 0.7))
                          for name in "ab" for at in range(12)],
                         columns=["model", "lineage", "benchmark", "method", "log_loss"])
     table = joint.against(rows).set_index("reference")

@@ -36,6 +36,22 @@ def test_each_question_is_the_best_of_all_by_brute_force():
     assert len(most_telling(posterior, 0, wanted, open_, 99)) == 11
 
 
+def test_content_can_be_balanced():
+    rng = np.random.default_rng(3)
+    at = Shared(rng.normal(size=(60, 3)), rng.normal(size=60), np.zeros(60), np.zeros(1), np.eye(1), np.arange(1),
+                np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
+    labels, wanted, open_ = np.repeat(["a", "b", "c"], [30, 20, 10]), np.full(60, True), np.full(60, True)
+    posterior = Posterior(np.zeros((1, 3)), np.eye(3)[None], at)
+    one = most_telling(posterior, 0, wanted, open_, 1, labels)
+    assert labels[one] == "a", "the largest is first"
+    chosen = most_telling(posterior, 0, wanted, open_, 48, labels)
+    counts = np.stack([np.cumsum(labels[chosen] == name) for name in "abc"])
+    assert np.abs(counts - np.outer([30, 20, 10], np.arange(1, 49)) / 60).max() < 1
+    open_[chosen] = False
+    rest = most_telling(posterior, 0, wanted, open_, 99, labels)
+    assert sorted([*chosen, *rest]) == list(range(60)), "what is left of a label does not hold up the others"
+
+
 def test_every_beginning_is_spread_over_the_benchmarks():
     table = make_table(np.zeros((2, 300)), np.repeat(["a", "b", "c"], [200, 60, 40]))
     askable = halves(table, 0)

@@ -19,7 +19,7 @@ from embedllm.outcomes import OutcomeMatrix, grouped, parted, replace_unchecked
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
 
-OF_MODEL, OF_BENCHMARK = "mean of its answers", "mean of the benchmark, known afterwards"
+OF_MODEL, OF_BENCHMARK, COIN = "mean of its answers", "mean of the benchmark, known afterwards", "one half, always"
 
 
 def unseen(
@@ -34,9 +34,9 @@ def unseen(
     Returns
     -------
     DataFrame or None
-        ``model``, ``lineage``, ``benchmark``, ``method``: onboarding from the text, the mean of its answers, and the
-        mean of the pool on the benchmark, which nobody knows before it was asked; ``log_loss``. None for fewer than two
-        benchmarks.
+        ``model``, ``lineage``, ``benchmark``, ``method``: onboarding from the text, the mean of its answers, the mean
+        of the pool on the benchmark, which nobody knows before it was asked, and one half; ``log_loss``. None for fewer
+        than two benchmarks.
     """
     table = grouped(table)
     if "src" in table.questions:
@@ -65,7 +65,7 @@ def of_benchmark(
     mean = np.tile((np.nansum(pool.scores[:, inside]) + 0.5) / (inside.sum() * len(pool.scores) + 1), len(seen))
     told = {TEXT: onboard(shared, seen).forecast()[:, inside],
             OF_MODEL: np.tile(((right + 0.5) / (asked + 1))[:, None], inside.sum()),
-            OF_BENCHMARK: np.tile(mean[:, None], inside.sum())}
+            OF_BENCHMARK: np.tile(mean[:, None], inside.sum()), COIN: np.full((len(seen), inside.sum()), 0.5)}
     return pd.concat([pd.DataFrame({
         "model": table.models.index[new], "lineage": lineages[new], "benchmark": name, "method": method,
         "log_loss": np.nanmean(cell_scores(p, answers[:, inside], "log_loss"), axis=1)}) for method, p in told.items()],
@@ -73,7 +73,7 @@ def of_benchmark(
 
 
 def against(rows: pd.DataFrame) -> pd.DataFrame:
-    """Onboarding minus each mean, over lineages, benchmarks counting alike.
+    """Onboarding minus each of the others, over lineages, benchmarks counting alike.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def against(rows: pd.DataFrame) -> pd.DataFrame:
     """
     by_lineage = rows.groupby(["method", "benchmark", "lineage"])["log_loss"].mean()
     own, found = by_lineage[TEXT], []
-    for reference in (OF_MODEL, OF_BENCHMARK):
+    for reference in (OF_MODEL, OF_BENCHMARK, COIN):
         gap = own - by_lineage[reference]
         told = of_independent(gap.groupby("lineage").mean().to_numpy())
         per = gap.groupby("benchmark").mean()

@@ -80,14 +80,19 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
     return seen
 
 
-def ask(shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int) -> None:
-    """Have each model answer, in ``seen``, what tells most of its mean score, batch after batch, up to n questions."""
+def ask(
+    shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int, batch: int = BATCH, labels: np.ndarray | None = None
+) -> None:
+    """Have each model answer, in ``seen``, what tells most of its mean score, batch after batch, up to n questions.
+
+    With ``labels`` of the questions as many of a label as it has a share of all.
+    """
     everything = np.full(answers.shape[1], True)
     asked = int((~np.isnan(seen[0])).sum())
-    for start in range(asked, n, BATCH):
+    for start in range(asked, n, batch):
         posterior = onboard(shared, seen)
         for at, row in enumerate(seen):
-            chosen = most_telling(posterior, at, everything, np.isnan(row), min(BATCH, n - start))
+            chosen = most_telling(posterior, at, everything, np.isnan(row), min(batch, n - start), labels)
             row[chosen] = answers[at, chosen]
 
 

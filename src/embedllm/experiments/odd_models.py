@@ -96,12 +96,12 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``kind``, ``n``, ``flagged`` with ``low`` and ``high`` (95 %, as in `new_models.summary`), ``covered``,
-        ``unnoticed`` (neither flagged nor covered) and ``rmse`` of the mean score.
+        ``kind``, ``n``, ``flagged`` with ``low`` and ``high`` (95 %, as in `new_models.summary`), ``unnoticed``
+        (neither flagged nor covered) and ``rmse`` of the mean score.
     """
     rows, found = rows.assign(square=rows["error"] ** 2, unnoticed=~rows["flagged"] & ~rows["covered"]), []
     for (kind, n), own in rows.groupby(["kind", "n"], sort=False):
-        means = own.groupby("lineage")[["flagged", "covered", "unnoticed", "square"]].mean()
-        found.append((kind, n, *over_lineages(means["flagged"].to_numpy(float), "covered"), means["covered"].mean(),
-                      means["unnoticed"].mean(), np.sqrt(means["square"].mean())))
-    return pd.DataFrame(found, columns=["kind", "n", "flagged", "low", "high", "covered", "unnoticed", "rmse"])
+        means = own.groupby("lineage")[["flagged", "unnoticed", "square"]].mean()
+        found.append((kind, n, *over_lineages(means["flagged"].to_numpy(float), "covered"), means["unnoticed"].mean(),
+                      np.sqrt(means["square"].mean())))
+    return pd.DataFrame(found, columns=["kind", "n", "flagged", "low", "high", "unnoticed", "rmse"])

@@ -1,8 +1,9 @@
-"""Which few models are worth keeping? Small portfolios for a router, chosen on training questions, judged on others."""
+"""Which few models are worth keeping? Small portfolios for a router, chosen on some questions, judged on others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.inference import paired_test
 from embedllm.experiments.comparisons import fitted
-from embedllm.experiments.newcomers import complete
+from embedllm.experiments.newcomers import N_FOLDS, complete
 from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.machine import side_by_side
 from embedllm.outcomes import OutcomeMatrix
+from embedllm.progress import Counted
 from embedllm.routing.policies import choose, gained
-from embedllm.splits import Design, cut
+from embedllm.splits import Design, cut, folds
 
 GREEDY, CENTERS, TOP, RANDOM = "greedy", "k-center", "best single models", "random"
 WHOLE = "all models"
@@ -42,7 +45,7 @@ def greedy(told: np.ndarray, scores: np.ndarray, embedding: ConvexEmbedding, num
 
 
 def centers(told: np.ndarray, scores: np.ndarray, embedding: ConvexEmbedding, number: int) -> list[int]:
-    """The best single model, then always the one that lies farthest from those chosen."""
+    """The best single model, then always the one that lies farthest from those chosen (k-center)."""
     chosen = [int(scores.mean(axis=1).argmax())]
     apart = np.full(len(told), np.inf)
     while len(chosen) < number:
@@ -60,52 +63,78 @@ WAYS: dict[str, Order] = {GREEDY: greedy, CENTERS: centers, TOP: top}
 
 
 def portfolios(
-    table: OutcomeMatrix, vectors: np.ndarray, sizes: Sequence[int], n_random: int, seed: int
+    table: OutcomeMatrix, vectors: np.ndarray, sizes: Sequence[int], n_random: int, seed: int,
+    compute: Callable = side_by_side,
 ) -> pd.DataFrame:
-    """The score of a router by the convex embedding over a few models, on test questions.
+    """The score of a router by the convex embedding over a few models, on questions that chose neither.
 
-    What lacks answers is left out, see `newcomers.complete`.
+    A fifth of the questions is left out at a time; the others fit the embedding and choose the models. What lacks
+    answers is left out, see `newcomers.complete`.
 
     Parameters
     ----------
     table : OutcomeMatrix
-        Its questions have a column ``part``; training and validation choose.
     sizes : sequence of int
         Numbers of models; those above all are left out.
     n_random : int
-        Random portfolios, of which the mean counts.
+        Random portfolios of each fold, of which the mean counts.
 
     Returns
     -------
     DataFrame
         ``way``, ``size`` (NaN of all models), ``score``; ``difference`` to all models with ``low`` and ``high`` (95 %,
         over questions); ``withdrawn``, mean score where one of the models is withdrawn and its questions go to the
-        next highest forecast, and ``worst`` of these (of random ones means over draws).
+        next highest forecast, and ``worst``, where the one is that of a fold's which costs it most.
     """
-    parts = cut(*complete(table, vectors))
-    embedding = fitted(parts, catalog.CONVEX)
-    learned = np.concatenate([embedding.predict_proba(parts[one][1]) for one in ("train", "val")], axis=1)
-    answers = np.concatenate([parts[one][0].scores for one in ("train", "val")], axis=1)
-    told, test = embedding.predict_proba(parts["test"][1]), parts["test"][0]
-    design, rng, rows = Design.of(test), np.random.default_rng(seed), []
+    table, vectors = complete(table, vectors)
+    fold, sizes = folds(table, N_FOLDS, seed).to_numpy(), [one for one in sizes if one < table.shape[0]]
+    calls = [partial(of_fold, table, vectors, fold == number, sizes, n_random, (seed, number))
+             for number in range(N_FOLDS)]
+    found = pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True).groupby(["way", "size"], sort=False)
+    scores = {key: own.sort_values("question", ignore_index=True) for key, own in found}
+    everything, rows = scores.pop((WHOLE, table.shape[0])), []
+    for (way, size), own in scores.items():
+        against = _against(own["score"].to_numpy(), everything["score"].to_numpy(), Design.of(table))
+        rows.append({"way": way, "size": size, **against, **own[["score", "withdrawn", "worst"]].mean()})
+    rows.append({"way": WHOLE, "size": np.nan, "score": everything["score"].mean()})
+    return pd.DataFrame(rows, columns=["way", "size", "score", "difference", "low", "high", "withdrawn", "worst"])
+
+
+def of_fold(
+    table: OutcomeMatrix, vectors: np.ndarray, test: np.ndarray, sizes: Sequence[int], n_random: int,
+    seed: tuple[int, int],
+) -> pd.DataFrame:
+    """`portfolios` of a fold, questions of which are ``test``, bool, (n_questions,).
+
+    Returns
+    -------
+    DataFrame
+        ``way``, ``size``, ``question`` (its position), ``score``, ``withdrawn`` and ``worst``.
+    """
+    parts = cut(table, vectors, np.where(test, "test", np.where(folds(table, 8, seed[0] + 1) == 0, "val", "train")))
+    embedding, (judged, own) = fitted(parts, catalog.CONVEX), parts["test"]
+    learned, told = embedding.predict_proba(vectors[~test]), embedding.predict_proba(own)
+    answers, rng, found = table.scores[:, ~test], np.random.default_rng(seed), []
 
     def reached(members: Sequence[int]) -> np.ndarray:
-        return gained(choose(told[members], test.observed[members]), test.scores[members])
+        return gained(choose(told[members], judged.observed[members]), judged.scores[members])
 
-    everything = reached(range(len(told)))
-    for size in (one for one in sizes if one < len(told)):
-        chosen = {way: [order(learned, answers, embedding, size)] for way, order in WAYS.items()}
-        chosen[RANDOM] = [list(rng.choice(len(told), size, replace=False)) for _ in range(n_random)]
-        for way, several in chosen.items():
-            own = np.mean([reached(members) for members in several], axis=0)
-            row = {"way": way, "size": size, "score": own.mean(), **_against(own, everything, design)}
-            if size > 1:
-                left = [[reached([one for one in members if one != gone]).mean() for gone in members]
-                        for members in several]
-                row |= {"withdrawn": np.mean(left), "worst": np.min(left, axis=1).mean()}
-            rows.append(row)
-    rows.append({"way": WHOLE, "size": np.nan, "score": everything.mean()})
-    return pd.DataFrame(rows, columns=["way", "size", "score", "difference", "low", "high", "withdrawn", "worst"])
+    def record(way: str, several: Sequence[Sequence[int]]) -> None:
+        left = [[reached([one for one in members if one != gone]) for gone in members]
+                for members in several if len(members) > 1]
+        found.append(pd.DataFrame({
+            "way": way, "size": len(several[0]), "question": np.flatnonzero(test),
+            "score": np.mean([reached(members) for members in several], axis=0),
+            "withdrawn": np.mean(left, axis=(0, 1)) if left else np.nan,
+            "worst": np.mean([min(own, key=np.mean) for own in left], axis=0) if left else np.nan}))
+
+    for size in sizes:
+        for way, order in WAYS.items():
+            record(way, [order(learned, answers, embedding, size)])
+        record(RANDOM, [list(rng.choice(len(told), size, replace=False)) for _ in range(n_random)])
+    found.append(pd.DataFrame({"way": WHOLE, "size": len(told), "question": np.flatnonzero(test),
+                               "score": reached(range(len(told)))}))
+    return pd.concat(found, ignore_index=True)
 
 
 def _against(own: np.ndarray, everything: np.ndarray, design: Design) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Which question next? Two ways to choose questions for a new model, each with two estimates of its mean score (Q9)."""
+"""Which question next? Ways to choose questions for a new model, each with two estimates of its mean score (Q9)."""
 
 from __future__ import annotations
 
@@ -11,53 +11,99 @@ from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import OURS, RAW
 from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
-from embedllm.new_models.onboarding import onboard
+from embedllm.new_models.onboarding import onboard, person_fit
+from embedllm.new_models.pool import ENOUGH, ODD
 from embedllm.outcomes import OutcomeMatrix
 
-STRATIFIED, ADAPTIVE = "stratified", "adaptive"
+STRATIFIED, ADAPTIVE, ALONE, BALANCED = "stratified", "adaptive", "adaptive, one at a time", "adaptive, balanced"
 CHOICE, MODEL = "choice (adaptive over stratified, onboarding)", "model (onboarding over raw mean, stratified)"
 
 
 def choices(
     table: OutcomeMatrix, vectors: np.ndarray, sizes: Sequence[int], n_draws: int, seed: int,
-    compute: Callable = side_by_side,
+    compute: Callable = side_by_side, further: bool = False,
 ) -> pd.DataFrame:
-    """Two ways to choose questions, each with two estimates of the mean score on all questions.
+    """Ways to choose questions, each with two estimates of the mean score on all questions.
 
     All questions may be asked. *Stratified*: at random, evenly over benchmarks; *adaptive*: those that tell most
     (`choice.most_telling`), in batches of sixteen.
 
+    Parameters
+    ----------
+    further : bool
+        Adaptive also one question at a time, and with as many questions of a benchmark as it has a share of all.
+
     Returns
     -------
     DataFrame
-        ``model``, ``lineage``, ``n``, ``draw``, ``choice``, ``estimator`` ("raw mean" or "onboarding"), ``error``.
+        ``model``, ``lineage``, ``n``, ``draw``, ``choice``, ``estimator`` ("raw mean" or "onboarding"), ``error``. Of
+        onboarding ``covered``, ``benchmarks_covered`` and ``benchmark_error`` as in `new_models.curves`, ``flagged``:
+        whether it is called unlike the pool (`pool.Added.odd`).
     """
-    return over_folds(choices_of_fold, table, vectors, list(sizes), n_draws, seed=seed, compute=compute)
+    return over_folds(choices_of_fold, table, vectors, list(sizes), n_draws, further, seed=seed, compute=compute)
 
 
 def choices_of_fold(
-    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], n_draws: int, seed: int
+    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], n_draws: int, further: bool,
+    seed: int,
 ) -> pd.DataFrame:
     """`choices` for the new models of one fold, bool, (n_models,)."""
     shared, answers = left_out(table, vectors, new, seed)
-    lineages, truth, tables = table.models["lineage"].to_numpy(str)[new], answers.mean(axis=1), []
+    lineages, tables = table.models["lineage"].to_numpy(str)[new], []
+    labels = table.questions["benchmark"].astype(str).to_numpy()
+    groups = np.stack([np.full(len(labels), True), *(labels == name for name in np.unique(labels))])
+    truth = answers @ groups.T / groups.sum(axis=1)
 
     def estimated(seen: np.ndarray, n: int, draw: int, choice: str) -> None:
-        told = np.where(np.isnan(seen), onboard(shared, seen).forecast(), seen).mean(axis=1)
-        tables.extend(pd.DataFrame({
-            "model": table.models.index[new], "lineage": lineages, "n": n, "draw": draw, "choice": choice,
-            "estimator": estimator, "error": values - truth,
-        }) for estimator, values in ((RAW, np.nanmean(seen, axis=1)), (OURS, told)))
+        posterior = onboard(shared, seen)
+        told = np.where(np.isnan(seen), posterior.forecast(), seen) @ groups.T / groups.sum(axis=1)
+        _, low, high = posterior.accuracies(seen, groups, seed)
+        inside = (low <= truth) & (truth <= high)
+        rows = pd.DataFrame({"model": table.models.index[new], "lineage": lineages, "n": n, "draw": draw,
+                             "choice": choice})
+        tables.append(rows.assign(estimator=RAW, error=np.nanmean(seen, axis=1) - truth[:, 0]))
+        tables.append(rows.assign(
+            estimator=OURS, error=told[:, 0] - truth[:, 0], covered=inside[:, 0].astype(float),
+            benchmarks_covered=inside[:, 1:].mean(axis=1),
+            benchmark_error=np.abs(told - truth)[:, 1:].mean(axis=1),
+            flagged=((person_fit(posterior, seen) < ODD) & (n >= ENOUGH)).astype(float)))
 
     for draw in range(n_draws):
         orders = ordered(table, lineages, np.full(table.shape[1], True), seed, draw)
         for n in sizes:
             estimated(told_of(answers, orders, n), n, draw, STRATIFIED)
-    seen = np.full(answers.shape, np.nan)
-    for n in sorted(sizes):
-        ask(shared, seen, answers, n)
-        estimated(seen, n, 0, ADAPTIVE)
+    ways = {ADAPTIVE: {}, ALONE: {"batch": 1}, BALANCED: {"labels": labels}}
+    for choice, how in ways.items() if further else [(ADAPTIVE, {})]:
+        seen = np.full(answers.shape, np.nan)
+        for n in sorted(sizes):
+            ask(shared, seen, answers, n, **how)
+            estimated(seen, n, 0, choice)
     return pd.concat(tables, ignore_index=True)
+
+
+def validity(rows: pd.DataFrame) -> pd.DataFrame:
+    """What onboarding makes of chosen questions, beside the mean score on all, over lineages.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `choices`.
+
+    Returns
+    -------
+    DataFrame
+        ``choice``, ``n``, ``rmse``, ``benchmark_error``, ``covered`` with ``low`` and ``high`` (95 %, as in
+        `new_models.summary`), ``benchmarks_covered``, ``flagged``.
+    """
+    own, found = rows[rows["estimator"] == OURS], []
+    own = own.assign(square=own["error"] ** 2)
+    for (choice, n), one in own.groupby(["choice", "n"], sort=False):
+        means = one.groupby("lineage")[["square", "benchmark_error", "covered", "benchmarks_covered", "flagged"]].mean()
+        share, low, high = over_lineages(means["covered"].to_numpy(), "covered")
+        found.append({"choice": choice, "n": n, "rmse": np.sqrt(means["square"].mean()), **means.drop(
+            columns="square").mean(), "covered": share, "low": low, "high": high})
+    return pd.DataFrame(found)[["choice", "n", "rmse", "benchmark_error", "covered", "low", "high",
+                                "benchmarks_covered", "flagged"]]
 
 
 def errors(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,10 @@ from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import folds
 
 
-def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np.ndarray, number: int) -> np.ndarray:
+def most_telling(
+    posterior: Posterior, model: int, wanted: np.ndarray, open_: np.ndarray, number: int,
+    labels: np.ndarray | None = None,
+) -> np.ndarray:
     """Questions to ask next, one after the other, before any of them is answered.
 
     Greedy: each lowers the expected variance of the mean score over the wanted questions the most, through what it
@@ -29,6 +32,8 @@ def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np
     open_ : ndarray of bool, shape (n_questions,)
         Which can still be asked; those of `wanted` that are not are taken as answered.
     number : int
+    labels : ndarray, shape (n_questions,), optional
+        Each question is of the label that is farthest behind its share of the wanted ones.
 
     Returns
     -------
@@ -44,7 +49,8 @@ def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np
         spread, along = (reached * design).sum(axis=1), reached @ slope
         gone = np.where(wanted, 2 * chance * along - chance**2 * spread, 0)  # what is answered leaves the slope
         told = (along**2 * chance + gone) / (1 + chance * spread) + np.where(wanted, chance, 0)
-        best = int(np.where(left, told, -np.inf).argmax())
+        may = left if labels is None else _of_the_last(labels, wanted, left)
+        best = int(np.where(may, told, -np.inf).argmax())
         chosen.append(best)
         left[best] = False
         factor = chance[best] / (1 + chance[best] * spread[best])
@@ -52,6 +58,14 @@ def most_telling(posterior: Posterior, model: int, wanted: np.ndarray, open_: np
         if wanted[best]:
             slope = slope - chance[best] * design[best]
     return np.array(chosen, dtype=int)
+
+
+def _of_the_last(labels: np.ndarray, wanted: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Which of the questions that are left have the label that is farthest behind its share of the wanted ones."""
+    names, of = np.unique(labels, return_inverse=True)
+    whole, asked, open_ = (np.bincount(of[some], minlength=len(names)) for some in (wanted, wanted & ~left, left))
+    behind = (asked.sum() + 1) * whole / whole.sum() - asked
+    return left & (of == np.where(open_ > 0, behind, -np.inf).argmax())
 
 
 def stratified(table: OutcomeMatrix, askable: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
