@@ -88,14 +88,13 @@ def curves(
     -------
     DataFrame
         A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``,
-        ``n_questions`` in all;
-        ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions; ``benchmark_error``,
-        mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to the judged questions,
-        ``routed``: score gained by a router over the pool that asks the new model where it is forecast highest, and
-        ``regret``: by how much less than after onboarding from all that may be asked. Of onboarding from the text, where everything
-        was trained anew, ``over_anew``: log-loss minus that of the training, and ``changed``: share of forecasts on the
-        other side of one half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
-        ``benchmarks_covered``, the share of benchmarks in theirs.
+        ``n_questions`` in all; ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions;
+        ``benchmark_error``, mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to
+        the judged questions, ``routed``: score gained by a router over the pool that asks the new model where it is
+        forecast highest, and ``regret``: by how much less than after onboarding from all that may be asked. Of
+        onboarding from the text, where everything was trained anew, ``over_anew``: log-loss minus that of the training,
+        and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
+        interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
     """
     return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
 
@@ -207,7 +206,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         ranks = own.groupby("draw")[["estimate", "truth"]].corr("spearman").iloc[::2, 1]
         found.append((method, n, "rank", ranks.mean(), np.nan, np.nan, len(by_lineage)))
     table = pd.concat([pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"]),
-                       _over(rows, RAW, "rmse", "over_raw"), _over(rows, RAW, "benchmark_error", "benchmarks_over_raw")])
+                       _over(rows, RAW, "rmse", "over_raw"),
+                       _over(rows, RAW, "benchmark_error", "benchmarks_over_raw")])
     untold = _over(rows[rows["method"].isin([SIZED, OURS])], OURS, "rmse", "over_untold")
     worth = table[(table["method"] == OURS) & (table["measure"] == "over_raw")].assign(measure="worth")
     ends = ["value", "low", "high"]

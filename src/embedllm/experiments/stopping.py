@@ -161,3 +161,10 @@ def summary(rows: pd.DataFrame, aim: float) -> pd.DataFrame:
         found += [(rule, name, *over_lineages(by_lineage[name].to_numpy(float), way)) for name, way in MEASURES.items()]
     table = pd.DataFrame(found, columns=["rule", "measure", "value", "low", "high"])
     return table.assign(aim=aim)[["aim", *table]]
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """`summary` with a row a rule: ``aim``, ``rule``, ``answers`` with ``low`` and ``high``, and the other measures."""
+    answers = table[table["measure"] == "answers"].drop(columns="measure").rename(columns={"value": "answers"})
+    rest = table[table["measure"] != "answers"].pivot(index="rule", columns="measure", values="value")
+    return answers.merge(rest[[name for name in MEASURES if name in rest]], left_on="rule", right_index=True)
