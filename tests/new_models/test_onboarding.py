@@ -140,6 +140,20 @@ def test_a_new_model_is_expected_to_lie_as_far_apart_as_lineages_do():
     assert 0.95 < np.mean(ratios) < 1.25
 
 
+def test_how_hard_questions_are_is_not_drawn_too_far_to_the_middle():
+    """Widely spread difficulties that the text does not tell, and a pool of few models."""
+    rng = np.random.default_rng(5)
+    ability, ease = rng.normal(0, 0.7, (60, 1)), rng.normal(0, 2.0, 1500)
+    scores = (rng.random((60, 1500)) < expit(ability + ease)).astype(np.float32)
+    table, vectors = make_table(scores[:20]), rng.normal(size=(1500, 8)).astype(np.float32)
+    parts = shared_parts(embedded(table, vectors, 1), table, vectors)
+    seen = np.where(np.arange(1500) < 200, scores[20:], np.nan)
+    told, real = onboard(parts, seen).forecast()[:, 200:], scores[20:, 200:]
+    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.7), (0.7, 0.9), (0.9, 1)):
+        own = (told >= low) & (told < high)
+        assert own.sum() > 2000 and real[own].mean() == pytest.approx(told[own].mean(), abs=0.03)
+
+
 def test_deviations_on_a_benchmark_are_as_high_as_they_were_planted():
     """Also where the embedding of the pool has taken them up: the coordinates of a new model are not known yet."""
     rng, benchmarks = np.random.default_rng(0), np.repeat(np.arange(4), 200)
@@ -148,26 +162,29 @@ def test_deviations_on_a_benchmark_are_as_high_as_they_were_planted():
     table = make_table(rng.random(logits.shape) < 1 / (1 + np.exp(-logits)), benchmarks.astype(str))
     vectors = (np.eye(4)[benchmarks] + 0.1 * rng.normal(size=(800, 4))).astype(np.float32)
     parts = shared_parts(embedded(table, vectors, 1), table, vectors)
-    heights = parts.design[:, len(parts.mean):].max(axis=0)
+    heights = parts.design[:, len(parts.mean):].max(axis=0)[:4]
     np.testing.assert_allclose(heights, (own - own.mean(axis=1, keepdims=True)).std(axis=0), rtol=0.3)
 
 
 def test_deviations_are_found_at_every_height_of_the_tree():
-    """On all questions, on three suites and on four benchmarks of each, around a level that is known."""
+    """On all questions, on three suites, on four benchmarks of each and along ease, around a level that is known."""
     rng, benchmarks = np.random.default_rng(7), np.repeat(np.arange(12), 250)
     everywhere, suite, own = (rng.normal(0, height, (150, n)) for height, n in ((0.4, 1), (0.6, 3), (0.5, 12)))
     ease = rng.normal(0, 1, 3000)
-    answers = rng.random((150, 3000)) < expit(ease + everywhere + suite[:, benchmarks // 4] + own[:, benchmarks])
+    steep = rng.normal(0.1, 0.25, (150, 1))  # its mean is of no account
+    answers = rng.random((150, 3000)) < expit(
+        ease * (1 + steep) + everywhere + suite[:, benchmarks // 4] + own[:, benchmarks])
     table = make_table(answers, benchmarks.astype(str))
     table.questions["suite"] = (benchmarks // 4).astype(str)
     columns = deviations(table, np.tile(ease, (150, 1)))
     heights = columns.max(axis=0)
-    assert columns.shape == (3000, 16) and np.isin(columns, [*heights, 0]).all()
+    assert columns.shape == (3000, 17) and np.isin(columns[:, :16], [*heights[:16], 0]).all()
+    np.testing.assert_allclose(columns[:, 16] / (ease - ease.mean()), 0.25, atol=0.05)
     np.testing.assert_allclose(heights[0], 0.4, atol=0.12)
     np.testing.assert_allclose(heights[1:4], 0.6, atol=0.15)
-    np.testing.assert_allclose(heights[4:], 0.5, atol=0.15)
+    np.testing.assert_allclose(heights[4:16], 0.5, atol=0.15)
     alone = deviations(table.at(benchmarks == 0), np.tile(ease[:250], (150, 1)))
-    assert alone.shape == (250, 1) and alone.max() == pytest.approx(np.sqrt(0.4**2 + 0.6**2 + 0.5**2), abs=0.15)
+    assert alone.shape == (250, 2) and alone[:, 0].max() == pytest.approx(np.sqrt(0.4**2 + 0.6**2 + 0.5**2), abs=0.15)
 
 
 def test_models_unlike_the_pool_are_noticed():

@@ -16,7 +16,7 @@ from embedllm.outcomes import OutcomeMatrix, suites
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
-ROUNDS = 4  # in which effects of questions and the width of the pool are found, each given the other
+ROUNDS = 8  # in which effects of questions and the width of the pool are found, each given the other
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 SIZED = 8  # lineages of known size from which their sizes tell something
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
@@ -156,26 +156,31 @@ def _items(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """By how much a question is easier, and tells abilities apart better, than its text says; variance of the first.
 
-    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions. And by how
+    From the pool's answers, both drawn towards zero by as much as they are found to vary over questions (EM with
+    Laplace's approximation: the variance is that of the most likely effects and what is left open of each). And by how
     much wider all models lie apart, ``apart`` (n_models, n_questions) by the text, once it is known how easy a question
     is: what a text leaves open about a question brings forecasts, and so models, closer to each other.
     """
     observed, wider = ~np.isnan(scores), 1.0
     design = np.column_stack([np.ones(len(ability)), ability])
-    shift, sharper, doubt = np.zeros((3, len(offset)))
-    for _ in range(ROUNDS):
-        logits = offset + wider * apart
+    products = (design[:, :, None] * design[:, None, :]).reshape(-1, 4)
+
+    def residuals(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = expit(logits)
-        chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
-        spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
-        if spread[0] <= LEAST**2:
-            break
-        shift, sharper = question_effects(scores, logits, design, 1 / np.maximum(spread, LEAST**2)).T
-        p = expit(logits + shift + np.outer(ability, sharper))
-        chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(scores) - p, 0)
-        doubt = 1 / (chance.sum(axis=0) + 1 / spread[0])
+        return np.where(observed, np.nan_to_num(scores) - p, 0), np.where(observed, p * (1 - p), 0)
+
+    rest, chance = residuals(offset + apart)
+    spread = np.array([_spread(rest.T @ own, chance.T @ own**2) for own in design.T])
+    if spread[0] <= LEAST**2:
+        return *np.zeros((3, len(offset))), wider
+    for _ in range(ROUNDS):
+        logits, precision = offset + wider * apart, 1 / np.maximum(spread, LEAST**2)
+        effects = question_effects(scores, logits, design, precision)
+        rest, chance = residuals(logits + design @ effects.T)
+        left = np.linalg.inv((chance.T @ products).reshape(-1, 2, 2) + np.diag(precision))
+        spread = (effects**2 + np.diagonal(left, axis1=1, axis2=2)).mean(axis=0)
         wider += float((rest * apart).sum() / max((chance * apart**2).sum(), 1e-300))
-    return shift, sharper, doubt, wider
+    return *effects.T, left[:, 0, 0], wider
 
 
 def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
@@ -185,10 +190,11 @@ def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
 
 
 def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
-    """What models deviate by on all questions, on each suite and on each benchmark: columns as high as the SD of that.
+    """What models deviate by on all questions, on each suite and benchmark, and the more the easier a question is.
 
-    What is shared by groups of questions is found from products of residuals in different ones, which chance does not
-    bring about.
+    Columns are as high as the SD of that. What is shared by groups of questions is found from products of residuals in
+    different ones, which chance does not bring about. How much better models do on easy than on hard questions is taken
+    around the mean of the pool's, who told how easy questions are.
 
     Parameters
     ----------
@@ -213,8 +219,13 @@ def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
     within = np.maximum(within - everywhere, 0) if len(suite) > 1 else np.zeros(1)
     alone = np.array([_spread(*both) for both in zip(sums.T, weights.T, strict=True)])
     alone = np.maximum(alone - everywhere - within[of_suite], 0)
+    ease = logits.mean(axis=0) - logits.mean()
+    inside = (chance * ease) @ np.eye(len(benchmark))[of_benchmark] / np.maximum(weights, 1e-300)
+    apart = ease - inside[:, of_benchmark]  # within benchmarks, on which models deviate anyway
+    slope, weight = (rest * apart).sum(axis=1), (chance * apart**2).sum(axis=1)
+    steep = _spread(slope - slope.sum() / max(weight.sum(), 1e-300) * weight, weight)
     columns = np.column_stack([np.ones(len(benchmark)), by_suite, np.eye(len(benchmark))])[of_benchmark]
-    spread = np.concatenate([[everywhere], within, alone])
+    columns, spread = np.column_stack([columns, ease]), np.concatenate([[everywhere], within, alone, [steep]])
     return (columns * np.sqrt(spread))[:, spread > LEAST**2]
 
 
