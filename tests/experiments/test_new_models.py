@@ -8,6 +8,7 @@ import pytest
 from embedllm import catalog
 from embedllm.bench import cost
 from embedllm.conclusions import new_models as said
+from embedllm.conclusions import onboarding as told
 from embedllm.experiments import (
     joint,
     new_models,
@@ -93,7 +94,12 @@ def test_a_summary_counts_lineages_alike():
 
 def test_choices_and_estimates_are_compared_apart(planted, rows):
     picked = question_choice.choices(*planted, [12, 60], 1, 0)
-    assert len(picked) == 2 * 2 * 2 * 20
+    assert len(picked) == 3 * 2 * 2 * 20
+    further = question_choice.choices(*planted, [12, 60], 1, 0, further=True)
+    pd.testing.assert_frame_equal(further[further["choice"].isin(picked["choice"])].reset_index(drop=True), picked)
+    valid = question_choice.validity(further).set_index(["choice", "n"])
+    assert len(valid) == 5 * 2 and (valid["flagged"] <= 0.2).all() and (valid["covered"] > 0.6).all()
+    assert valid.loc[(question_choice.ALONE, 60), "rmse"] != valid.loc[(question_choice.ADAPTIVE, 60), "rmse"]
     errors = question_choice.errors(picked).set_index(["way", "n"])
     assert errors.loc[("adaptive, onboarding", 60), "rmse"] < errors.loc[("adaptive, raw mean", 60), "rmse"]
     ratios = question_choice.ratios(picked)
@@ -106,14 +112,15 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
         squares["stratified", new_models.OURS, 12] / squares["stratified", "raw mean", 12])
     answers = new_models.summary(rows)
     table, vectors = planted
-    table.questions["part"] = np.resize(["train", "train", "train", "val", "test"], len(vectors))
     few = portfolio.portfolios(table, vectors, [1, 3, 99], 4, 0)
     errors = answers[(answers["measure"] == "rmse") & answers["method"].isin([new_models.OURS, new_models.ANEW])]
     costs = cost.of_a_new_model(errors, table.shape, 384)
-    text = said.conclusion(answers, ratios, costs, few, dict.fromkeys(["unseen", "stopping", "odd", "relatives"]))
+    text = said.conclusion(answers, ratios, costs, question_choice.validity(picked), few,
+                           dict.fromkeys(["unseen", "stopping", "odd", "relatives"]), planted=True)
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 14 and "nan" not in text and said.verdict(answers)["verdict"] == "answered"
-    assert said.base(rows).startswith("20 models of ")
+    assert text.count("- **") == 14 and "nan" not in text and said.verdict(answers, "x")["verdict"] == "answered"
+    assert "does not carry over" in said.verdict(answers, "metabench")["reason"]
+    assert told.base(rows).startswith("20 models of ")
     for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
                    drawn.plot_choices(question_choice.errors(picked)), drawn.plot_coverage(answers, 0.95),
                    drawn.plot_portfolios(few)):
@@ -126,10 +133,15 @@ def test_whoever_stops_early_has_fewer_answers_and_every_rule_is_judged(planted)
     assert rows["answers"].between(32, 192).all() and (rows["answers"] % 16 == 0).all()
     assert (rows["covered"] | ~rows["always"]).all(), "who holds at every look holds at the last"
     table = stopping.summary(rows, 0.1)
-    told = table.set_index(["rule", "measure"])["value"]
-    assert told[stopping.TELLING, "answers"] < told[stopping.TEXTBOOK, "answers"] < told["random, any time", "answers"]
-    assert told["random, any time", "always"] == 1
-    assert stopping.TELLING in said.stopped(table) and "nan" not in said.stopped(table)
+    found = table.set_index(["rule", "measure"])["value"]
+    assert found[stopping.TELLING, "answers"] < found[stopping.MIXED, "answers"] < found[stopping.RANDOM, "answers"]
+    assert found[stopping.TELLING, "answers"] < found[stopping.TEXTBOOK, "answers"] < found[
+        stopping.ANY_TIME, "answers"]
+    assert found[stopping.ANY_TIME, "always"] == 1
+    by_rule = stopping.wide(table)
+    assert len(by_rule) == len(stopping.RULES) and by_rule.set_index("rule").loc[
+        stopping.ANY_TIME, "always"] == 1 and by_rule.columns.tolist()[:5] == ["aim", "rule", "answers", "low", "high"]
+    assert stopping.TELLING in said.stopped(by_rule) and "nan" not in said.stopped(by_rule)
     plt.close(drawn.plot_stopping(table, 0.95))
     few = planted[0].at(np.arange(400) < 60)
     assert stopping.stopped(few, planted[1][:60], 0.1, 0).empty, "half of them are fewer than the first look takes"
@@ -172,7 +184,7 @@ def test_what_a_new_model_costs_is_its_answers(rows):
     assert table["asking_pflop"].to_numpy() == pytest.approx([n * answer / 1e15 for n in (8000, 400, 8, 64, 64)])
     assert table.loc[(f"new model: {new_models.ANEW}", 64), "training_pflop"].item() == pytest.approx(
         6 * 384 * 232 * 50 * 400 * 21 / 1e15)
-    assert "tokens an answer" in said.cost(table.reset_index(), answers)
+    assert "tokens an answer" in told.cost(table.reset_index(), answers)
 
 
 def test_portfolios_by_hand():

@@ -5,7 +5,7 @@ import pandas as pd
 from conftest import make_table
 from scipy.special import expit
 
-from embedllm.new_models.choice import halves, most_telling, stratified
+from embedllm.new_models.choice import halves, mixed, most_telling, stratified
 from embedllm.new_models.onboarding import Posterior, Shared
 
 
@@ -36,6 +36,23 @@ def test_each_question_is_the_best_of_all_by_brute_force():
     assert len(most_telling(posterior, 0, wanted, open_, 99)) == 11
 
 
+def test_one_question_in_four_is_the_most_telling_however_many_are_asked_for_at_once():
+    rng = np.random.default_rng(3)
+    at = Shared(rng.normal(size=(60, 3)), rng.normal(size=60), np.zeros(60), np.zeros(1), np.eye(1), np.arange(1),
+                np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
+    posterior, wanted, order = Posterior(np.zeros((1, 3)), np.eye(3)[None], at), np.full(60, True), rng.permutation(60)
+    for batch in (1, 3, 16):
+        open_, telling = wanted.copy(), 0
+        for _ in range(48 // batch):
+            chosen = mixed(posterior, 0, wanted, open_, batch, order)
+            rest = [one for one in order if open_[one]][:batch]
+            telling += sum(one not in rest for one in chosen)
+            assert len(set(chosen)) == batch and open_[chosen].all()
+            open_[chosen] = False
+        assert telling <= 12 and open_.sum() == 12
+    assert sorted(mixed(posterior, 0, wanted, open_, 99, order)) == np.flatnonzero(open_).tolist()
+
+
 def test_content_can_be_balanced():
     rng = np.random.default_rng(3)
     at = Shared(rng.normal(size=(60, 3)), rng.normal(size=60), np.zeros(60), np.zeros(1), np.eye(1), np.arange(1),
@@ -56,10 +73,10 @@ def test_every_beginning_is_spread_over_the_benchmarks():
     table = make_table(np.zeros((2, 300)), np.repeat(["a", "b", "c"], [200, 60, 40]))
     askable = halves(table, 0)
     assert 148 <= askable.sum() <= 152
-    order = stratified(table, askable, 0)
+    labels = table.questions["benchmark"].to_numpy(str)
+    order = stratified(labels, askable, 0)
     assert sorted(order) == list(np.flatnonzero(askable))
-    labels = table.questions["benchmark"].to_numpy()[order]
     for n in (15, 60, 120):
-        shares = pd.Series(labels[:n]).value_counts(normalize=True)
+        shares = pd.Series(labels[order[:n]]).value_counts(normalize=True)
         assert abs(shares["a"] - 2 / 3) < 0.1 and abs(shares["b"] - 0.2) < 0.1
-    assert not np.array_equal(order, stratified(table, askable, 1))
+    assert not np.array_equal(order, stratified(labels, askable, 1))

@@ -50,7 +50,7 @@ def after_choice(rows: pd.DataFrame) -> str:
                   f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f}"
                   for _, row in rows[rows["n"] == n].iterrows())
     return (f"Share of intervals that hold the mean score and that of a benchmark, and error of the latter, with {n} "
-            f"answers to questions chosen so: {told.replace(' and stratified', '; stratified')}.")
+            f"answers to questions chosen so: {told}.")
 
 
 def both_unseen(rows: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from embedllm.evaluation.inference import of_independent
 from embedllm.evaluation.intervals import ALPHA, bootstrap_weights, interval, ratio_of_means
 from embedllm.experiments.comparisons import fitted
 from embedllm.forecasters.embedding import ConvexEmbedding
-from embedllm.new_models.choice import most_telling, stratified
+from embedllm.new_models.choice import mixed, most_telling, stratified
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.sharing import shared_parts
 from embedllm.new_models.stopping import BATCH
@@ -67,7 +67,8 @@ def left_out(table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, seed: i
 def ordered(table: OutcomeMatrix, lineages: np.ndarray, askable: np.ndarray, seed: int, draw: int) -> list[np.ndarray]:
     """The order in which each model is asked: one for each lineage."""
     names = np.unique(table.models["lineage"].to_numpy(str))
-    own = {name: stratified(table, askable, (seed, draw, int(np.searchsorted(names, name))))
+    labels = table.questions["benchmark"].to_numpy(str)
+    own = {name: stratified(labels, askable, (seed, draw, int(np.searchsorted(names, name))))
            for name in np.unique(lineages)}
     return [own[name] for name in lineages]
 
@@ -81,18 +82,20 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
 
 
 def ask(
-    shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int, batch: int = BATCH, labels: np.ndarray | None = None
+    shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int, batch: int = BATCH,
+    labels: np.ndarray | None = None, orders: Sequence[np.ndarray] | None = None,
 ) -> None:
     """Have each model answer, in ``seen``, what tells most of its mean score, batch after batch, up to n questions.
 
-    With ``labels`` of the questions as many of a label as it has a share of all.
+    With ``labels`` of the questions as many of a label as it has a share of all; with ``orders`` as `choice.mixed`.
     """
     everything = np.full(answers.shape[1], True)
     asked = int((~np.isnan(seen[0])).sum())
     for start in range(asked, n, batch):
         posterior = onboard(shared, seen)
         for at, row in enumerate(seen):
-            chosen = most_telling(posterior, at, everything, np.isnan(row), min(batch, n - start), labels)
+            how = (posterior, at, everything, np.isnan(row), min(batch, n - start))
+            chosen = most_telling(*how, labels) if orders is None else mixed(*how, orders[at])
             row[chosen] = answers[at, chosen]
 
 

@@ -15,8 +15,10 @@ from embedllm.new_models.onboarding import onboard, person_fit
 from embedllm.new_models.pool import ENOUGH, ODD
 from embedllm.outcomes import OutcomeMatrix
 
-STRATIFIED, ADAPTIVE, ALONE, BALANCED = "stratified", "adaptive", "adaptive, one at a time", "adaptive, balanced"
+STRATIFIED, ADAPTIVE, MIXED = "stratified", "adaptive", "mixed"
+ALONE, BALANCED = "adaptive, one at a time", "adaptive, balanced"
 CHOICE, MODEL = "choice (adaptive over stratified, onboarding)", "model (onboarding over raw mean, stratified)"
+MIX = "choice (mixed over stratified, onboarding)"
 
 
 def choices(
@@ -26,7 +28,7 @@ def choices(
     """Ways to choose questions, each with two estimates of the mean score on all questions.
 
     All questions may be asked. *Stratified*: at random, evenly over benchmarks; *adaptive*: those that tell most
-    (`choice.most_telling`), in batches of sixteen.
+    (`choice.most_telling`), in batches of sixteen; *mixed*: a quarter so, the others at random (`choice.mixed`).
 
     Parameters
     ----------
@@ -72,8 +74,11 @@ def choices_of_fold(
         orders = ordered(table, lineages, np.full(table.shape[1], True), seed, draw)
         for n in sizes:
             estimated(told_of(answers, orders, n), n, draw, STRATIFIED)
-    ways = {ADAPTIVE: {}, ALONE: {"batch": 1}, BALANCED: {"labels": labels}}
-    for choice, how in ways.items() if further else [(ADAPTIVE, {})]:
+    orders = ordered(table, lineages, np.full(table.shape[1], True), seed, 0)
+    ways = {ADAPTIVE: {}, MIXED: {"orders": orders}}
+    if further:
+        ways |= {ALONE: {"batch": 1}, BALANCED: {"labels": labels}}
+    for choice, how in ways.items():
         seen = np.full(answers.shape, np.nan)
         for n in sorted(sizes):
             ask(shared, seen, answers, n, **how)
@@ -134,7 +139,8 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """
     squares, tables = _squares(rows), []
     sizes = sorted({key[2] for key in squares})
-    ways = ((CHOICE, (ADAPTIVE, OURS), (STRATIFIED, OURS)), (MODEL, (STRATIFIED, OURS), (STRATIFIED, RAW)))
+    ways = ((CHOICE, (ADAPTIVE, OURS), (STRATIFIED, OURS)), (MIX, (MIXED, OURS), (STRATIFIED, OURS)),
+            (MODEL, (STRATIFIED, OURS), (STRATIFIED, RAW)))
     for due, one, other in ways:
         a, b = (squares[[(*way, n) for n in sizes]].to_numpy() for way in (one, other))
         ratio, low, high = ratio_of_means(a, b)

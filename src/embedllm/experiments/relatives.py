@@ -57,9 +57,9 @@ def of_models(
     lineages, asked, rows = table.models["lineage"].to_numpy(str), halves(table, seed), []
     embedding = embedded(pool, vectors, seed + 1)
     shared = shared_parts(embedding, pool, vectors, lineages[~new])
-    everything = np.full((1, table.shape[1]), True)
+    everything, labels = np.full((1, table.shape[1]), True), table.questions["benchmark"].to_numpy(str)
     for at, own in zip(np.flatnonzero(new), answers[:, None], strict=True):
-        lineage, order = lineages[at], [stratified(table, asked, (seed, at))]
+        lineage, order = lineages[at], [stratified(labels, asked, (seed, at))]
         related = shared.of_relatives(embedding.model_vectors[lineages[~new] == lineage])
         for n in (size for size in sizes if size <= asked.sum()):
             seen = told_of(own, order, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from embedllm.outcomes import OutcomeMatrix
 FIRST, MOST = 2 * BATCH, 1024  # answers before the first look, and at most
 TEXTBOOK, ANY_TIME = "random, textbook", "random, any time"
 FORECASTS, WEIGHTED = "random, any time, forecasts", "weighted, any time, forecasts"
-RANDOM, TELLING = "random, posterior", "most telling, posterior"
-RULES = (TEXTBOOK, ANY_TIME, FORECASTS, WEIGHTED, RANDOM, TELLING)
+RANDOM, MIXED, TELLING = "random, posterior", "mixed, posterior", "most telling, posterior"
+RULES = (TEXTBOOK, ANY_TIME, FORECASTS, WEIGHTED, RANDOM, MIXED, TELLING)
 MEASURES = {"answers": "answers", "reached": "covered", "rmse": "rmse", "covered": "covered", "always": "covered"}
 
 
@@ -40,8 +41,8 @@ def stopped(
 
     A fifth of the lineages is left out at a time; all questions may be asked, at most `MOST` of a model and half of
     them. *Textbook*: mean and standard error. *Any time*: `stopping.always`, from answers alone, with forecasts, and
-    with more questions drawn where these are unsure. *Posterior*: `Posterior.accuracies`, also by
-    `choice.most_telling`. What is called random is one order for each model.
+    with more questions drawn where these are unsure. *Posterior*: `Posterior.accuracies`, also by `choice.mixed` and
+    by `choice.most_telling`. What is called random is one order for each model.
 
     Parameters
     ----------
@@ -93,13 +94,16 @@ def _looks(
         told = asked(lambda seen: onboard(shared, seen[None]).forecast()[0], rule == WEIGHTED)
         return [_any_time(found, aim) for _, found in told]
     if rule == TELLING:
-        return _posteriors(shared, answers, most, None, aim, seed)
+        return _posteriors(shared, answers, most, partial(ask, shared), aim, seed)
     told = asked(_mean_so_far)
     if rule == ANY_TIME:
         return [_any_time(found, aim) for _, found in told]
     orders = [order for order, _ in told]
+    if rule == MIXED:
+        return _posteriors(shared, answers, most, partial(ask, shared, orders=orders), aim, seed)
     if rule == RANDOM:
-        return _posteriors(shared, answers, most, orders, aim, seed)
+        return _posteriors(shared, answers, most, lambda seen, own, n: np.copyto(seen, told_of(own, orders, n)), aim,
+                           seed)
     return [_by_the_textbook(own[order], len(own)) for own, order in zip(answers, orders, strict=True)]
 
 
@@ -125,15 +129,12 @@ def _any_time(found: Estimates, aim: float) -> Looks:
 
 
 def _posteriors(
-    shared: Shared, answers: np.ndarray, most: int, orders: list[np.ndarray] | None, aim: float, seed: int
+    shared: Shared, answers: np.ndarray, most: int, fill: Callable, aim: float, seed: int
 ) -> list[Looks]:
-    """Posterior intervals by these orders, or by what tells most where there are none, until all are narrow."""
+    """Posterior intervals until all are narrow; ``fill`` has an array hold n of the answers of each model."""
     seen, everything, found = np.full(answers.shape, np.nan), np.full((1, answers.shape[1]), True), []
     for n in range(FIRST, most + 1, BATCH):
-        if orders is None:
-            ask(shared, seen, answers, n)
-        else:
-            seen = told_of(answers, orders, n)
+        fill(seen, answers, n)
         value, low, high = (each[:, 0] for each in onboard(shared, seen).accuracies(seen, everything, seed))
         found.append((np.full(len(value), n), value, low, high))
         if (np.array([each[3] - each[2] for each in found]).min(axis=0) <= 2 * aim).all():

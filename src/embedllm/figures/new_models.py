@@ -12,55 +12,60 @@ from matplotlib.ticker import LogLocator, NullLocator
 from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, BLUE, GRAY, GREEN, ORANGE, VERMILION, WIDTH, color_of
 
-PANELS = {"log_loss": "log-loss (nats)", "rmse": "RMSE of mean score,\nover that of raw mean",
-          "benchmark_error": "error of benchmarks' means,\nover that of raw mean"}
+PANELS = {"log_loss": "log-loss (nats)", "over_raw": "squared error of mean score,\nover that of raw mean",
+          "benchmarks_over_raw": "error of benchmarks' means,\nover that of raw mean"}
 BANDED = ("onboarding", "onboarding, text alone", "raw mean")
 WAYS = {"stratified, raw mean": (ORANGE, "o"), "adaptive, raw mean": (ORANGE, "s"),
-        "stratified, onboarding": (BLUE, "o"), "adaptive, onboarding": (BLUE, "s")}
+        "stratified, onboarding": (BLUE, "o"), "mixed, onboarding": (BLUE, "^"), "adaptive, onboarding": (BLUE, "s")}
 
 
-def plot_answers(table: pd.DataFrame, unit: str, dashed: Sequence[str]) -> Figure:
-    """Each method against the number of answers, a panel for each measure; bands of a few.
+def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figure:
+    """Each method against the number of answers: a row for each measure, intervals of a few.
 
     Parameters
     ----------
     table : DataFrame
         From `experiments.new_models.summary`.
     unit : str
-        The method that errors of mean scores are a share of.
-    dashed : sequence of str
-        Methods.
+        The method that others are judged beside, in both columns.
+    unread : sequence of str
+        Methods that know no answers of the pool to the judged questions: the right column.
     """
-    figure, grid = plt.subplots(len(PANELS), 1, figsize=(WIDTH, 2.4 * len(PANELS)))
-    for axes, (measure, title) in zip(grid, PANELS.items(), strict=True):
-        own = table[table["measure"] == measure].copy()
+    figure, grid = plt.subplots(len(PANELS), 2, figsize=(WIDTH, 2.4 * len(PANELS)), sharey="row")
+    for row, (measure, title) in zip(grid, PANELS.items(), strict=True):
+        for axes, right in zip(row, (False, True), strict=True):
+            own = table[(table["measure"] == measure) & (table["method"].isin(unread) == right)]
+            if not right:
+                own = pd.concat([own, table[(table["measure"] == measure) & (table["method"] == unit)]])
+            for name, line in own.groupby("method", sort=False):
+                axes.plot(line["n"], line["value"], marker="o" if len(line) > 1 else "D", ms=3 if len(line) > 1 else 5,
+                          lw=1.4, color=color_of(name), label=name)
+                if name in BANDED:
+                    axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.15, lw=0,
+                                      color=color_of(name))
+            log_ticks(axes, table["n"])
+            axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
         if measure != "log_loss":
-            whole = own[own["method"] == unit].set_index("n")["value"].reindex(own["n"]).to_numpy()
-            own[["value", "low", "high"]] = own[["value", "low", "high"]].div(whole, axis=0)
-        for name, line in own.groupby("method", sort=False):
-            axes.plot(line["n"], line["value"], marker="o", ms=3, lw=1.4, color=color_of(name), label=name,
-                      ls="--" if name in dashed else "-")
-            if name in BANDED:
-                axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.13, lw=0,
-                                  color=color_of(name))
-        log_ticks(axes, own["n"])
-        if measure != "log_loss":
-            _log_height(axes)
-        axes.set(xlabel="answers of the new model" if axes is grid[-1] else "", ylabel=title)
-        axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
-    handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=7.5)
+            _log_height(row[0])
+            for axes in row:
+                axes.axhline(1, color=color_of(unit), lw=1.4)
+        row[0].set_ylabel(title)
+    grid[0, 0].set_title("questions that the pool has answered", fontsize=9)
+    grid[0, 1].set_title("questions that nobody has answered", fontsize=9)
+    figure.supxlabel("answers of the new model", fontsize=9)
+    entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7.5)
     return figure
 
 
 def plot_choices(table: pd.DataFrame) -> Figure:
-    """RMSE of the mean score for each choice of questions and estimator; from `question_choice.errors`."""
+    """RMSE of the mean score for choices of questions and estimators (`WAYS`); from `question_choice.errors`."""
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
-    for number, (way, line) in enumerate(table.groupby("way", sort=False)):
-        color, mark = WAYS[way]
+    for number, (way, (color, mark)) in enumerate(WAYS.items()):
+        line = table[table["way"] == way]
         reach = [line["rmse"] - line["low"], line["high"] - line["rmse"]]
         axes.errorbar(line["n"] * 1.03**number, line["rmse"], yerr=reach, color=color, marker=mark, ms=4, lw=1.3,
-                      capsize=2, ls="-" if mark == "o" else "--", label=way)
+                      capsize=2, ls={"o": "-", "^": "-.", "s": "--"}[mark], label=way)
     _log_height(axes)
     log_ticks(axes, table["n"])
     axes.set(xlabel="answers of the new model", ylabel="RMSE of the mean score")
@@ -110,11 +115,12 @@ def plot_stopping(table: pd.DataFrame, promised: float) -> Figure:
 
 
 def plot_portfolios(table: pd.DataFrame) -> Figure:
-    """Score of a router over few models against their number; from `experiments.portfolio.portfolios`."""
+    """Score of a router over few models against their number, intervals of the difference to all; from `portfolios`."""
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     few = table[table["size"].notna()]
     for (way, line), color in zip(few.groupby("way", sort=False), (BLUE, ORANGE, GREEN, GRAY), strict=True):
-        axes.plot(line["size"], line["score"], marker="o", ms=4, lw=1.4, color=color, label=way)
+        axes.errorbar(line["size"], line["score"], yerr=[line["difference"] - line["low"],
+                      line["high"] - line["difference"]], marker="o", ms=4, lw=1.4, capsize=2, color=color, label=way)
         axes.plot(line["size"], line["withdrawn"], marker="x", ms=4, lw=0.8, ls=":", color=color)
     axes.axhline(table[table["size"].isna()]["score"].iloc[0], ls="--", lw=0.8, color=BLACK, label="all models")
     axes.plot([], [], marker="x", ms=4, lw=0.8, ls=":", color=BLACK, label="one withdrawn, mean")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
-from embedllm.new_models.choice import most_telling
+from embedllm.new_models.choice import mixed, stratified
 from embedllm.new_models.onboarding import Shared, onboard, person_fit
 from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
@@ -154,7 +154,7 @@ class Pool(Forecaster):
         self, number: int, target: str = "", answers: Mapping[str, float] | None = None, relative: str = "",
         parameters_b: float = nan,
     ) -> pd.DataFrame:
-        """What to ask a new model next, so that its mean score becomes known soonest (`choice.most_telling`).
+        """What to ask a new model next, so that its mean score becomes known soon: see `choice.mixed`.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class Pool(Forecaster):
         Returns
         -------
         DataFrame
-            ``question_id``, ``benchmark``, ``prompt``; the most telling one first.
+            ``question_id``, ``benchmark``, ``prompt``.
 
         Raises
         ------
@@ -184,7 +184,8 @@ class Pool(Forecaster):
             raise ForecasterError(f"the pool has no benchmark {target}; it has {abbreviate(sorted(set(labels)), 40)}")
         seen = self._scores(answers or {})
         wanted = np.full(len(labels), True) if not target else labels == target
-        chosen = most_telling(onboard(self.shared(relative, parameters_b), seen), 0, wanted, np.isnan(seen[0]), number)
+        posterior, order = onboard(self.shared(relative, parameters_b), seen), stratified(labels, wanted, 0)
+        chosen = mixed(posterior, 0, wanted, np.isnan(seen[0]), number, order)
         return pd.DataFrame({"question_id": np.array(self.question_ids, dtype=object)[chosen],
                              "benchmark": labels[chosen],
                              "prompt": np.array(self.prompts, dtype=object)[chosen]})

@@ -179,8 +179,8 @@ class Tuned:
         self._forecast, self._grid, self._chosen = way(pool, cluster), GRIDS.get(way, [{}]), {}
         if len(self._grid) > 1:
             rest, self._answers = parted(pool, lineage_folds(lineages, N_PARTS, seed) == 0)
-            self._tried, self._order = way(rest, cluster), stratified(pool, askable, seed)
             labels = pool.questions["benchmark"].astype(str).to_numpy()
+            self._tried, self._order = way(rest, cluster), stratified(labels, askable, seed)
             self._groups = [askable & (labels == name) for name in np.unique(labels[askable])]
 
     def forecast(self, scores: np.ndarray, n: int) -> dict[str, np.ndarray]:
