@@ -80,7 +80,7 @@ def test_settings_are_those_that_forecast_models_of_the_pool_best():
               for scores in (apart, alike)]
     assert chosen[0]["log_loss"] == {"which": 0, "pseudo": 2.0} and chosen[1]["log_loss"]["pseudo"] == 32
     one = rivals.Tuned(rivals.raw_mean, make_table(alike), np.zeros((300, 2), int), lineages, askable, 0)
-    assert one.settings(8) == dict.fromkeys(rivals.AIMS, {})
+    assert one.settings(8) == {aim: {} for aim in rivals.AIMS}
     assert one.forecast(np.where(askable, alike[:1], np.nan), 8)["rmse"].shape == (1, 300)
     last = rivals.Tuned(rivals.shrunken_clusters, make_table(alike), np.zeros((300, 2), int), lineages, askable, 0)
     assert last.settings(200) == last.settings(150), "some of the questions have to judge"

@@ -167,5 +167,5 @@ def summary(rows: pd.DataFrame, aim: float) -> pd.DataFrame:
 def wide(table: pd.DataFrame) -> pd.DataFrame:
     """`summary` with a row a rule: ``aim``, ``rule``, ``answers`` with ``low`` and ``high``, and the other measures."""
     answers = table[table["measure"] == "answers"].drop(columns="measure").rename(columns={"value": "answers"})
-    rest = table[table["measure"] != "answers"].pivot(index="rule", columns="measure", values="value")
+    rest = table[table["measure"] != "answers"].pivot_table("value", "rule", "measure", sort=False)
     return answers.merge(rest[[name for name in MEASURES if name in rest]], left_on="rule", right_index=True)
