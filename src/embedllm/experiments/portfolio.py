@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from embedllm import catalog
-from embedllm.evaluation.inference import paired_test
+from embedllm.evaluation.inference import paired_tests
 from embedllm.experiments.comparisons import fitted
 from embedllm.experiments.newcomers import N_FOLDS, complete
 from embedllm.forecasters.embedding import ConvexEmbedding
@@ -93,8 +93,10 @@ def portfolios(
     found = pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True).groupby(["way", "size"], sort=False)
     scores = {key: own.sort_values("question", ignore_index=True) for key, own in found}
     everything, rows = scores.pop((WHOLE, table.shape[0])), []
-    for (way, size), own in scores.items():
-        against = _against(own["score"].to_numpy(), everything["score"].to_numpy(), Design.of(table))
+    tests = paired_tests([(own["score"].to_numpy(), everything["score"].to_numpy()) for own in scores.values()],
+                         Design.of(table), n_permutations=1)
+    for ((way, size), own), test in zip(scores.items(), tests, strict=True):
+        against = {name: test[name] for name in ("difference", "low", "high")}
         rows.append({"way": way, "size": size, **against, **own[["score", "withdrawn", "worst"]].mean()})
     rows.append({"way": WHOLE, "size": np.nan, "score": everything["score"].mean()})
     return pd.DataFrame(rows, columns=["way", "size", "score", "difference", "low", "high", "withdrawn", "worst"])
@@ -135,10 +137,3 @@ def of_fold(
     found.append(pd.DataFrame({"way": WHOLE, "size": len(told), "question": np.flatnonzero(test),
                                "score": reached(range(len(told)))}))
     return pd.concat(found, ignore_index=True)
-
-
-def _against(own: np.ndarray, everything: np.ndarray, design: Design) -> dict[str, float]:
-    if np.array_equal(own, everything):
-        return {"difference": 0.0, "low": 0.0, "high": 0.0}
-    found = paired_test(own, everything, design, n_permutations=1)
-    return {name: found[name] for name in ("difference", "low", "high")}
