@@ -230,7 +230,7 @@ class NewModels(Parameters):
         [8, 32, 128, 512, 2048], description="numbers of answers of a new model", min_length=1)
     RETRAINED: Distinct[Count] = Field([128], description="of these, where everything is trained anew as well")
     CHOSEN: Distinct[Annotated[int, Ge(9)]] = Field(
-        [16, 64, 256], description="numbers of answers at which ways to choose questions are compared", min_length=1)
+        [32, 128], description="numbers of answers at which ways to choose questions are compared", min_length=1)
     N_ORDERS: Count = Field(1, description="random orders of the questions")
     LONG: bool = Field(False, description="whether what takes long is computed; else that of make deep is shown")
     JOINT: Count = Field(128, description="long: answers of a new model to other benchmarks than the one forecast")
