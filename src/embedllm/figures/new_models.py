@@ -52,7 +52,8 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
         row[0].set_ylabel(title)
     grid[0, 0].set_title("questions that the pool has answered", fontsize=9)
     grid[0, 1].set_title("questions that nobody has answered", fontsize=9)
-    figure.supxlabel("answers of the new model", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("answers of the new model")
     entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7.5)
     return figure
