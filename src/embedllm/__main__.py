@@ -135,7 +135,9 @@ def _added(told: argparse.Namespace) -> pd.DataFrame:
     similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
     names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]
     vector = pd.DataFrame({"kind": "vector", "what": names, "value": found.vector}).query("value != 0")
-    return pd.concat([accuracies, similar, vector])[["kind", "what", "asked", "value", "low", "high"]]
+    fit = pd.DataFrame({"kind": "person fit", "what": "unlike the pool" if found.odd else "like the pool",
+                        "value": [found.person_fit]})
+    return pd.concat([accuracies, fit, similar, vector])[["kind", "what", "asked", "value", "low", "high"]]
 
 
 if __name__ == "__main__":

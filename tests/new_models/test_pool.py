@@ -158,7 +158,7 @@ def test_the_command_line_asks_and_adds(whole, pool, tmp_path, capsys):
     told = ["add", "--pool", file, "--name", "newcomer", "--answers", str(answers)]
     assert command.main([*told, "--save", str(tmp_path / "more.npz")]) == 0
     rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert rows["kind"].unique().tolist() == ["mean score", "distance", "vector"]
+    assert rows["kind"].unique().tolist() == ["mean score", "person fit", "distance", "vector"]
     assert command.main(["ask", "--pool", str(tmp_path / "more.npz"), "--n", "1", "--answers", str(answers)]) == 0
     assert pd.read_csv(io.StringIO(capsys.readouterr().out))["question_id"][0] not in set(asked["question_id"])
     assert Forecaster.load(tmp_path / "more.npz").models[-1] == "newcomer"

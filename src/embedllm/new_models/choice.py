@@ -1,4 +1,4 @@
-"""Which question to ask a new model next: the one whose answer tells most about the accuracy that is wanted."""
+"""Which questions to ask a new model next: those whose answers tell most of the accuracy that is wanted, and others."""
 
 from __future__ import annotations
 
