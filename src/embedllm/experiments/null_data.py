@@ -71,11 +71,11 @@ def table_of(right: np.ndarray) -> OutcomeMatrix:
 
 def newcomer(rng: np.random.Generator, guesses: bool, n: int = 400, k: int = 6) -> tuple[Shared, np.ndarray]:
     """What a pool shares on some questions, and the answers of a new model that is like it, or guesses: (n,)."""
-    design = np.column_stack([np.ones(n), rng.normal(0, 0.4, (n, k - 1))])
     offset, doubt = rng.normal(0, 1.2, n), rng.uniform(0.1, 0.6, n)
+    design = np.column_stack([np.ones(n), rng.normal(0, 0.4, (n, k - 1)), 0.15 * (offset - offset.mean())])
     shared = Shared(design, offset, doubt, np.zeros(k), np.eye(k), np.arange(k), np.full((k, k), np.nan),
                     np.zeros((2, k)), np.zeros(0), np.eye(k))
-    p = expit(offset + np.sqrt(doubt) * rng.normal(size=n) + design @ rng.normal(size=k))
+    p = expit(offset + np.sqrt(doubt) * rng.normal(size=n) + design @ rng.normal(size=k + 1))
     return shared, (rng.random(n) < (0.5 if guesses else p)).astype(float)
 
 

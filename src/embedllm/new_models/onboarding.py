@@ -30,6 +30,7 @@ class Shared:
     Attributes
     ----------
     design : ndarray, shape (n_questions, k), float64
+        The n coordinates, then the deviation along ease, then those on groups of questions.
     offset : ndarray, shape (n_questions,), float64
     doubt : ndarray, shape (n_questions,), float64
         Variance of the offset: how easy a question is, is known from few answers.
@@ -130,6 +131,11 @@ class Posterior:
         """Level and kept coordinates in the embedding: (n_models, n), float64, in logits."""
         return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
 
+    @property
+    def steepness(self) -> np.ndarray:
+        """How much more than the pool's models these gain from ease, in SDs of the pool: (n_models,), float64."""
+        return self.z[:, len(self.shared.mean)]
+
     def forecast(self) -> np.ndarray:
         """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""
         at = self.shared
@@ -168,15 +174,15 @@ class Posterior:
 
 
 def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
-    """How unlike the pool new models answer: the lowest of three standardized statistics, (n_models,), float64.
+    """How unlike the pool new models answer: the lowest of four standardized statistics, (n_models,), float64.
 
     About zero, give or take one, for a model drawn as the pool's are (answers are judged by the vector that they made),
     far below where right and wrong ones are in the wrong places. The first is the log-likelihood of the answers
-    (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and Statistical Psychology 38), low for who
-    guesses; the others are derivatives of it, for a share of answers that are wrong, as when they are not read, and for
-    a share that are right, as when they were known before (score tests; Rao 1948, Mathematical Proceedings of the
-    Cambridge Philosophical Society 44). None sees a model that fails a whole benchmark, whose deviation there takes it
-    up. NaN without answers.
+    (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and Statistical Psychology 38); two are
+    derivatives of it, for a share of answers that are wrong, as when they are not read, and for a share that are right,
+    as when they were known before (score tests; Rao 1948, Mathematical Proceedings of the Cambridge Philosophical
+    Society 44); the last is the steepness, low for who guesses. None sees a model that fails a whole benchmark, whose
+    deviation there takes it up. NaN without answers.
     """
     p, asked = posterior.forecast(), ~np.isnan(scores)
     y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
@@ -185,7 +191,7 @@ def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
         gap = np.where(asked, (y - p) * weight, 0).sum(axis=1)
         spread = np.sqrt(np.where(asked, p * (1 - p) * weight**2, 0).sum(axis=1))
         found.append(np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0))
-    return np.min(found, axis=0)
+    return np.min([*found, posterior.steepness], axis=0)
 
 
 def onboard(shared: Shared, scores: np.ndarray) -> Posterior:

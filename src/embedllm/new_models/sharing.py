@@ -190,7 +190,7 @@ def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
 
 
 def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
-    """What models deviate by on all questions, on each suite and benchmark, and the more the easier a question is.
+    """What models deviate by the more the easier a question is, on all questions, on each suite and on each benchmark.
 
     Columns are as high as the SD of that. What is shared by groups of questions is found from products of residuals in
     different ones, which chance does not bring about. How much better models do on easy than on hard questions is taken
@@ -204,7 +204,7 @@ def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_questions, n), float64
-        Zero outside what a column is about; without what hardly varies.
+        Zero outside what a column is about; after the first without what hardly varies.
     """
     observed, p = table.observed, expit(logits)
     chance, rest = np.where(observed, p * (1 - p), 0), np.where(observed, np.nan_to_num(table.scores) - p, 0)
@@ -225,8 +225,10 @@ def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
     slope, weight = (rest * apart).sum(axis=1), (chance * apart**2).sum(axis=1)
     steep = _spread(slope - slope.sum() / max(weight.sum(), 1e-300) * weight, weight)
     columns = np.column_stack([np.ones(len(benchmark)), by_suite, np.eye(len(benchmark))])[of_benchmark]
-    columns, spread = np.column_stack([columns, ease]), np.concatenate([[everywhere], within, alone, [steep]])
-    return (columns * np.sqrt(spread))[:, spread > LEAST**2]
+    columns, spread = np.column_stack([ease, columns]), np.concatenate([[steep], [everywhere], within, alone])
+    kept = spread > LEAST**2
+    kept[0] = True
+    return (columns * np.sqrt(spread))[:, kept]
 
 
 def _in_common(rest: np.ndarray, chance: np.ndarray) -> float:
