@@ -45,10 +45,10 @@ def chosen(ratios: pd.DataFrame) -> str:
 
 def after_choice(rows: pd.DataFrame) -> str:
     """What intervals and mean scores are worth after a choice of questions, from `question_choice.validity`."""
-    n = rows["n"].unique()[len(rows["n"].unique()) // 2]
-    told = listed(f"{row['choice']} {row['covered']:.0%} ({row['low']:.0%} to {row['high']:.0%}), "
-                  f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f}"
-                  for _, row in rows[rows["n"] == n].iterrows())
+    n = rows["n"].max()
+    told = "; ".join(f"*{row['choice']}* {row['covered']:.0%} ({row['low']:.0%} to {row['high']:.0%}), "
+                     f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f}"
+                     for _, row in rows[rows["n"] == n].iterrows())
     return (f"Share of intervals that hold the mean score and that of a benchmark, and error of the latter, with {n} "
             f"answers to questions chosen so: {told}.")
 
