@@ -192,15 +192,15 @@ def test_models_unlike_the_pool_are_noticed():
     at = shared(rng)
     _, answers = drawn(rng, at, 200)
     usual = hidden(rng, answers, 64)
-    z = person_fit(onboard(at, usual), usual)
+    z = person_fit(at, usual)
     assert -1 < z.mean() < 0.5 and 0.5 < z.std() < 1.3 and (z < -3).mean() == 0
     _, answers = drawn(rng, at, 200)
     chosen = rng.random(answers.shape)
     for tampered, power in ((chosen < 0.5, 0.9), (np.where(chosen < 0.5, 1, answers), 0.5),
                             (np.where(chosen < 0.4, 0, answers), 0.5)):
         seen = hidden(rng, tampered.astype(float), 250)
-        assert (person_fit(onboard(at, seen), seen) < -3).mean() > power
-    assert np.isnan(person_fit(onboard(at, np.full((1, 300), np.nan)), np.full((1, 300), np.nan))).all()
+        assert (person_fit(at, seen) < -3).mean() > power
+    assert np.isnan(person_fit(at, np.full((1, 300), np.nan))).all()
 
 
 def test_a_relative_is_expected_where_the_joint_distribution_of_its_lineage_says():

@@ -100,7 +100,7 @@ def _covered_at_every_look(rng: np.random.Generator, planted: bool) -> float:
 def _unlike(rng: np.random.Generator, planted: bool) -> float:
     shared, answers = null_data.newcomer(rng, planted)
     seen = np.where(np.arange(len(answers)) < 64, answers, np.nan)[None]
-    return float(min(1.0, 4 * norm.cdf(person_fit(onboard(shared, seen), seen)[0])))  # the lowest of four
+    return float(min(1.0, 3 * norm.cdf(person_fit(shared, seen)[0])))  # the lowest of three
 
 
 CHECKS: dict[Check, Draw] = {

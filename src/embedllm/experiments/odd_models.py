@@ -80,7 +80,7 @@ def of_fold(
             value, low, high = (each[:, 0] for each in posterior.accuracies(seen, everything, seed))
             tables.append(pd.DataFrame({
                 "model": table.models.index[new], "lineage": lineages[new], "kind": kind, "n": n,
-                "flagged": person_fit(posterior, seen) < ODD, "covered": (low <= truth) & (truth <= high),
+                "flagged": person_fit(shared, seen) < ODD, "covered": (low <= truth) & (truth <= high),
                 "error": value - truth}))
     return pd.concat(tables, ignore_index=True)
 

@@ -68,7 +68,7 @@ def choices_of_fold(
             estimator=OURS, error=told[:, 0] - truth[:, 0], covered=inside[:, 0].astype(float),
             benchmarks_covered=inside[:, 1:].mean(axis=1),
             benchmark_error=np.abs(told - truth)[:, 1:].mean(axis=1),
-            flagged=((person_fit(posterior, seen) < ODD) & (n >= ENOUGH)).astype(float)))
+            flagged=((person_fit(shared, seen) < ODD) & (n >= ENOUGH)).astype(float)))
 
     for draw in range(n_draws):
         orders = ordered(table, lineages, np.full(table.shape[1], True), seed, draw)

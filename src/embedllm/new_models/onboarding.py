@@ -131,11 +131,6 @@ class Posterior:
         """Level and kept coordinates in the embedding: (n_models, n), float64, in logits."""
         return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
 
-    @property
-    def steepness(self) -> np.ndarray:
-        """How much more than the pool's models these gain from ease, in SDs of the pool: (n_models,), float64."""
-        return self.z[:, len(self.shared.mean)]
-
     def forecast(self) -> np.ndarray:
         """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""
         at = self.shared
@@ -173,17 +168,25 @@ class Posterior:
         return value, np.clip(value - reach, 0, 1), np.clip(value + reach, 0, 1)
 
 
-def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
-    """How unlike the pool new models answer: the lowest of four standardized statistics, (n_models,), float64.
+def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:
+    """How unlike the pool new models answer: the lowest of three standardized statistics, (n_models,), float64.
 
-    About zero, give or take one, for a model drawn as the pool's are (answers are judged by the vector that they made),
-    far below where right and wrong ones are in the wrong places. The first is the log-likelihood of the answers
-    (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and Statistical Psychology 38); two are
-    derivatives of it, for a share of answers that are wrong, as when they are not read, and for a share that are right,
-    as when they were known before (score tests; Rao 1948, Mathematical Proceedings of the Cambridge Philosophical
-    Society 44); the last is the steepness, low for who guesses. None sees a model that fails a whole benchmark, whose
-    deviation there takes it up. NaN without answers.
+    About zero, give or take one, for a model drawn as the pool's are (answers are judged by the vector that they made,
+    without the deviation along ease, which would take up what is looked for), far below where right and wrong ones are
+    in the wrong places. The first is the log-likelihood of the answers (l_z; Drasgow, Levine and Williams 1985, British
+    Journal of Mathematical and Statistical Psychology 38), low for who guesses; the others are derivatives of it, for a
+    share of answers that are wrong, as when they are not read, and for a share that are right, as when they were known
+    before (score tests; Rao 1948, Mathematical Proceedings of the Cambridge Philosophical Society 44). None sees a
+    model that fails a whole benchmark, whose deviation there takes it up. NaN without answers.
+
+    Parameters
+    ----------
+    shared : Shared
+    scores : ndarray, shape (n_models, n_questions), in [0, 1]
+        NaN where a model was not asked.
     """
+    without = replace(shared, design=np.delete(shared.design, len(shared.mean), axis=1))
+    posterior = onboard(without, scores)
     p, asked = posterior.forecast(), ~np.isnan(scores)
     y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
     found = []
@@ -191,7 +194,7 @@ def person_fit(posterior: Posterior, scores: np.ndarray) -> np.ndarray:
         gap = np.where(asked, (y - p) * weight, 0).sum(axis=1)
         spread = np.sqrt(np.where(asked, p * (1 - p) * weight**2, 0).sum(axis=1))
         found.append(np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0))
-    return np.min([*found, posterior.steepness], axis=0)
+    return np.min(found, axis=0)
 
 
 def onboard(shared: Shared, scores: np.ndarray) -> Posterior:

@@ -122,13 +122,13 @@ class Pool(Forecaster):
         seen = self._scores(answers)
         if np.isnan(seen).all():
             raise ForecasterError(f"{name} has no answers: ask it some of the pool's questions first")
-        posterior = onboard(self.shared(relative, parameters_b), seen)
-        fit, fit_told = (float(person_fit(one, seen)[0]) for one in (onboard(self.shared(), seen), posterior))
+        shared = self.shared(relative, parameters_b)
+        fit, fit_told = (float(person_fit(one, seen)[0]) for one in (self.shared(), shared))
         if fit_told < ODD <= fit and (~np.isnan(seen)).sum() >= ENOUGH:
             what = f"{relative} and its relatives" if relative else f"models of {parameters_b:g} billion parameters"
             raise ForecasterError(f"{name} answers like the pool, but not like {what} (person fit {fit_told:.1f}): "
                                   "leave that away")
-        labels = np.array(self.benchmarks)
+        posterior, labels = onboard(shared, seen), np.array(self.benchmarks)
         names = [EVERYTHING, *np.unique(labels)]
         groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
