@@ -135,8 +135,7 @@ def _added(told: argparse.Namespace) -> pd.DataFrame:
     similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
     names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]
     vector = pd.DataFrame({"kind": "vector", "what": names, "value": found.vector}).query("value != 0")
-    fit = pd.DataFrame({"kind": "person fit", "what": "unlike the pool" if found.odd else "like the pool",
-                        "value": [found.person_fit]})
+    fit = pd.DataFrame({"kind": "person fit", "what": found.judged, "value": [found.person_fit]})
     return pd.concat([accuracies, fit, similar, vector])[["kind", "what", "asked", "value", "low", "high"]]
 
 

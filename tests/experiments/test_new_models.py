@@ -85,7 +85,7 @@ def test_what_a_router_gains_and_misses_is_what_the_answers_offer(rows):
 def test_a_summary_counts_lineages_alike():
     rows = pd.DataFrame({"model": list("abc"), "lineage": ["x", "x", "y"], "n": 8, "draw": 0, "method": "raw mean",
                          "log_loss": [0.2, 0.4, 0.9], "estimate": [0.5, 0.5, 0.7], "truth": [0.5, 0.9, 0.6],
-                         "benchmark_error": 0.1, "routed": 0.0, "n_questions": 100})
+                         "benchmark_error": 0.1, "routed": 0.0, "n_questions": 100, "sized": True})
     table = new_models.summary(rows).set_index("measure")
     assert table.loc["log_loss", "value"] == pytest.approx(0.6) and table.loc["log_loss", "n_lineages"] == 2
     assert table.loc["rmse", "value"] == pytest.approx(np.sqrt((0.08 + 0.01) / 2))

@@ -51,6 +51,11 @@ def test_one_question_in_four_is_the_most_telling_however_many_are_asked_for_at_
             open_[chosen] = False
         assert telling <= 12 and open_.sum() == 12
     assert sorted(mixed(posterior, 0, wanted, open_, 99, order)) == np.flatnonzero(open_).tolist()
+    target, open_, asked = wanted & (np.arange(60) < 9), wanted.copy(), []
+    while len(chosen := mixed(posterior, 0, target, open_, 1, order[target[order]])):
+        asked += list(chosen)
+        open_[chosen] = False
+    assert sorted(asked) == list(range(9)), "a target is asked for itself, and has an end"
 
 
 def test_content_can_be_balanced():

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binom
 
+from embedllm.experiments import null_data
 from embedllm.experiments.newcomers import embedded
 from embedllm.experiments.small_pools import pool
 from embedllm.new_models.onboarding import Shared, onboard, person_fit
@@ -185,6 +186,17 @@ def test_deviations_are_found_at_every_height_of_the_tree():
     np.testing.assert_allclose(heights[4:], 0.5, atol=0.15)
     alone = deviations(table.at(benchmarks == 0), np.tile(ease[:250], (150, 1)))
     assert alone.shape == (250, 2) and alone[:, 1].max() == pytest.approx(np.sqrt(0.4**2 + 0.6**2 + 0.5**2), abs=0.15)
+
+
+@pytest.mark.parametrize("n", [64, 512, 4000])
+def test_a_model_like_the_pool_is_not_found_odd_however_much_it_answers(n):
+    rng, found = np.random.default_rng(9), []
+    for _ in range(60):
+        at, answers = null_data.newcomer(rng, False, n)
+        found.append(person_fit(at, answers[None])[0])
+    assert np.mean(np.array(found) < -3) == 0 and 0.4 < np.std(found) < 1.2
+    assert np.mean([person_fit(*(lambda at, own: (at, own[None]))(*null_data.newcomer(rng, True, n)))[0] < -3
+                    for _ in range(20)]) > (0.4 if n == 64 else 0.9)
 
 
 def test_models_unlike_the_pool_are_noticed():

@@ -88,13 +88,14 @@ def curves(
     -------
     DataFrame
         A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``,
-        ``n_questions`` in all; ``log_loss`` on the other half; ``estimate`` and ``truth``, mean score on all questions;
-        ``benchmark_error``, mean absolute error of the mean scores by benchmark. Of `UNREAD`, which know no answers to
-        the judged questions, ``routed``: score gained by a router over the pool that asks the new model where it is
-        forecast highest, and ``regret``: by how much less than after onboarding from all that may be asked. Of
-        onboarding from the text, where everything was trained anew, ``over_anew``: log-loss minus that of the training,
-        and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
-        interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
+        ``n_questions`` in all, ``sized`` (whether its size is known); ``log_loss`` on the other half; ``estimate`` and
+        ``truth``, mean score on all questions; ``benchmark_error``, mean absolute error of the mean scores by
+        benchmark. Of `UNREAD`, which know no answers to the judged questions, ``routed``: score gained by a router over
+        the pool that asks the new model where it is forecast highest, and ``regret``: by how much less than after
+        onboarding from all that may be asked. Of onboarding from the text, where everything was trained anew,
+        ``over_anew``: log-loss minus that of the training, and ``changed``: share of forecasts on the other side of one
+        half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
+        ``benchmarks_covered``, the share of benchmarks in theirs.
     """
     return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
 
@@ -141,7 +142,7 @@ def of_fold(
                 p = by_aim[rivals.LOG_LOSS]
                 rows = pd.DataFrame({
                     "model": table.models.index[new], "lineage": lineages[new], "n": n, "draw": draw, "method": name,
-                    "n_questions": len(labels), "log_loss": _losses(p, answers, judged),
+                    "n_questions": len(labels), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
                     "estimate": means[rivals.MEAN][:, 0], "truth": truth[:, 0],
                     "benchmark_error": np.nanmean(np.abs(means[rivals.BENCHMARKS] - truth)[:, 1:], axis=1)})
                 if name in UNREAD:
@@ -153,7 +154,7 @@ def of_fold(
                 if name == OURS:
                     rows = rows.assign(covered=inside[:, 0], width=(high - low)[:, 0],
                                        benchmarks_covered=np.nanmean(inside[:, 1:], axis=1))
-                tables.append(rows[~np.isnan(sizes_of)] if name == SIZED else rows)
+                tables.append(rows)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -185,7 +186,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         ``covered`` has a binomial interval (Clopper and Pearson 1934), lineages being the draws; one of several
         models or orders may count in part. ``rank`` is Spearman's correlation of estimate and truth over models, mean
         over draws, without interval. ``over_raw`` is the mean squared error of the mean score over that of the raw
-        mean, ``benchmarks_over_raw`` the same of ``benchmark_error``. Of onboarding ``worth`` is the number of answers,
+        mean, ``benchmarks_over_raw`` that of ``benchmark_error``. Of onboarding ``worth`` is the number of answers,
         drawn without replacement, whose mean has the same squared error, and ``over_level`` its ``benchmark_error``
         minus that of its level alone. Where sizes are told ``over_untold`` is the mean squared error over that of
         onboarding without them, over models of known size.
@@ -208,7 +209,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat([pd.DataFrame(found, columns=["method", "n", "measure", "value", "low", "high", "n_lineages"]),
                        _over(rows, RAW, "rmse", "over_raw"),
                        _over(rows, RAW, "benchmark_error", "benchmarks_over_raw")])
-    untold = _over(rows[rows["method"].isin([SIZED, OURS])], OURS, "rmse", "over_untold")
+    untold = _over(rows[rows["sized"] & rows["method"].isin([SIZED, OURS])], OURS, "rmse", "over_untold")
     worth = table[(table["method"] == OURS) & (table["measure"] == "over_raw")].assign(measure="worth")
     ends = ["value", "low", "high"]
     left = 1 / worth[["n"]].to_numpy() - 1 / rows["n_questions"].iloc[0]  # an error's share of what one answer makes

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.newcomers import ask, left_out, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.stopping import BATCH, Estimates, always, interviewed
@@ -42,7 +42,7 @@ def stopped(
     A fifth of the lineages is left out at a time; all questions may be asked, at most `MOST` of a model and half of
     them. *Textbook*: mean and standard error. *Any time*: `stopping.always`, from answers alone, with forecasts, and
     with more questions drawn where these are unsure. *Posterior*: `Posterior.accuracies`, also by `choice.mixed` and
-    by `choice.most_telling`. What is called random is one order for each model.
+    by `choice.most_telling`. Each model has one random order, which the rules called so share.
 
     Parameters
     ----------
@@ -67,8 +67,9 @@ def of_fold(
     shared, answers = left_out(table, vectors, new, seed)
     most, rows = min(MOST, table.shape[1] // 2) // BATCH * BATCH, []
     models, lineages = table.models.index[new], table.models["lineage"].to_numpy(str)[new]
+    spread = ordered(table, lineages, np.full(table.shape[1], True), seed, 0)
     for rule in rules if most >= FIRST else ():
-        found = _looks(rule, shared, answers, np.flatnonzero(new), most, aim, seed)
+        found = _looks(rule, shared, answers, np.flatnonzero(new), spread, most, aim, seed)
         rows += [(model, lineage, rule, *stop(own, true, aim)) for model, lineage, own, true
                  in zip(models, lineages, found, answers.mean(axis=1), strict=True)]
     return pd.DataFrame(rows, columns=["model", "lineage", "rule", "answers", "reached", "error", "covered", "always"])
@@ -83,9 +84,13 @@ def stop(looks: Looks, truth: float, aim: float) -> tuple[int, bool, float, bool
 
 
 def _looks(
-    rule: str, shared: Shared, answers: np.ndarray, places: np.ndarray, most: int, aim: float, seed: int
+    rule: str, shared: Shared, answers: np.ndarray, places: np.ndarray, spread: list[np.ndarray], most: int, aim: float,
+    seed: int,
 ) -> list[Looks]:
-    """Of each model, by a rule; models have generators of their own, by their places in the table."""
+    """Of each model, by a rule; models have generators of their own, by their places in the table.
+
+    What is mixed with the most telling questions is in the orders ``spread`` over benchmarks.
+    """
     def asked(forecast: Callable, weighted: bool = False) -> list[tuple[np.ndarray, Estimates]]:
         return [interviewed(own, forecast, most, np.random.default_rng((seed, at)), weighted)
                 for own, at in zip(answers, places, strict=True)]
@@ -93,14 +98,13 @@ def _looks(
     if rule in (FORECASTS, WEIGHTED):
         told = asked(lambda seen: onboard(shared, seen[None]).forecast()[0], rule == WEIGHTED)
         return [_any_time(found, aim) for _, found in told]
-    if rule == TELLING:
-        return _posteriors(shared, answers, most, partial(ask, shared), aim, seed)
+    if rule in (MIXED, TELLING):
+        orders = spread if rule == MIXED else None
+        return _posteriors(shared, answers, most, partial(ask, shared, orders=orders), aim, seed)
     told = asked(_mean_so_far)
     if rule == ANY_TIME:
         return [_any_time(found, aim) for _, found in told]
     orders = [order for order, _ in told]
-    if rule == MIXED:
-        return _posteriors(shared, answers, most, partial(ask, shared, orders=orders), aim, seed)
     if rule == RANDOM:
         return _posteriors(shared, answers, most, lambda seen, own, n: np.copyto(seen, told_of(own, orders, n)), aim,
                            seed)

@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from embedllm import catalog
 from embedllm.figures.plots import log_ticks
 from embedllm.figures.style import BLACK, BLUE, GRAY, GREEN, ORANGE, VERMILION, WIDTH, color_of
 
 PANELS = {"log_loss": "log-loss (nats)", "over_raw": "squared error of mean score,\nover that of raw mean",
           "benchmarks_over_raw": "error of benchmarks' means,\nover that of raw mean"}
-BANDED = ("onboarding", "onboarding, text alone", "raw mean")
+BANDED = [one.name for one in (catalog.ONBOARDING, catalog.FROM_TEXT, catalog.RIVALS[0])]
 WAYS = {"stratified, raw mean": (ORANGE, "o"), "adaptive, raw mean": (ORANGE, "s"),
         "stratified, onboarding": (BLUE, "o"), "mixed, onboarding": (BLUE, "^"), "adaptive, onboarding": (BLUE, "s")}
 

@@ -11,27 +11,28 @@ from embedllm.new_models.onboarding import Posterior
 from embedllm.outcomes import OutcomeMatrix
 from embedllm.splits import folds
 
-TELLING = 4  # of so many questions one is the most telling: of more, intervals hold less often (notebook 09)
+ONE_IN = 4  # questions is the most telling one: where all are, intervals may hold less often (notebook 09)
 
 
 def mixed(
     posterior: Posterior, model: int, wanted: np.ndarray, open_: np.ndarray, number: int, order: np.ndarray
 ) -> np.ndarray:
-    """Questions to ask next: one in `TELLING` of all that are asked by what it tells, the others in a random order.
+    """Questions to ask next: one in `ONE_IN` wanted ones that are asked by what it tells, the others in a random order.
 
     Parameters
     ----------
     posterior, model, wanted, open_, number
         As `most_telling` takes them.
     order : ndarray of int, shape (n_random,)
-        Questions in a random order, as from `stratified`.
+        The wanted ones in a random order, as from `stratified`.
 
     Returns
     -------
     ndarray of int, shape (at most number,)
     """
     asked = int((wanted & ~open_).sum())
-    telling = most_telling(posterior, model, wanted, open_, (asked + number) // TELLING - asked // TELLING)
+    due = (asked + number) // ONE_IN - asked // ONE_IN
+    telling = most_telling(posterior, model, wanted, open_ & wanted, due)
     rest = order[open_[order] & ~np.isin(order, telling)]
     return np.concatenate([telling, rest[: number - len(telling)]])
 

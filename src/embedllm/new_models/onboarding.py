@@ -83,8 +83,8 @@ class Shared:
         Parameters
         ----------
         vectors : ndarray, shape (n_relatives, dim)
-            Of the embedding's models of that lineage. Without any, or where no lineage tells how alike they are,
-            nothing changes.
+            Of the embedding's models of that lineage, taken as they were fitted. Without any, or where no lineage tells
+            how alike they are, nothing changes.
         """
         if not len(vectors) or np.isnan(self.within).any():
             return self
@@ -171,13 +171,14 @@ class Posterior:
 def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:
     """How unlike the pool new models answer: the lowest of three standardized statistics, (n_models,), float64.
 
-    About zero, give or take one, for a model drawn as the pool's are (answers are judged by the vector that they made,
-    without the deviation along ease, which would take up what is looked for), far below where right and wrong ones are
-    in the wrong places. The first is the log-likelihood of the answers (l_z; Drasgow, Levine and Williams 1985, British
-    Journal of Mathematical and Statistical Psychology 38), low for who guesses; the others are derivatives of it, for a
-    share of answers that are wrong, as when they are not read, and for a share that are right, as when they were known
-    before (score tests; Rao 1948, Mathematical Proceedings of the Cambridge Philosophical Society 44). None sees a
-    model that fails a whole benchmark, whose deviation there takes it up. NaN without answers.
+    About zero, give or take one, for a model drawn as the pool's are, far below where right and wrong ones are in the
+    wrong places. Answers are judged by the vector that they made, without the deviation along ease, which would take up
+    what is looked for; as far as it varies over the pool's models it is counted as spread. The first is the
+    log-likelihood of the answers (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and
+    Statistical Psychology 38), low for who guesses; the others are derivatives of it, for a share of answers that are
+    wrong, as when they are not read, and for a share that are right, as when they were known before (score tests; Rao
+    1948, Mathematical Proceedings of the Cambridge Philosophical Society 44). None sees a model that fails a whole
+    benchmark, whose deviation there takes it up. NaN without answers.
 
     Parameters
     ----------
@@ -185,14 +186,18 @@ def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:
     scores : ndarray, shape (n_models, n_questions), in [0, 1]
         NaN where a model was not asked.
     """
+    ease = shared.design[:, len(shared.mean)] * shared.width
     without = replace(shared, design=np.delete(shared.design, len(shared.mean), axis=1))
-    posterior = onboard(without, scores)
+    posterior, x = onboard(without, scores), without.design * shared.width[:, None]
     p, asked = posterior.forecast(), ~np.isnan(scores)
+    chance = np.where(asked, p * (1 - p), 0)
+    left = ease - np.stack([x @ (own @ ((weight * ease) @ x)) for own, weight in
+                            zip(posterior.covariance, chance, strict=True)])  # of what the other numbers do not take up
     y, odds = np.nan_to_num(scores), np.log(p / (1 - p))
     found = []
     for weight in (odds, np.minimum(1 / (1 - p), STEEPEST), -np.minimum(1 / p, STEEPEST)):
         gap = np.where(asked, (y - p) * weight, 0).sum(axis=1)
-        spread = np.sqrt(np.where(asked, p * (1 - p) * weight**2, 0).sum(axis=1))
+        spread = np.sqrt((chance * weight**2).sum(axis=1) + (chance * weight * left).sum(axis=1) ** 2)
         found.append(np.divide(gap, spread, out=np.full(len(gap), np.nan), where=spread > 0))
     return np.min(found, axis=0)
 

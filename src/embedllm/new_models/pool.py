@@ -21,7 +21,8 @@ from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
 
 EVERYTHING = "all"
-ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool, from so many answers
+ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool; answers from which it is judged
+UNLIKE = "unlike the pool"
 N_SIMILAR = 5
 
 
@@ -52,9 +53,16 @@ class Added(NamedTuple):
     person_fit: float
 
     @property
+    def judged(self) -> str:
+        """Whether the model answers unlike the pool, in words."""
+        if self.accuracies["asked"][0] < ENOUGH:
+            return "too few answers to tell"
+        return UNLIKE if self.person_fit < ODD else "not found unlike the pool"
+
+    @property
     def odd(self) -> bool:
         """Whether the model answers unlike the pool."""
-        return self.person_fit < ODD and self.accuracies["asked"][0] >= ENOUGH
+        return self.judged == UNLIKE
 
 
 @dataclass

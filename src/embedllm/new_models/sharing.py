@@ -16,7 +16,7 @@ from embedllm.outcomes import OutcomeMatrix, suites
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
-ROUNDS = 8  # in which effects of questions and the width of the pool are found, each given the other
+ROUNDS = 8  # in which effects of questions, how they vary (nearly) and the width of the pool are found, one by another
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 SIZED = 8  # lineages of known size from which their sizes tell something
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
@@ -71,7 +71,8 @@ def shared_parts(
         stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
         root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
         return Shared(np.hstack([x @ root, around]), offset, doubt, mean, root, kept,
-                      within * stretch * stretch[:, None], by_size, sizes, given_size * stretch * stretch[:, None])
+                      within * stretch * stretch[:, None], by_size * stretch, sizes,
+                      given_size * stretch * stretch[:, None])
 
     tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
     return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
