@@ -75,28 +75,6 @@ def plot_choices(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_coverage(table: pd.DataFrame, promised: float) -> Figure:
-    """Share of intervals that hold the truth, of all questions and by benchmark.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `experiments.new_models.summary`.
-    """
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
-    for number, (measure, label, color) in enumerate((("covered", "mean score", GREEN),
-                                                      ("benchmarks_covered", "mean score of a benchmark", VERMILION))):
-        line = table[table["measure"] == measure]
-        reach = [line["value"] - line["low"], line["high"] - line["value"]]
-        axes.errorbar(line["n"] * 1.04**number, line["value"], yerr=reach, color=color, marker="o", ms=4, lw=1.3,
-                      capsize=2, label=label)
-    axes.axhline(promised, ls="--", lw=0.8, color=BLACK, label="promised")
-    log_ticks(axes, table["n"])
-    axes.set(xlabel="answers of the new model", ylabel="intervals that hold the truth", ylim=(None, 1.005))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
 def plot_stopping(table: pd.DataFrame, promised: float) -> Figure:
     """Answers until an interval is narrow, and whether it holds then and held before; from `stopping.summary`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True, width_ratios=(3, 2))
