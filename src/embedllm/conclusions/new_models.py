@@ -46,7 +46,7 @@ def chosen(ratios: pd.DataFrame) -> str:
 def after_choice(rows: pd.DataFrame) -> str:
     """What intervals and mean scores are worth after a choice of questions, from `question_choice.validity`."""
     n = rows["n"].max()
-    told = "; ".join(f"*{row['choice']}* {row['covered']:.0%} ({row['low']:.0%} to {row['high']:.0%}), "
+    told = "; ".join(f"“{row['choice']}” {row['covered']:.0%} ({row['low']:.0%} to {row['high']:.0%}), "
                      f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f}"
                      for _, row in rows[rows["n"] == n].iterrows())
     return (f"Share of intervals that hold the mean score and that of a benchmark, and error of the latter, with {n} "
@@ -64,7 +64,7 @@ def both_unseen(rows: pd.DataFrame) -> str:
 
 def stopped(rows: pd.DataFrame) -> str:
     """When new models are asked no more, from `stopping.wide`."""
-    told = "; ".join(f"*{row['rule']}* {row['answers']:.0f} ({row['low']:.0f} to {row['high']:.0f}), "
+    told = "; ".join(f"“{row['rule']}” {row['answers']:.0f} ({row['low']:.0f} to {row['high']:.0f}), "
                      f"{row['always']:.0%}" for _, row in rows.iterrows())
     return (f"Answers when half the interval of 95 % is at most {rows['aim'].iloc[0]:g}, or half of the questions or "
             f"{MOST:,} are asked, and share of models whose intervals hold at every look until then: {told}.")
