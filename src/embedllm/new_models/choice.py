@@ -1,4 +1,4 @@
-"""Which questions to ask a new model next: those whose answers tell most of the accuracy that is wanted, and others."""
+"""Which questions to ask a new model next: the most telling of the accuracy that is wanted, and others at random."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 ``logit P(right) = offset_q + design_q . z``: numbers z of the new model, standard normal before it has answered. They
 are its level and coordinates in a fitted convex embedding, in units of how the pool's models spread, and its deviations
-on all questions, on each suite and on each benchmark. The offset is the pool's mean model: how easy a question is, from
-its text and from what the pool answered. Answers then give the most likely z and, by the curvature there, how sure it
-is (Laplace's approximation).
+along ease, on all questions, on each suite and on each benchmark. The offset is the pool's mean model: how easy a
+question is, from its text and from what the pool answered. Answers then give the most likely z and, by the curvature
+there, how sure it is (Laplace's approximation).
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from embedllm.splits import cut, folds
 
 EVERYTHING = "all"
 ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool; answers from which it is judged
-UNLIKE = "unlike the pool"
 N_SIMILAR = 5
 
 
@@ -57,12 +56,12 @@ class Added(NamedTuple):
         """Whether the model answers unlike the pool, in words."""
         if self.accuracies["asked"][0] < ENOUGH:
             return "too few answers to tell"
-        return UNLIKE if self.person_fit < ODD else "not found unlike the pool"
+        return f"{'' if self.odd else 'not found '}unlike the pool"
 
     @property
     def odd(self) -> bool:
         """Whether the model answers unlike the pool."""
-        return self.judged == UNLIKE
+        return self.person_fit < ODD and self.accuracies["asked"][0] >= ENOUGH
 
 
 @dataclass

@@ -16,7 +16,7 @@ from embedllm.outcomes import OutcomeMatrix, suites
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
-ROUNDS = 8  # in which effects of questions, how they vary (nearly) and the width of the pool are found, one by another
+ROUNDS = 8  # of EM: enough for how easy questions are; how sharply they tell models apart still moves a little
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 SIZED = 8  # lineages of known size from which their sizes tell something
 N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
@@ -191,7 +191,7 @@ def _spread(rest: np.ndarray, chance: np.ndarray) -> float:
 
 
 def deviations(table: OutcomeMatrix, logits: np.ndarray) -> np.ndarray:
-    """What models deviate by the more the easier a question is, on all questions, on each suite and on each benchmark.
+    """What models deviate by: along ease, on all questions, on each suite and on each benchmark.
 
     Columns are as high as the SD of that. What is shared by groups of questions is found from products of residuals in
     different ones, which chance does not bring about. How much better models do on easy than on hard questions is taken
