@@ -11,7 +11,8 @@ import pytest
 from embedllm import __main__ as command
 from embedllm.experiments import small_pools
 from embedllm.forecasters.contract import Forecaster, ForecasterError
-from embedllm.new_models.pool import EVERYTHING, Pool
+from embedllm.new_models.onboarding import EVERYTHING
+from embedllm.new_models.pool import Pool
 from embedllm.outcomes import without
 
 

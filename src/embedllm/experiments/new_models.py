@@ -16,7 +16,7 @@ from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
 from embedllm.new_models import rivals
 from embedllm.new_models.choice import halves
-from embedllm.new_models.onboarding import onboard
+from embedllm.new_models.onboarding import groups_of, onboard
 from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
 from embedllm.routing.policies import choose, gained
@@ -117,8 +117,7 @@ def of_fold(
     router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
     others = {rival.name: rivals.Tuned(rival.code(), unread if rival.name in UNREAD else pool, cluster, lineages[~new],
                                        asked, seed) for rival in catalog.RIVALS}
-    labels = table.questions["benchmark"].astype(str).to_numpy()
-    groups = np.stack([np.full(len(labels), True), *(labels == name for name in np.unique(labels))])
+    _, groups = groups_of(table.questions["benchmark"].astype(str).to_numpy())
     truth, tables = _means(answers, groups), []
     most = onboard(ways[TEXT], np.where(asked, answers, np.nan)).forecast()
     most = np.array([router.gain(*own, judged) for own in zip(most, answers, strict=True)])
@@ -142,7 +141,7 @@ def of_fold(
                 p = by_aim[rivals.LOG_LOSS]
                 rows = pd.DataFrame({
                     "model": table.models.index[new], "lineage": lineages[new], "n": n, "draw": draw, "method": name,
-                    "n_questions": len(labels), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
+                    "n_questions": len(asked), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
                     "estimate": means[rivals.MEAN][:, 0], "truth": truth[:, 0],
                     "benchmark_error": np.nanmean(np.abs(means[rivals.BENCHMARKS] - truth)[:, 1:], axis=1)})
                 if name in UNREAD:

@@ -11,7 +11,7 @@ from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import OURS, RAW
 from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
-from embedllm.new_models.onboarding import onboard, person_fit
+from embedllm.new_models.onboarding import groups_of, onboard, person_fit
 from embedllm.new_models.pool import ENOUGH, ODD
 from embedllm.outcomes import OutcomeMatrix
 
@@ -53,7 +53,7 @@ def choices_of_fold(
     shared, answers = left_out(table, vectors, new, seed)
     lineages, tables = table.models["lineage"].to_numpy(str)[new], []
     labels = table.questions["benchmark"].astype(str).to_numpy()
-    groups = np.stack([np.full(len(labels), True), *(labels == name for name in np.unique(labels))])
+    _, groups = groups_of(labels)
     truth = answers @ groups.T / groups.sum(axis=1)
 
     def estimated(seen: np.ndarray, n: int, draw: int, choice: str) -> None:
@@ -87,7 +87,7 @@ def choices_of_fold(
 
 
 def validity(rows: pd.DataFrame) -> pd.DataFrame:
-    """What onboarding makes of chosen questions, beside the mean score on all, over lineages.
+    """Whether onboarding's intervals hold after a choice of questions, and its error on benchmarks, over lineages.
 
     Parameters
     ----------
@@ -97,18 +97,16 @@ def validity(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``choice``, ``n``, ``rmse``, ``benchmark_error``, ``covered`` with ``low`` and ``high`` (95 %, as in
+        ``choice``, ``n``, ``benchmark_error``, ``covered`` with ``low`` and ``high`` (95 %, as in
         `new_models.summary`), ``benchmarks_covered``, ``flagged``.
     """
     own, found = rows[rows["estimator"] == OURS], []
-    own = own.assign(square=own["error"] ** 2)
     for (choice, n), one in own.groupby(["choice", "n"], sort=False):
-        means = one.groupby("lineage")[["square", "benchmark_error", "covered", "benchmarks_covered", "flagged"]].mean()
-        share, low, high = over_lineages(means["covered"].to_numpy(), "covered")
-        found.append({"choice": choice, "n": n, "rmse": np.sqrt(means["square"].mean()), **means.drop(
-            columns="square").mean(), "covered": share, "low": low, "high": high})
-    return pd.DataFrame(found)[["choice", "n", "rmse", "benchmark_error", "covered", "low", "high",
-                                "benchmarks_covered", "flagged"]]
+        means = one.groupby("lineage")[["benchmark_error", "covered", "benchmarks_covered", "flagged"]].mean()
+        _, low, high = over_lineages(means["covered"].to_numpy(), "covered")
+        found.append({"choice": choice, "n": n, **means.mean(), "low": low, "high": high})
+    return pd.DataFrame(found)[["choice", "n", "benchmark_error", "covered", "low", "high", "benchmarks_covered",
+                                "flagged"]]
 
 
 def errors(rows: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
 
+EVERYTHING = "all"  # questions, as a group of them is called
 STEPS, FLAT = 60, 1e-6  # of Newton's method, at most; largest slope at which it ends
 N_DRAWS = 200  # of a posterior
 STEEPEST = 20.0  # weight of an answer in `person_fit`, at most
@@ -166,6 +167,23 @@ class Posterior:
         value, variance = np.moveaxis(np.array(found), 1, 0)
         reach = norm.ppf(1 - ALPHA / 2) * np.sqrt(variance)
         return value, np.clip(value - reach, 0, 1), np.clip(value + reach, 0, 1)
+
+
+def groups_of(labels: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Groups of questions whose mean scores are told: `EVERYTHING`, and each label's.
+
+    Parameters
+    ----------
+    labels : ndarray of str, shape (n_questions,)
+        The benchmark of each.
+
+    Returns
+    -------
+    names : list of str
+    groups : ndarray of bool, shape (n_groups, n_questions)
+    """
+    names = np.unique(labels)
+    return [EVERYTHING, *names], np.vstack([np.full(len(labels), True), labels == names[:, None]])
 
 
 def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:

@@ -15,12 +15,11 @@ import pandas as pd
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.choice import mixed, stratified
-from embedllm.new_models.onboarding import Shared, onboard, person_fit
+from embedllm.new_models.onboarding import Shared, groups_of, onboard, person_fit
 from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
 
-EVERYTHING = "all"
 ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool; answers from which it is judged
 N_SIMILAR = 5
 
@@ -135,9 +134,7 @@ class Pool(Forecaster):
             what = f"{relative} and its relatives" if relative else f"models of {parameters_b:g} billion parameters"
             raise ForecasterError(f"{name} answers like the pool, but not like {what} (person fit {fit_told:.1f}): "
                                   "leave that away")
-        posterior, labels = onboard(shared, seen), np.array(self.benchmarks)
-        names = [EVERYTHING, *np.unique(labels)]
-        groups = np.stack([np.full(len(labels), True), *(labels == one for one in names[1:])])
+        posterior, (names, groups) = onboard(shared, seen), groups_of(np.array(self.benchmarks))
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
         vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative, parameters_b)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
