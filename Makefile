@@ -87,6 +87,7 @@ reproduce: $(SETUP)  ## run what has changed of all notebooks, write every figur
 $(NOTEBOOKS): $(SETUP)
 	@$(EXECUTE) inputs
 	@$(MAKE) --no-print-directory $(RUN)/$@.done
+	@$(EXECUTE) gallery
 
 check: $(SETUP)  ## look at your data before anything runs, in seconds: make check DATA_DIR=...
 	@$(if $(DATASET_TOLD),,unset DATASET; )$(BIN)/python -m embedllm.check

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from conftest import SHARED, write_directory
 from packaging.requirements import Requirement
+from PIL import Image
 
 from embedllm.audit.variance import variance_components
 from embedllm.catalog import SOURCES
@@ -106,6 +108,16 @@ def test_no_file_names_a_path_of_one_machine_or_is_large():
             assert not re.search(rb"/(home|Users|root|work|tmp)/[a-z]", content), name
     notebooks = sum((ROOT / name).stat().st_size for name in tracked() if name.endswith(".ipynb"))
     assert notebooks < 5_000_000
+
+
+def test_galleries_show_the_figures_that_are_there():
+    for page in (name for name in tracked() if name.startswith("figures/") and name.endswith("/README.md")):
+        text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+        for kind, pattern in ("png", r'src="([^"]+)"'), ("csv", r"\]\(([^)]+\.csv)\)"):
+            there = {path.name for path in folder.glob(f"*.{kind}")}
+            assert set(re.findall(pattern, text)) == there, f"{page} is older than what it shows: run its notebooks"
+        for path in folder.glob("*.png"):
+            assert f'alt="{escape(Image.open(path).info["Description"])}"' in text, path
 
 
 def test_the_audit_and_the_sources_load_no_forecaster_and_no_torch():

@@ -126,11 +126,12 @@ def _asked(told: argparse.Namespace) -> pd.DataFrame:
 def _added(told: argparse.Namespace) -> pd.DataFrame:
     pool = _pool(told.pool)
     found = pool.add(told.name, _answers(told.answers), told.relative, told.size)
-    if told.save:
+    if told.save and not found.odd:
         pool.save(told.save, pool.encoder)
     if found.odd:
+        unsaved = f"; {shown(told.save)} was not written" if told.save else ""
         print(f"{told.name} answers unlike any model of the pool (person fit {found.person_fit:.1f}): intervals are "
-              "what its answers leave possible, and a router does not take it in", file=sys.stderr)
+              f"what its answers leave possible, and neither a pool nor a router takes it in{unsaved}", file=sys.stderr)
     accuracies = found.accuracies.rename(columns={"benchmark": "what"}).assign(kind="mean score")
     similar = found.similar.rename(columns={"similar": "what", "distance": "value"}).assign(kind="distance")
     names = ["level", *(f"coordinate {number}" for number in range(1, len(found.vector)))]

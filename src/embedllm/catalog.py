@@ -322,6 +322,7 @@ DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, 
 POOL = Forecaster("convex embedding that takes in models", "embedllm.new_models.pool.Pool")  # of a `Router` with `add`
 _RIVALS = "embedllm.new_models.rivals"
 ONBOARDING, FROM_TEXT = Entry("onboarding", color="#BC2AB8"), Entry("onboarding, text alone", color="#64A629")
+TEXT_AND_LABEL = Entry("onboarding, text and benchmark", color="#8C8C00")
 LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")
 SIZE_TOLD, ANEW = Entry("onboarding, size told", color="#2219DD"), Entry("training anew", color="#5C7621")
 RIVALS = (  # functions that forecast a new model's answers from a few of them
@@ -334,7 +335,7 @@ RIVALS = (  # functions that forecast a new model's answers from a few of them
     Entry("2PL, items of the pool", f"{_RIVALS}.item_response", "#28C80E"),
 )
 NEWCOMERS = {  # of new models
-    entry.name: entry for entry in (ONBOARDING, SIZE_TOLD, FROM_TEXT, LEVEL_ALONE, ANEW, *RIVALS)}
+    entry.name: entry for entry in (ONBOARDING, SIZE_TOLD, FROM_TEXT, TEXT_AND_LABEL, LEVEL_ALONE, ANEW, *RIVALS)}
 
 
 def colors() -> dict[str, str]:

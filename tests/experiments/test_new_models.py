@@ -43,7 +43,7 @@ def rows(planted):
 def test_every_model_is_judged_once_an_order_by_every_method(planted, rows):
     table, _ = planted
     counts = rows.groupby(["method", "n"])["model"].agg(["size", "nunique"])
-    assert set(counts.index.get_level_values("n")) == {8, 64}, "more than half of the questions is left out"
+    assert set(counts.index.get_level_values("n")) == {8, 64, 200}, "at most half of the questions is asked"
     anew = counts.loc[new_models.ANEW]
     assert (counts.drop(new_models.ANEW)["size"] == 40).all() and (counts["nunique"] == 20).all()
     assert anew.index.tolist() == [64] and anew["size"].tolist() == [40]
@@ -64,6 +64,23 @@ def test_what_was_not_asked_changes_no_forecast(planted):
     second = new_models.of_fold(replace_unchecked(table, scores=turned), vectors, new, [16], [], 1, 0)
     np.testing.assert_allclose(first["estimate"], second["estimate"])
     assert not np.allclose(first["truth"], second["truth"])
+
+
+def test_from_the_text_alone_no_benchmark_is_read(planted):
+    table, vectors = planted
+    new = (table.models["lineage"] == table.models["lineage"].iloc[0]).to_numpy()
+    labels = table.questions["benchmark"].to_numpy()
+    judged = ~halves(table, 0)
+    shuffled = labels.copy()
+    shuffled[judged] = np.random.default_rng(0).permutation(labels[judged])
+    with pytest.MonkeyPatch.context() as patch:  # the same questions may be asked
+        patch.setattr(new_models, "halves", lambda *_: ~judged)
+        first, second = (new_models.of_fold(
+            replace_unchecked(table, questions=table.questions.assign(benchmark=own)), vectors, new, [64], [64], 1, 0)
+            .groupby("method")["log_loss"].mean() for own in (labels, shuffled))
+    for method in (new_models.TEXT, new_models.ANEW):
+        assert first[method] == second[method]
+    assert first[new_models.LABELED] != second[new_models.LABELED]
 
 
 def test_a_few_answers_tell_more_than_their_mean(rows):
@@ -120,8 +137,8 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     text = said.conclusion(answers, ratios, costs, question_choice.validity(picked), few,
                            dict.fromkeys(["unseen", "stopping", "odd", "relatives"]), planted=True)
     assert "**A new benchmark as well?** `make deep` computes it." in text
-    assert text.count("- **") == 14 and "nan" not in text and said.verdict(answers, "x")["verdict"] == "answered"
-    assert "does not carry over" in said.verdict(answers, "metabench")["reason"]
+    assert text.count("- **") == 14 and "nan" not in text and said.verdict(answers, None, "x")["verdict"] == "answered"
+    assert "does not carry over" in said.verdict(answers, None, "metabench")["reason"]
     assert told.base(rows).startswith("20 models of ")
     for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
                    drawn.plot_choices(question_choice.errors(picked)), drawn.plot_portfolios(few)):
@@ -182,7 +199,7 @@ def test_what_a_new_model_costs_is_its_answers(rows):
     errors = answers[(answers["measure"] == "rmse") & answers["method"].isin([new_models.OURS, new_models.ANEW])]
     table = cost.of_a_new_model(errors, (20, 400), 384).set_index(["way", "answers"])
     answer = 2 * 7e9 * 128
-    assert table["asking_pflop"].to_numpy() == pytest.approx([n * answer / 1e15 for n in (8000, 400, 8, 64, 64)])
+    assert table["asking_pflop"].to_numpy() == pytest.approx([n * answer / 1e15 for n in (8000, 400, 8, 64, 64, 200)])
     assert table.loc[(f"new model: {new_models.ANEW}", 64), "training_pflop"].item() == pytest.approx(
         6 * 384 * 232 * 50 * 400 * 21 / 1e15)
     assert "tokens an answer" in told.cost(table.reset_index(), answers)

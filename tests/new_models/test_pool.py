@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ import pytest
 from embedllm import __main__ as command
 from embedllm.experiments import small_pools
 from embedllm.forecasters.contract import Forecaster, ForecasterError
-from embedllm.new_models.onboarding import EVERYTHING
+from embedllm.new_models.onboarding import EVERYTHING, Shared, onboard
 from embedllm.new_models.pool import Pool
-from embedllm.outcomes import without
+from embedllm.outcomes import replace_unchecked, without
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,13 @@ def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
     assert not found.odd and len(found.similar) == 5 and (found.similar["distance"].diff()[1:] >= 0).all()
     after = pool.predict_proba(whole.vectors[:9])
     np.testing.assert_array_equal(after[:-1], before)
+    shared = Shared(**pool.text)
+    place = [pool.question_ids.index(name) for name in whole.table.questions.index[:9] if name in pool.question_ids]
+    seen = np.full((1, len(pool.question_ids)), np.nan)
+    for name, score in answers_of(whole, 4, asked["question_id"].tolist()).items():
+        seen[0, pool.question_ids.index(name)] = score
+    known = whole.table.questions.index[:9].isin(pool.question_ids)
+    np.testing.assert_allclose(after[-1, known], onboard(shared, seen).forecast()[0, place], rtol=1e-5)
     assert pool.models[-1] == "newcomer" and after.shape == (20, 9) and ((after > 0) & (after < 1)).all()
     pool.save(tmp_path / "pool.npz")
     again = Forecaster.load(tmp_path / "pool.npz")
@@ -79,6 +87,18 @@ def test_a_relative_is_expected_near_its_own(whole, pool):
         pool.ask(4, relative=own)
 
 
+def test_lineages_are_told_where_no_column_says_them(whole):
+    models = whole.table.models.assign(base_model=whole.table.models["lineage"]).drop(columns="lineage")
+    table = replace_unchecked(whole.table, models=models)
+    assert Pool.of(table, whole.vectors).lineages == whole.table.models["lineage"].tolist()
+
+
+def test_parts_without_one_that_validates_are_cut_as_where_there_are_none(whole):
+    table = replace_unchecked(whole.table, questions=whole.table.questions.assign(part="train"))
+    bare = replace_unchecked(table, questions=table.questions.drop(columns="part"))
+    np.testing.assert_array_equal(*(Pool.of(one, whole.vectors).predict_proba(whole.vectors) for one in (table, bare)))
+
+
 def test_a_size_tells_something_before_any_answer(whole, pool):
     asked = dict.fromkeys(pool.question_ids[:1], 1.0)
     small, large = (pool.add(name, asked, parameters_b=size) for name, size in (("small", 1.0), ("large", 200.0)))
@@ -105,6 +125,8 @@ def test_of_a_model_unlike_the_pool_intervals_say_what_its_answers_leave_possibl
     assert found.odd and rows.loc[EVERYTHING, ["low", "high"]].tolist() == pytest.approx(
         [right / n, (right + n - len(asked)) / n])
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
+    assert found.forecasts.isna().all() and "contrary" not in pool.models and len(pool.spreads) == 0
+    assert pool.predict_proba(whole.vectors[:2]).shape == (19, 2)
 
 
 def test_questions_are_asked_for_a_benchmark(pool):
@@ -126,6 +148,7 @@ def test_all_right_and_all_wrong_have_an_answer(pool, score):
     ("new", {"nowhere": 1.0}, r"1 answer\(s\) to questions that the pool does not hold"),
     ("new", {"q00001": float("nan")}, "has the score nan"), ("new", {"q00001": "1"}, "has the score '1'; scores are"),
     ("new", {"q00001": None}, "has the score None"),
+    ("new", {PurePath("q00001"): 1.0, "q00001": 0.0}, "question q00001 has two scores, 1 and 0"),
     (" ", {"q00001": 1.0}, "the new model has no name"), ("", {"q00001": 1.0}, "the pool has a model")])
 def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
     before, models = pool.embedding.model_vectors.copy(), list(pool.models)

@@ -136,10 +136,11 @@ def conclusion(
         f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
 
 
-def verdict(answers: pd.DataFrame | None, source: str) -> dict:
-    """Q9."""
+def verdict(answers: pd.DataFrame | None, unseen: pd.DataFrame | None, source: str) -> dict:
+    """Q9; the table of what is unseen, from `joint.against`, None where it was not made."""
     if answers is None:
         return {"verdict": UNTESTED, "reason": TOO_FEW}
+    benchmark = "" if unseen is None else f" On a benchmark that nobody was asked: {both_unseen(unseen)}"
     caveat = f" {SELECTED[source]}" if source in SELECTED else ""
-    return {"verdict": ANSWERED, "reason": f"{trained_anew(answers)} {close_enough(answers)} {accuracies(answers)}"
-            f"{caveat} See notebook 09", "figure": "09_answers"}
+    return {"verdict": ANSWERED, "reason": f"{trained_anew(answers)} {close_enough(answers)} {accuracies(answers)} "
+            f"{coordinates(answers)}{benchmark}{caveat} See notebook 09", "figure": "09_answers"}

@@ -59,7 +59,7 @@ def of_benchmark(
     inside, lineages = (table.questions["benchmark"] == name).to_numpy(), table.models["lineage"].to_numpy(str)
     text = embedded(pool.at(~inside), vectors[~inside], seed + 1)
     elsewhere = replace_unchecked(pool, scores=np.where(inside, np.nan, pool.scores).astype(np.float32))
-    shared = shared_parts(text, elsewhere, vectors, lineages[~new], answered=False)
+    shared = shared_parts(text, elsewhere, vectors, lineages[~new], answered=False, labelled=False)
     seen = told_of(answers, ordered(table, lineages[new], ~inside, seed, 0), n)
     right, asked = np.nansum(seen, axis=1), (~np.isnan(seen)).sum(axis=1)
     mean = np.tile((np.nansum(pool.scores[:, inside]) + 0.5) / (inside.sum() * len(pool.scores) + 1), len(seen))

@@ -21,9 +21,10 @@ from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
 from embedllm.routing.policies import choose, gained
 
-OURS, SIZED, TEXT, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
-    catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.LEVEL_ALONE, catalog.ANEW, catalog.RIVALS[0]))
-UNREAD = (TEXT, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
+OURS, SIZED, TEXT, LABELED, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
+    catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.TEXT_AND_LABEL, catalog.LEVEL_ALONE, catalog.ANEW,
+    catalog.RIVALS[0]))
+UNREAD = (TEXT, LABELED, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
 MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level")
 COVERAGE = ("covered", "benchmarks_covered", "width")
 
@@ -70,15 +71,15 @@ def curves(
     """What each method makes of n answers, over models of lineages that the pool does not hold.
 
     A fifth of the lineages is left out at a time. Half of the questions may be asked, in a stratified random order for
-    each lineage; forecasts are judged on the other half. What reads the text alone learns from the pool's answers to
-    the first half; the others know what the pool answered to the judged questions as well.
+    each lineage; forecasts are judged on the other half. Those of `UNREAD` learn from the pool's answers to the first
+    half; the others know what the pool answered to the judged questions as well.
 
     Parameters
     ----------
     table : OutcomeMatrix
         Its models have ``lineage``; what lacks answers is left out, see `complete`.
     sizes : sequence of int
-        Numbers of answers; those above half of the questions are left out.
+        Numbers of answers; of those above half of the questions that half takes the place.
     retrained : sequence of int
         Of these the ones at which everything is also trained anew.
     n_draws : int
@@ -111,7 +112,8 @@ def of_fold(
     reading, text = embedded(pool, vectors, seed + 1), embedded(pool.at(asked), vectors[asked], seed + 1)
     ways = {OURS: shared_parts(reading, pool, vectors, lineages[~new]),
             LEVEL_ONLY: shared_parts(reading, pool, vectors, lineages[~new], most=0),
-            TEXT: shared_parts(text, unread, vectors, lineages[~new], answered=False)}
+            TEXT: shared_parts(text, unread, vectors, lineages[~new], answered=False, labelled=False),
+            LABELED: shared_parts(text, unread, vectors, lineages[~new], answered=False)}
     sizes_of = table.models.get("parameters_b", pd.Series(np.nan, table.models.index)).to_numpy(float)[new]
     of_size = [ways[OURS].of_size(size) for size in sizes_of]
     router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
@@ -123,7 +125,7 @@ def of_fold(
     most = np.array([router.gain(*own, judged) for own in zip(most, answers, strict=True)])
     for draw in range(n_draws):
         orders = ordered(table, lineages[new], asked, seed, draw)
-        for n in (size for size in sizes if size <= asked.sum()):
+        for n in sorted({min(size, int(asked.sum())) for size in sizes}):
             seen = told_of(answers, orders, n)
             found = {name: onboard(shared, seen) for name, shared in ways.items()}
             told = {name: one.forecast() for name, one in found.items()}

@@ -24,6 +24,15 @@ STEEPEST = 20.0  # weight of an answer in `person_fit`, at most
 AT_ONCE = 2**23  # numbers that a batch of models holds
 
 
+def averaged(logits: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """P(right) where logits are normal, given their mean and variance.
+
+    The mean of the sigmoid is about the sigmoid of the mean over sqrt(1 + pi variance / 8) (MacKay 1992, Neural
+    Computation 4).
+    """
+    return expit(logits / np.sqrt(1 + np.pi * variance / 8))
+
+
 @dataclass(frozen=True, eq=False)
 class Shared:
     """What the models of a pool share on some questions.
@@ -31,7 +40,7 @@ class Shared:
     Attributes
     ----------
     design : ndarray, shape (n_questions, k), float64
-        The n coordinates, then the deviation along ease, then those on groups of questions.
+        The n coordinates; then, where models deviate by more than these, along ease and on groups of questions.
     offset : ndarray, shape (n_questions,), float64
     doubt : ndarray, shape (n_questions,), float64
         Variance of the offset: how easy a question is, is known from few answers.
@@ -103,11 +112,7 @@ class Shared:
 
     @property
     def width(self) -> np.ndarray:
-        """How much a logit counts for, its offset being in doubt: (n_questions,), in (0, 1].
-
-        The mean of a sigmoid over a normal logit is about the sigmoid of the mean over sqrt(1 + pi variance / 8)
-        (MacKay 1992, Neural Computation 4).
-        """
+        """How much a logit counts for, its offset being in doubt, see `averaged`: (n_questions,), in (0, 1]."""
         return 1 / np.sqrt(1 + np.pi * self.doubt / 8)
 
 
@@ -136,7 +141,7 @@ class Posterior:
         """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""
         at = self.shared
         variance = at.doubt + np.stack([((at.design @ own) * at.design).sum(axis=1) for own in self.covariance])
-        return expit((at.offset + self.z @ at.design.T) / np.sqrt(1 + np.pi * variance / 8))
+        return averaged(at.offset + self.z @ at.design.T, variance)
 
     def accuracies(
         self, scores: np.ndarray, groups: np.ndarray, seed: int = 0
@@ -170,17 +175,9 @@ class Posterior:
 
 
 def groups_of(labels: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Groups of questions whose mean scores are told: `EVERYTHING`, and each label's.
+    """Groups of questions whose mean scores are told: `EVERYTHING`, and those of each label.
 
-    Parameters
-    ----------
-    labels : ndarray of str, shape (n_questions,)
-        The benchmark of each.
-
-    Returns
-    -------
-    names : list of str
-    groups : ndarray of bool, shape (n_groups, n_questions)
+    Returns their names, and which questions are in each: bool, (n_groups, n_questions).
     """
     names = np.unique(labels)
     return [EVERYTHING, *names], np.vstack([np.full(len(labels), True), labels == names[:, None]])
@@ -201,6 +198,7 @@ def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     shared : Shared
+        With deviations.
     scores : ndarray, shape (n_models, n_questions), in [0, 1]
         NaN where a model was not asked.
     """

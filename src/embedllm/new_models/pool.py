@@ -14,8 +14,9 @@ import pandas as pd
 
 from embedllm.forecasters.contract import Forecaster, ForecasterError
 from embedllm.forecasters.embedding import ConvexEmbedding
+from embedllm.lineages import lineages
 from embedllm.new_models.choice import mixed, stratified
-from embedllm.new_models.onboarding import Shared, groups_of, onboard, person_fit
+from embedllm.new_models.onboarding import Shared, averaged, groups_of, onboard, person_fit
 from embedllm.new_models.sharing import shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
@@ -38,7 +39,8 @@ class Added(NamedTuple):
     similar : DataFrame
         The closest models of the pool: ``similar``, ``distance`` in logits.
     forecasts : Series of float64, in (0, 1)
-        P(right) on each question of the pool, by its id; what is not known of the model is averaged over.
+        P(right) on each question of the pool, by its id; what is not known of the model is averaged over. NaN of a
+        model unlike the pool.
     person_fit : float
         See `onboarding.person_fit`, relatives and size aside; below -3, from 20 answers on, the model is unlike the
         pool, and forecasts of it are not to be trusted.
@@ -67,8 +69,8 @@ class Added(NamedTuple):
 class Pool(Forecaster):
     """A convex embedding of a pool that takes in models which have answered some of its questions.
 
-    `fit` as any forecaster; the models' column ``lineage``, where it is there, says which count as one. Forecasts are
-    those of the embedding, of all models, the added ones last.
+    `fit` as any forecaster; which models are one lineage says their column ``lineage``, else `lineages.lineages`.
+    Forecasts are the embedding's, the added models last; what is not known of their vectors is averaged over.
 
     Attributes (after ``fit``)
     --------------------------
@@ -78,15 +80,18 @@ class Pool(Forecaster):
         Of the models; one that was added without relatives has its own name.
     fitted : int
         Models that it was fitted to, the first ones.
+    spreads : ndarray, shape (n_added, n, n), float64
+        Covariance of the vector of each model that joined, of the coordinates that new models have.
     """
 
     LEARNED: ClassVar = ("embedding", "known", "text", "question_ids", "benchmarks", "prompts", "lineages",
-                         "fitted")
+                         "fitted", "spreads")
 
     @classmethod
     def of(cls, table: OutcomeMatrix, vectors: np.ndarray) -> Pool:
-        """The pool of a table: questions of the part "val", or an eighth where there are no parts, validate."""
-        held_out = (table.questions["part"] == "val" if "part" in table.questions else folds(table, 8) == 0).to_numpy()
+        """The pool of a table: questions of the part "val", or an eighth where there are none, validate."""
+        named = table.questions["part"] == "val" if "part" in table.questions else pd.Series([False])
+        held_out = (named if named.any() else folds(table, 8) == 0).to_numpy()
         parts = cut(table, vectors, np.where(held_out, "val", "train"))
         return cls().fit(*parts["train"], *parts["val"])
 
@@ -100,7 +105,7 @@ class Pool(Forecaster):
     def add(
         self, name: str, answers: Mapping[str, float], relative: str = "", parameters_b: float = nan
     ) -> Added:
-        """Take in a model by its answers, in milliseconds.
+        """Take in a model by its answers, in milliseconds; one that answers unlike the pool is told of, and stays out.
 
         Parameters
         ----------
@@ -109,17 +114,17 @@ class Pool(Forecaster):
         answers : mapping of str to float, in [0, 1]
             Question id to score; of at least one question.
         relative : str
-            A model of the pool that comes from the same pretrained one: the new model is expected around all that do
-            and that the pool was fitted to. Blank: none or unknown.
+            A model of the pool that comes from the same pretrained one: the new model is expected around all of these
+            that the pool was fitted to. Blank: none or unknown.
         parameters_b : float
             Its size, in billions: it is expected where models of that size lie. NaN: unknown.
 
         Raises
         ------
         ForecasterError
-            If the name is blank or in the pool, there are no answers, a question is unknown, a score is out of its
-            range, the pool has no such relative, a relative and a size are told, or the answers are like the pool's,
-            but not like those of that size or lineage.
+            If the name is blank or in the pool, there are no answers, a question is unknown or has two scores, a score
+            is out of its range, the pool has no such relative, a relative and a size are told, or the answers are like
+            the pool's, but not like those of that size or lineage.
         """
         if not name.strip():
             raise ForecasterError("the new model has no name: give it one that the pool does not hold")
@@ -136,9 +141,10 @@ class Pool(Forecaster):
                                   "leave that away")
         posterior, (names, groups) = onboard(shared, seen), groups_of(np.array(self.benchmarks))
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
-        vector, text = np.zeros(self.embedding.model_vectors.shape[1]), self._shared(self.text, relative, parameters_b)
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
-        vector[text.kept] = onboard(text, seen).vectors[0]
+        from_text = onboard(self._shared(self.text, relative, parameters_b), seen)
+        vector, root = np.zeros(self.embedding.model_vectors.shape[1]), from_text.shared.root
+        vector[self.text["kept"]] = from_text.vectors[0]
         apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
         near = np.argsort(apart, kind="stable")[:N_SIMILAR]
         found = Added(
@@ -149,7 +155,9 @@ class Pool(Forecaster):
         if found.odd:
             for end, rest in (("low", 0), ("high", 1)):  # all others wrong, or right
                 found.accuracies[end] = np.where(np.isnan(seen[0]), rest, seen[0]) @ groups.T / groups.sum(axis=1)
+            return found._replace(forecasts=found.forecasts * nan)
         self.embedding.model_vectors = np.vstack([self.embedding.model_vectors, vector])
+        self.spreads = np.concatenate([self.spreads, root @ from_text.covariance @ root.T])
         self.models = self.embedding.models = [*self.models, name]
         self.lineages = [*self.lineages, self.lineages[self.models.index(relative)] if relative else name]
         return found
@@ -159,6 +167,9 @@ class Pool(Forecaster):
         parameters_b: float = nan,
     ) -> pd.DataFrame:
         """What to ask a new model next, so that its mean score becomes known soon: see `choice.mixed`.
+
+        Returns a table: ``question_id``, ``benchmark``, ``prompt``. Raises ForecasterError if the benchmark is unknown,
+        the number is below one, or as `add`.
 
         Parameters
         ----------
@@ -170,16 +181,6 @@ class Pool(Forecaster):
             What it has answered already.
         relative, parameters_b
             As `add`.
-
-        Returns
-        -------
-        DataFrame
-            ``question_id``, ``benchmark``, ``prompt``.
-
-        Raises
-        ------
-        ForecasterError
-            If the benchmark is unknown, the number is below one, or as `add`.
         """
         labels = np.array(self.benchmarks)
         if number < 1:
@@ -230,21 +231,29 @@ class Pool(Forecaster):
         for name, score in answers.items():
             if not (isinstance(score, Real) and 0 <= score <= 1):
                 raise ForecasterError(f"question {name} has the score {score!r}; scores are numbers from 0 to 1")
-            row[0, place[str(name)]] = score
+            at = place[str(name)]
+            if not np.isnan(row[0, at]) and row[0, at] != score:
+                raise ForecasterError(f"question {name} has two scores, {row[0, at]:g} and {score:g}: keep one of them")
+            row[0, at] = score
         return row
 
     def _fit(self, train, train_vectors, val, val_vectors) -> None:
         self.embedding = ConvexEmbedding().fit(train, train_vectors, val, val_vectors)
         both = replace_unchecked(train, scores=np.hstack([train.scores, val.scores]), references={},
                                  questions=pd.concat([train.questions, val.questions]), repeats=train.repeats.iloc[:0])
-        lineages = train.models.get("lineage")
-        self.lineages = list((train.models.index if lineages is None else lineages).astype(str))
+        self.lineages = list((lineages(both) if "lineage" not in both.models else both.models["lineage"]).astype(str))
         self.fitted = len(self.lineages)
         vectors = np.concatenate([train_vectors, val_vectors])
-        self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, lineages, answered))
-                                 for answered in (True, False))
+        self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, self.lineages, reads, reads))
+                                 for reads in (True, False))
+        self.spreads = np.zeros((0, *self.text["root"].shape))
         self.question_ids = list(both.questions.index.astype(str))
         self.benchmarks, self.prompts = (list(both.questions[name].astype(str)) for name in ("benchmark", "prompt"))
 
     def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
-        return self.embedding.predict_proba(prompt_vectors)
+        told, kept = self.embedding.predict_proba(prompt_vectors), self.text["kept"]
+        x = self.embedding.question_vectors(prompt_vectors)[:, kept]
+        ease, x[:, 0] = x[:, 0].copy(), 1  # with the level in its place
+        logits = ease + self.embedding.model_vectors[self.fitted :, kept] @ x.T
+        told[self.fitted :] = averaged(logits, ((x @ self.spreads) * x).sum(axis=2))
+        return told

@@ -7,24 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
-from embedllm.evaluation.metrics import cell_scores
 from embedllm.forecasters.completion import question_effects
 from embedllm.forecasters.embedding import ConvexEmbedding
-from embedllm.new_models.onboarding import Shared, onboard
+from embedllm.new_models.onboarding import Shared
 from embedllm.outcomes import OutcomeMatrix, suites
 
 MOST = 24  # coordinates of a new model, the level aside
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
-SCALES = (1.0, 2.0, 4.0, 8.0)  # of the prior variance of coordinates, which penalties of the embedding hold down
 ROUNDS = 8  # of EM: enough for how easy questions are; how sharply they tell models apart still moves a little
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 SIZED = 8  # lineages of known size from which their sizes tell something
-N_TRIED = 64  # answers of each model of the pool, from which the others are forecast to choose a scale
 
 
 def shared_parts(
     embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
-    answered: bool = True, most: int = MOST,
+    answered: bool = True, labelled: bool = True, most: int = MOST,
 ) -> Shared:
     """What a pool's models share, and how they spread.
 
@@ -41,6 +38,8 @@ def shared_parts(
     answered : bool
         How easy a question is, and how sharply it tells abilities apart, is told by the pool's answers as well, not by
         its text alone.
+    labelled : bool
+        Models deviate along ease and on groups of questions: benchmarks are read as well, and not the text alone.
     most : int
         Coordinates of a new model beside its level.
     """
@@ -56,7 +55,7 @@ def shared_parts(
     residual = points - mean
     n = max(len(many), 2)
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
-    covariance = _sturdy(covariance, len(many))
+    covariance += LEAST**2 * np.eye(len(mean))  # fewer lineages than coordinates lie in a plane
     within = within_lineages(points, of, many, covariance)
     by_size, sizes, given_size = along_size(residual, _log_sizes(table), of, covariance)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
@@ -64,18 +63,11 @@ def shared_parts(
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
         x, offset = x * wider, offset + shift
         x[:, 0] += sharper
-    # Around its level alone: coordinates of the pool's models come from these very answers, a new model's do not.
-    around = deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))
-
-    def of_scale(scale: float) -> Shared:
-        stretch = np.append(1.0, np.full(len(mean) - 1, np.sqrt(scale)))
-        root = np.linalg.cholesky(covariance * stretch * stretch[:, None])
-        return Shared(np.hstack([x @ root, around]), offset, doubt, mean, root, kept,
-                      within * stretch * stretch[:, None], by_size * stretch, sizes,
-                      given_size * stretch * stretch[:, None])
-
-    tried = [of_scale(scale) for scale in (SCALES if len(mean) > 1 else SCALES[:1])]
-    return min(tried, key=lambda one: _loss_of_pool(one, table.scores))
+    root = np.linalg.cholesky(covariance)
+    design = x @ root
+    if labelled:  # around the level alone: the pool's coordinates come from these very answers, a new model's do not
+        design = np.hstack([design, deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))])
+    return Shared(design, offset, doubt, mean, root, kept, within, by_size, sizes, given_size)
 
 
 def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -136,20 +128,13 @@ def along_size(
     design = np.column_stack([np.ones(len(own)), sizes[known] - lineages.mean()]) * np.sqrt(weights)[:, None]
     by_size, *_ = np.linalg.lstsq(design, residual[known] * np.sqrt(weights)[:, None])
     left = residual[known] * np.sqrt(weights)[:, None] - design @ by_size
-    given = _sturdy(left.T @ left / (n - 2), n)
+    given = left.T @ left / (n - 2) + LEAST**2 * np.eye(len(total))
     return (by_size, lineages, given) if (1 + 2 / n) * given[0, 0] < total[0, 0] else nothing
 
 
 def _log_sizes(table: OutcomeMatrix) -> np.ndarray:
     found = table.models.get("parameters_b")
     return np.full(len(table.models), np.nan) if found is None else np.log(found.to_numpy(float))
-
-
-def _sturdy(covariance: np.ndarray, many: int) -> np.ndarray:
-    """A covariance from so many lineages, of which few tell little of how coordinates go together."""
-    shrink = len(covariance) / (len(covariance) + many)
-    diagonal = np.diag(np.diag(covariance))
-    return (1 - shrink) * covariance + shrink * diagonal + LEAST**2 * np.eye(len(covariance))
 
 
 def _items(
@@ -236,14 +221,3 @@ def _in_common(rest: np.ndarray, chance: np.ndarray) -> float:
     """Variance of what groups of questions have in common, in logits, from sums of each: (n_models, n_groups)."""
     products, weight = (((own.sum(axis=1) ** 2) - (own**2).sum(axis=1)).sum() for own in (rest, chance))
     return max(0.0, float(products / weight)) if weight > 0 else 0.0
-
-
-def _loss_of_pool(shared: Shared, scores: np.ndarray) -> float:
-    """Log-loss of the pool's other answers, from a few of each model's, by parts that were learned from all of them."""
-    rng, few = np.random.default_rng(0), np.full(scores.shape, np.nan)
-    for row, own in zip(few, scores, strict=True):
-        known = np.flatnonzero(~np.isnan(own))
-        chosen = rng.choice(known, min(N_TRIED, len(known) // 2), replace=False)
-        row[chosen] = own[chosen]
-    rest = np.where(np.isnan(few), scores, np.nan)
-    return float(np.nanmean(cell_scores(onboard(shared, few).forecast(), rest, "log_loss")))

@@ -1,6 +1,6 @@
 """Running notebooks for make: what they depend on, execution, the gallery, publication.
 
-``python -m embedllm.study.execute inputs|run|summary|publish|cells``; the parameters that name a run come from
+``python -m embedllm.study.execute inputs|run|gallery|summary|publish|cells``; the parameters that name a run come from
 environment variables of their names.
 """
 
@@ -173,6 +173,13 @@ def _without_progress(output: dict) -> dict:
     return output | {"text": [line for line in kept if line.strip()]}
 
 
+def show(run: Path, figures: Path) -> None:
+    """Write the gallery, in the order of what has run; deep figures follow the default ones."""
+    default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))
+    used = [path for name in NOTEBOOKS if (path := default / f"{name}.used").exists()]
+    write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
+
+
 def summarize(run: Path, figures: Path) -> None:
     """Write the gallery of a finished run and print what each notebook took.
 
@@ -180,10 +187,8 @@ def summarize(run: Path, figures: Path) -> None:
     time, and if none are there: they differ each time, and a clone should stay as it was. A deep run reads what the
     default one left.
     """
+    show(run, figures)
     timing = pd.DataFrame({name: _timing(run / f"{name}.done") for name in NOTEBOOKS}).T
-    default = run.with_name(run.name.replace(f"{DEEP}-", "default-", 1))  # whose order deep figures follow
-    used = [path for name in NOTEBOOKS if (path := default / f"{name}.used").exists()]
-    write_gallery(figures, list(chain(*(json.loads(path.read_text())["drawn"] for path in used))))
     deep = run.name.startswith(f"{DEEP}-")
     if deep or timing["oldest"].min() >= timing["began"].min():
         times = timing["seconds"].rename_axis("notebook").reset_index()
@@ -214,7 +219,7 @@ def _write_if_changed(path: Path, text: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Command line; the environment holds every parameter that names a run, so that no shell reads its value."""
     parser = argparse.ArgumentParser(prog="python -m embedllm.study.execute", description=__doc__)
-    parser.add_argument("action", choices=["inputs", "run", "summary", "publish", "cells"])
+    parser.add_argument("action", choices=["inputs", "run", "gallery", "summary", "publish", "cells"])
     parser.add_argument("notebook", nargs="?", choices=list(NOTEBOOKS))
     asked = parser.parse_args(arguments)
     action, notebook = asked.action, asked.notebook
@@ -236,6 +241,8 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(f"error: {error}")
     elif action == "run":
         run_notebook(notebook, p, run)
+    elif action == "gallery":
+        show(run, figure_folder(p))
     elif action == "summary":
         summarize(run, figure_folder(p))
     elif action == "cells":

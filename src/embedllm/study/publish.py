@@ -35,8 +35,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     Parameters
     ----------
     order : sequence of str
-        Names of figures, without suffix, in the order to show them in; others follow by name, deep ones behind the
-        default one of their name.
+        Names of figures, without suffix, in the order to show them in; others as they were shown before, or by name.
+        Those of a notebook stay together, deep ones behind the default one of their name.
     """
     command = "make bench" if figures.name == "bench" else "make reproduce"
     deep = " Those with `deep` in their names are made by `make deep`, over several fits." * (figures.name != "bench")
@@ -44,9 +44,12 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
              f"Made by `{command}`; each with the table behind it.{deep} Not edited by hand.", ""]
     if (source := SOURCES.get(figures.name)) and source.credit:
         lines += [f"Data: {source.credit}", ""]
-    known = {name: place for place, name in enumerate(order)}
-    paths = sorted(figures.glob("*.png"), key=lambda path: (known.get(path.stem.replace(MARK, "", 1), len(known)),
-                                                           path.stem.replace(MARK, "", 1), path.stem))
+    page = figures / "README.md"
+    before = re.findall(r"^- \[(\w+)\]\(#", page.read_text(), re.M) if page.exists() else []
+    names = dict.fromkeys(name.replace(MARK, "", 1) for name in [*order, *before])
+    known = {name: place for place, name in enumerate(names)}
+    paths = sorted(figures.glob("*.png"), key=lambda path: (
+        path.stem[:2], known.get(name := path.stem.replace(MARK, "", 1), len(known)), name, path.stem))
     images = {path: Image.open(path) for path in paths}
     captions = {path: image.info["Description"] for path, image in images.items()}
     lines += ["## Contents", "", *(f"- [{path.stem}](#{path.stem}): {literal(first_sentence(caption))}"
@@ -69,7 +72,7 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
         lines += [f"## {path.stem}", "", shown, "", f"{literal(captions[path])} {files}", ""]
     alone = [path for path in sorted(figures.glob("*.csv")) if not path.with_suffix(".png").exists()]
     lines += ["## Tables without a figure", "", *(f"- [{path.stem}]({path.name})" for path in alone), ""]
-    write(figures / "README.md", "\n".join(lines))
+    write(page, "\n".join(lines))
 
 
 def first_sentence(text: str) -> str:
