@@ -36,7 +36,6 @@ from embedllm.forecasters import registry
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.forecasters.factorization import Factorization
 from embedllm.forecasters.neighbors import KNearestNeighbors
-from embedllm.new_models.choice import most_telling
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.pool import Pool
 from embedllm.splits import Parts
@@ -129,10 +128,12 @@ def newcomers() -> dict:
     scores = np.full((n_models, n_questions), np.nan)
     for row in scores:
         row[rng.choice(n_questions, n_answers, replace=False)] = rng.integers(0, 2, n_answers)
-    onboarded, posterior = timed(onboard, shared, scores)
-    wanted, open_ = np.full(n_questions, True), np.isnan(scores)
-    following = np.median(durations(lambda model: most_telling(posterior, model, wanted, open_[model], 1),
-                                    range(n_models), scale.SECONDS))
+    onboarded, _ = timed(onboard, shared, scores)
+    large = Pool()  # as one that was fitted to so many questions
+    large.known, large.question_ids = vars(shared), [str(number) for number in range(n_questions)]
+    large.benchmarks, large.prompts = [str(number % 60) for number in range(n_questions)], large.question_ids
+    answers = [{str(at): own[at] for at in np.flatnonzero(~np.isnan(own))} for own in scores[:100]]
+    following = np.median(durations(lambda own: large.ask(1, answers=own), answers, scale.SECONDS))
     parts = paper_parts()
     fitted, pool = timed(Pool().fit, *parts["train"], *parts["val"])
     answers = dict(zip(pool.question_ids[:n_answers], rng.integers(0, 2, n_answers).astype(float), strict=False))
