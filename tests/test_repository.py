@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from embedllm.audit.variance import variance_components
 from embedllm.catalog import SOURCES
 from embedllm.files import ROOT
 from embedllm.outcomes import by_benchmark
+from embedllm.presentation import literal
 from embedllm.sources import directory
 from embedllm.splits import divide
 from embedllm.study.parameters import read
@@ -117,7 +117,7 @@ def test_galleries_show_the_figures_that_are_there():
             there = {path.name for path in folder.glob(f"*.{kind}")}
             assert set(re.findall(pattern, text)) == there, f"{page} is older than what it shows: run its notebooks"
         for path in folder.glob("*.png"):
-            assert f'alt="{escape(Image.open(path).info["Description"])}"' in text, path
+            assert f"\n{literal(Image.open(path).info['Description'])} [" in text, path
 
 
 def test_the_audit_and_the_sources_load_no_forecaster_and_no_torch():

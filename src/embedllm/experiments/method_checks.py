@@ -18,7 +18,7 @@ from embedllm.machine import side_by_side
 
 LEVEL = 0.05  # of a test
 N_PERMUTATIONS = 199  # of a permutation test in a check
-AT = np.concatenate([[0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.04], np.linspace(0.05, 1, 20)])  # p of a curve
+POINTS = 51  # of a curve
 Draw = Callable[[np.random.Generator, bool], float]  # whether an effect is planted -> p, or 1.0 for a covered interval
 Found = Mapping[tuple[str, bool], np.ndarray]  # name of a check and whether planted, to what repetitions said
 
@@ -124,10 +124,11 @@ def curves(found: Found, checks: Iterable[Check]) -> pd.DataFrame:
 
     Returns a table: ``check``, ``drawn`` ("null" or "planted"), ``p``, ``share``; checks of intervals are left out.
     """
+    at = np.linspace(0, 1, POINTS)
     asked = [(check.name, planted) for check in _asked(found, checks) if not check.covers for planted in (False, True)]
     return pd.concat([
-        pd.DataFrame({"check": key[0], "drawn": "planted" if key[1] else "null", "p": AT,
-                      "share": np.searchsorted(np.sort(found[key]), AT + 1e-12) / len(found[key])}) for key in asked
+        pd.DataFrame({"check": key[0], "drawn": "planted" if key[1] else "null", "p": at,
+                      "share": np.searchsorted(np.sort(found[key]), at + 1e-12) / len(found[key])}) for key in asked
     ], ignore_index=True)
 
 

@@ -40,7 +40,7 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
                 own = pd.concat([own, table[(table["measure"] == measure) & (table["method"] == unit)]])
             for name, line in own.groupby("method", sort=False):
                 axes.plot(line["n"], line["value"], marker="o" if len(line) > 1 else "D", ms=3 if len(line) > 1 else 5,
-                          lw=1.4, color=color_of(name), label=name)
+                          lw=1.4, ls="--" if name == catalog.ANEW.name else "-", color=color_of(name), label=name)
                 if name in BANDED:
                     axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.15, lw=0,
                                       color=color_of(name))
@@ -56,7 +56,8 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
     entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7.5)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7,
+                  columnspacing=1.2)
     return figure
 
 

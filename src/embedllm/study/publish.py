@@ -66,7 +66,8 @@ def write_gallery(figures: Path, order: Sequence[str] = ()) -> None:
     if len(verdicts := verdicts_of([figures])):
         lines += ["## Verdicts", "", in_markdown(as_read(verdicts.drop(columns="folder"))), ""]
     for path, image in images.items():
-        shown = f'<img src="{path.name}" alt="{escape(captions[path])}" width="{round(image.width / SHARPNESS)}">'
+        brief = escape(first_sentence(captions[path]))
+        shown = f'<img src="{path.name}" alt="{brief}" width="{round(image.width / SHARPNESS)}">'
         kinds = [kind for kind in ("svg", "csv") if path.with_suffix(f".{kind}").exists()]
         files = ", ".join(f"[{kind}]({path.stem}.{kind})" for kind in kinds)
         lines += [f"## {path.stem}", "", shown, "", f"{literal(captions[path])} {files}", ""]
