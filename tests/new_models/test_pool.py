@@ -158,10 +158,16 @@ def test_wrong_input_is_told_and_changes_nothing(pool, name, answers, message):
     assert pool.models == models
 
 
-def test_a_pool_of_another_version_is_refused(pool):
+def test_a_pool_of_another_version_is_refused(whole, pool):
+    of_today = vars(pool) | {"known": dict(pool.known)}
     del pool.known["within"]
     with pytest.raises(ForecasterError, match="saved by another version: fit and save it anew"):
         pool.ask(3)
+    vars(pool).update(of_today)
+    del pool.spreads
+    for use in (lambda: pool.ask(3), lambda: pool.predict_proba(whole.vectors[:2])):
+        with pytest.raises(ForecasterError, match="saved by another version: fit and save it anew"):
+            use()
 
 
 def test_wrong_wishes_are_told(pool):

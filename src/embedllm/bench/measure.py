@@ -132,6 +132,7 @@ def newcomers() -> dict:
     large = Pool()  # as one that was fitted to so many questions
     large.known, large.question_ids = vars(shared), [str(number) for number in range(n_questions)]
     large.benchmarks, large.prompts = [str(number % 60) for number in range(n_questions)], large.question_ids
+    large.spreads = np.zeros((0, 1, 1))
     answers = [{str(at): own[at] for at in np.flatnonzero(~np.isnan(own))} for own in scores[:100]]
     following = np.median(durations(lambda own: large.ask(1, answers=own), answers, scale.SECONDS))
     parts = paper_parts()

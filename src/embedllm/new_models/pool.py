@@ -200,7 +200,7 @@ class Pool(Forecaster):
             raise ForecasterError(f"a size of {parameters_b:g} billions of parameters: it must be above zero")
         if relative and parameters_b > 0:
             raise ForecasterError("a relative and a size are told: give one of them, the relative where there is one")
-        if set(found) != {one.name for one in fields(Shared)}:
+        if set(found) != {one.name for one in fields(Shared)} or not hasattr(self, "spreads"):
             raise ForecasterError("the pool was saved by another version: fit and save it anew (`make reproduce` does "
                                   "with those of notebook 09)")
         shared = Shared(**found)
@@ -251,7 +251,7 @@ class Pool(Forecaster):
         self.benchmarks, self.prompts = (list(both.questions[name].astype(str)) for name in ("benchmark", "prompt"))
 
     def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
-        told, kept = self.embedding.predict_proba(prompt_vectors), self.text["kept"]
+        told, kept = self.embedding.predict_proba(prompt_vectors), self._shared(self.text, "", nan).kept
         x = self.embedding.question_vectors(prompt_vectors)[:, kept]
         ease, x[:, 0] = x[:, 0].copy(), 1  # with the level in its place
         logits = ease + self.embedding.model_vectors[self.fitted :, kept] @ x.T
