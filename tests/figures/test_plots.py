@@ -65,10 +65,16 @@ def test_the_interval_of_a_single_point_is_seen():
 
 
 def test_the_best_priced_model_is_ringed_and_named():
-    table = pd.DataFrame({"policy": ["mix", "mix", "kNN", "kNN", None, None, None], "price": [1.0, 3, 1, 3, 3, 2, 1],
-                          "score": [0.4, 0.6, 0.5, 0.7, 0.6, 0.6, 0.4],
-                          "model": [None] * 4 + ["maker/a$b", "maker/as good", "c"]})
-    left, _ = routing.plot_price(table, "per answer", "mix").axes
+    curve = pd.DataFrame({"policy": ["mix", "mix", "kNN", "kNN"], "price": [1.0, 3, 1, 3],
+                          "score": [0.4, 0.6, 0.5, 0.7]})
+    models = pd.DataFrame({"model": ["maker/a$b", "maker/as good", "c"], "price": [3.0, 2, 1],
+                           "score": [0.6, 0.6, 0.4]})
+    table = routing.beside_models(curve, models)
+    assert len(table) == 3 + 2 and list(table) == ["model", "price", "score", "mix", "kNN"]
+    left, right = routing.plot_price(table, "per answer", "mix").axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in left.lines}
+    assert drawn["mix"] == [0.4, 0.6] and drawn["kNN"] == [0.5, 0.7]
+    assert [list(line.get_ydata()) for line in right.lines] == [[0, 0], pytest.approx([100, 100])]
     assert left.get_title(loc="left") == "best priced model: a$b" and texts(left) == ["as good"]
     [ring] = [line for line in left.lines if line.get_markerfacecolor() == "none"]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (3, 0.6), "of equals the first, as in the words"

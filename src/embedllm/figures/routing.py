@@ -32,6 +32,18 @@ def plot_within(table: pd.DataFrame, label: str) -> Figure:
     return plot_intervals({"": table}, "benchmark", "difference", label, hue="method", zero=True, small=True)
 
 
+def beside_models(curve: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """One table of what `plot_price` shows: models first, then a row for each price with a column for each policy.
+
+    Parameters
+    ----------
+    curve, models : DataFrame
+        Of `experiments.pricing.Priced`.
+    """
+    wide = curve.pivot_table("score", "price", "policy", sort=False)
+    return pd.concat([models, wide.reset_index()], ignore_index=True)
+
+
 def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     """Score against price, and the same minus a fixed mix of models: points are models, lines what policies reach.
 
@@ -40,19 +52,20 @@ def plot_price(table: pd.DataFrame, unit: str, mix: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns ``policy`` (blank for a model), ``model``, ``price``, ``score``.
+        From `beside_models`: ``model`` (blank where the row is of policies), ``price``, ``score``, each policy.
     unit : str
         Of the price, for the axis.
     mix : str
         The policy that mixes models.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
-    models = table[table["policy"].isna()].sort_values(["price", "score"], ascending=[True, False])
+    single = table["model"].notna()
+    models = table[single].sort_values(["price", "score"], ascending=[True, False])
     left.plot(models["price"], models["score"], "o", ms=3.5, color=GRAY, alpha=0.7, zorder=1)
     first, short = models.sort_index()["score"].idxmax(), models["model"].str.split("/").str[-1]  # without who made it
     left.plot(models.loc[[first], "price"], models.loc[[first], "score"], "o", ms=9, mfc="none", mec=BLACK, zorder=3)
     left.set_title(f"best priced model: {short[first]}", fontsize=8, fontweight="normal")
-    curves = table[table["policy"].notna()].pivot_table(index="price", columns="policy", values="score", sort=False)
+    curves = table[~single].set_index("price").drop(columns=["model", "score"])
     for name in curves:
         style = {"color": BLACK, "ls": "--"} if name == mix else {"color": color_of(name), "ls": "-"}
         left.plot(curves.index, curves[name], lw=1.3, label=name, **style)
