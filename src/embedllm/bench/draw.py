@@ -62,7 +62,7 @@ def plot_growth(table: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
             fit = exponents[(exponents["axis"] == name) & (exponents["measure"] == measure)].iloc[0]
             axes.plot(sizes, fit["factor"] * sizes ** fit["exponent"], color=BLACK, lw=1)
             axes.set(xscale="log", yscale="log")
-            axes.set_title(f"grows as size^{fit['last']:.1f} at the large end", fontsize=8)
+            axes.set_title(f"grows as size^{fit['last']:z.1f} at the large end", fontsize=8)
             ticks = sizes[[0, len(sizes) // 2, -1]]
             axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
