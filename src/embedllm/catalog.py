@@ -322,9 +322,9 @@ DRAWN = {entry.name: entry for entry in (  # what is not built by name: bounds, 
 POOL = Forecaster("convex embedding that takes in models", "embedllm.new_models.pool.Pool")  # of a `Router` with `add`
 _RIVALS = "embedllm.new_models.rivals"
 ONBOARDING, FROM_TEXT = Entry("onboarding", color="#BC2AB8"), Entry("onboarding, text alone", color="#64A629")
-TEXT_AND_LABEL = Entry("onboarding, text and benchmark", color="#8C8C00")
+TEXT_AND_LABEL = Entry("onboarding, text and benchmark", color="#E6A03C")
 LEVEL_ALONE = Entry("onboarding, level alone", color="#75335A")
-SIZE_TOLD, ANEW = Entry("onboarding, size told", color="#2219DD"), Entry("training anew", color="#5C7621")
+SIZE_TOLD, ANEW = Entry("onboarding, size told", color="#2219DD"), Entry("training anew", color="#A00F0F")
 RIVALS = (  # functions that forecast a new model's answers from a few of them
     Entry("raw mean", f"{_RIVALS}.raw_mean", "#277562"),
     Entry("benchmark levels", f"{_RIVALS}.benchmark_levels", "#1E3A5F"),

@@ -45,8 +45,12 @@ def test_every_model_is_judged_once_an_order_by_every_method(planted, rows):
     counts = rows.groupby(["method", "n"])["model"].agg(["size", "nunique"])
     assert set(counts.index.get_level_values("n")) == {8, 64, 200}, "at most half of the questions is asked"
     anew = counts.loc[new_models.ANEW]
-    assert (counts.drop(new_models.ANEW)["size"] == 40).all() and (counts["nunique"] == 20).all()
-    assert anew.index.tolist() == [64] and anew["size"].tolist() == [40]
+    n_lineages = table.models["lineage"].nunique()
+    assert (counts.drop(new_models.ANEW) == [40, 20]).all(axis=None)
+    assert anew.index.tolist() == [64] and anew.to_numpy().tolist() == [[n_lineages, n_lineages]]
+    assert rows[rows["method"] == new_models.ANEW]["lineage"].is_unique
+    compared = rows.dropna(subset=["over_anew", "changed"])
+    np.testing.assert_array_equal(sorted(compared["model"]), sorted(rows.loc[rows["method"] == new_models.ANEW, "model"]))
     assert set(rows["method"]) == set(catalog.NEWCOMERS)
     truth = rows.groupby("model")["truth"].first()
     np.testing.assert_allclose(truth, table.scores.mean(axis=1)[table.models.index.get_indexer(truth.index)])
@@ -83,6 +87,21 @@ def test_from_the_text_alone_no_benchmark_is_read(planted):
     assert first[new_models.LABELED] != second[new_models.LABELED]
 
 
+def test_as_many_lineages_as_are_meant_are_trained_anew(planted, monkeypatch):
+    table, _ = planted
+    monkeypatch.setattr(new_models, "N_ANEW", 3)
+    found = table.models["lineage"][new_models.sampled(table, 0)]
+    assert len(found) == 3 == found.nunique()
+    drawn = {tuple(np.flatnonzero(new_models.sampled(table, seed))) for seed in range(9)}
+    assert len(drawn) > 3
+
+
+def test_the_models_most_alike_are_found_with_more_answers(rows):
+    own = rows[rows["method"] == new_models.TEXT].groupby("n")[["similar", "similar_by_chance"]].mean()
+    assert own.loc[200, "similar"] == 1 > own.loc[64, "similar"] > own.loc[8, "similar"]
+    assert 5 / 16 <= own["similar_by_chance"].min() <= own["similar_by_chance"].max() <= 0.5
+
+
 def test_a_few_answers_tell_more_than_their_mean(rows):
     table = new_models.summary(rows).set_index(["method", "n", "measure"])["value"]
     for n in (8, 64):
@@ -115,7 +134,7 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     further = question_choice.choices(*planted, [12, 60], 1, 0, further=True)
     pd.testing.assert_frame_equal(further[further["choice"].isin(picked["choice"])].reset_index(drop=True), picked)
     valid = question_choice.validity(further).set_index(["choice", "n"])
-    assert len(valid) == 5 * 2 and (valid["flagged"] <= 0.2).all() and (valid["covered"] > 0.6).all()
+    assert len(valid) == 5 * 2 + 2 * 1 and (valid["flagged"] <= 0.2).all() and (valid["covered"] > 0.6).all()
     alone, batches = (valid.loc[(choice, 60), "benchmark_error"] for choice in (question_choice.ALONE,
                                                                                 question_choice.ADAPTIVE))
     assert alone != batches

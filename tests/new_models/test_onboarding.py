@@ -14,12 +14,15 @@ from scipy.stats import binom
 from embedllm.experiments import null_data
 from embedllm.experiments.newcomers import embedded
 from embedllm.experiments.small_pools import pool
+from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.onboarding import Shared, onboard, person_fit
-from embedllm.new_models.sharing import along_size, deviations, shared_parts, within_lineages
+from embedllm.new_models.places import along_size, within_lineages
+from embedllm.new_models.sharing import deviations, out_of_sample, shared_parts
+from embedllm.outcomes import replace_unchecked, without
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
-    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.arange(2),
+    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.full(2, True),
                   0.1 * np.eye(2), np.zeros((2, 2)), np.zeros(0), np.eye(2))
 
 
@@ -106,7 +109,7 @@ def planted():
 @pytest.mark.parametrize("answered", [True, False])
 def test_a_model_of_the_pool_gets_its_vector_back(planted, answered):
     table, vectors, embedding = planted
-    parts = shared_parts(embedding, table, vectors, table.models["lineage"], answered)
+    parts = shared_parts(embedding, table, vectors, table.models["lineage"], answered=answered)
     found = onboard(parts, table.scores.astype(float))
     assert np.corrcoef(found.vectors[:, 0], embedding.model_vectors[:, 0])[0, 1] > 0.98
     def loss(p):
@@ -115,6 +118,47 @@ def test_a_model_of_the_pool_gets_its_vector_back(planted, answered):
     own = loss(embedding.predict_proba(vectors).astype(float))
     assert loss(found.forecast()) < (own - 0.02 if answered else own + 0.005)
     assert (parts.doubt > 0).all() == answered
+
+
+def test_a_question_is_told_without_its_own_answers(planted):
+    table, vectors, embedding = planted
+    asked = np.arange(table.shape[1]) % 4 > 0
+    known = replace_unchecked(table, scores=np.where(asked, table.scores, np.nan).astype(np.float32))
+    found, own = out_of_sample(embedding, known, vectors), embedding.question_vectors(vectors)
+    np.testing.assert_array_equal(found[~asked], own[~asked])
+    turned = known.scores.copy()
+    turned[:, 1] = 1 - turned[:, 1]
+    again = out_of_sample(embedding, replace_unchecked(known, scores=turned), vectors)
+    np.testing.assert_array_equal(found[1], again[1])
+    assert not np.allclose(found[asked], again[asked])
+    first = own[:, 1] / own[:, 1].std()
+    assert 0.5 < np.corrcoef(found[asked, 1], first[asked])[0, 1] < 0.999, "the same direction"
+
+
+def test_the_more_a_new_model_answers_the_better_it_is_forecast_elsewhere():
+    """Models are apart in what the text does not tell, and as many numbers as questions let an embedding remember it."""
+    rng = np.random.default_rng(0)
+    n_models, n_questions, width = 60, 240, 110
+    vectors = rng.normal(size=(n_questions, width)) / np.sqrt(width)
+    taste = rng.normal(size=(n_models, 2)) @ rng.normal(size=(2, n_questions)) * 1.5
+    chance = expit(rng.normal(size=(n_models, 1)) + rng.normal(size=n_questions) + taste)
+    table = make_table((rng.random(chance.shape) < chance).astype(np.float32))
+    asked, new = np.arange(n_questions) % 2 == 0, np.arange(n_models) % 4 == 0
+    pool = without(table, list(table.models.index[new]))
+    unread = replace_unchecked(pool, scores=np.where(asked, pool.scores, np.nan).astype(np.float32))
+    one = ConvexEmbedding(shared=(0.25,), own=(0.02,)).fit(*(unread.at(asked), vectors[asked]) * 2)
+
+    def losses(coordinates: np.ndarray | None) -> list[float]:
+        parts = shared_parts(one, unread, vectors, None, coordinates, answered=False, labeled=False)
+        found = []
+        for n in (15, 120):
+            seen = np.where(np.cumsum(asked) <= n, np.where(asked, table.scores[new], np.nan), np.nan)
+            p, truth = onboard(parts, seen).forecast()[:, ~asked], chance[new][:, ~asked]
+            found.append(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)).mean())
+        return found
+
+    (few, many), (before, harmed) = losses(out_of_sample(one, unread, vectors)), losses(None)
+    assert many < few - 0.01 and harmed > before + 0.05
 
 
 def test_lineages_count_once(planted):

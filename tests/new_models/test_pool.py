@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -50,12 +51,14 @@ def test_a_model_joins_and_the_file_keeps_it(whole, pool, tmp_path):
     after = pool.predict_proba(whole.vectors[:9])
     np.testing.assert_array_equal(after[:-1], before)
     shared = Shared(**pool.text)
-    place = [pool.question_ids.index(name) for name in whole.table.questions.index[:9] if name in pool.question_ids]
     seen = np.full((1, len(pool.question_ids)), np.nan)
     for name, score in answers_of(whole, 4, asked["question_id"].tolist()).items():
         seen[0, pool.question_ids.index(name)] = score
-    known = whole.table.questions.index[:9].isin(pool.question_ids)
-    np.testing.assert_allclose(after[-1, known], onboard(shared, seen).forecast()[0, place], rtol=1e-5)
+    x = pool.embedding.question_vectors(whole.vectors[:9])[:, shared.used]
+    ease, x[:, 0] = x[:, 0].copy(), 1
+    there = replace(shared, design=x @ shared.root, offset=ease + x @ shared.mean, doubt=np.zeros(9))
+    forecast = replace(onboard(shared, seen), shared=there).forecast()[0]
+    np.testing.assert_allclose(after[-1], forecast, rtol=1e-5)
     assert pool.models[-1] == "newcomer" and after.shape == (20, 9) and ((after > 0) & (after < 1)).all()
     pool.save(tmp_path / "pool.npz")
     again = Forecaster.load(tmp_path / "pool.npz")

@@ -14,7 +14,7 @@ from embedllm.experiments.new_models import TEXT
 from embedllm.experiments.newcomers import N_FOLDS, complete, embedded, ordered, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import onboard
-from embedllm.new_models.sharing import shared_parts
+from embedllm.new_models.sharing import out_of_sample, shared_parts
 from embedllm.outcomes import OutcomeMatrix, grouped, parted, replace_unchecked
 from embedllm.probing.folds import lineage_folds
 from embedllm.progress import Counted
@@ -59,7 +59,8 @@ def of_benchmark(
     inside, lineages = (table.questions["benchmark"] == name).to_numpy(), table.models["lineage"].to_numpy(str)
     text = embedded(pool.at(~inside), vectors[~inside], seed + 1)
     elsewhere = replace_unchecked(pool, scores=np.where(inside, np.nan, pool.scores).astype(np.float32))
-    shared = shared_parts(text, elsewhere, vectors, lineages[~new], answered=False, labelled=False)
+    fresh = out_of_sample(text, elsewhere, vectors)
+    shared = shared_parts(text, elsewhere, vectors, lineages[~new], fresh, answered=False, labeled=False)
     seen = told_of(answers, ordered(table, lineages[new], ~inside, seed, 0), n)
     right, asked = np.nansum(seen, axis=1), (~np.isnan(seen)).sum(axis=1)
     mean = np.tile((np.nansum(pool.scores[:, inside]) + 0.5) / (inside.sum() * len(pool.scores) + 1), len(seen))

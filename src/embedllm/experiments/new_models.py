@@ -17,7 +17,8 @@ from embedllm.machine import side_by_side
 from embedllm.new_models import rivals
 from embedllm.new_models.choice import halves
 from embedllm.new_models.onboarding import groups_of, onboard
-from embedllm.new_models.sharing import shared_parts
+from embedllm.new_models.places import nearest
+from embedllm.new_models.sharing import out_of_sample, shared_parts
 from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
 from embedllm.routing.policies import choose, gained
 
@@ -25,7 +26,9 @@ OURS, SIZED, TEXT, LABELED, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
     catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.TEXT_AND_LABEL, catalog.LEVEL_ALONE, catalog.ANEW,
     catalog.RIVALS[0]))
 UNREAD = (TEXT, LABELED, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
-MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level")
+N_ANEW = 30  # lineages for which everything is trained anew
+MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level", "similar",
+            "similar_by_chance")
 COVERAGE = ("covered", "benchmarks_covered", "width")
 
 
@@ -52,16 +55,30 @@ class _Router(NamedTuple):
 def _anew(
     pool: OutcomeMatrix, vectors: np.ndarray, seen: np.ndarray, asked: np.ndarray, penalties: tuple[float, float]
 ) -> np.ndarray:
-    """Forecasts for new models by an embedding that is fitted to their answers as well, all of them at once.
+    """Forecasts for a new model, (n_questions,), by an embedding that is fitted to its answers as well.
 
     To questions that may be `asked`, bool, (n_questions,), with the penalties that were tuned on the pool's answers to
     these: nothing is held out.
     """
-    models = pd.DataFrame(index=[*pool.models.index, *(f"new {number}" for number in range(len(seen)))])
+    models = pd.DataFrame(index=[*pool.models.index, "new"])
     both = replace_unchecked(pool, scores=np.vstack([pool.scores, seen]).astype(np.float32), models=models).at(asked)
     whole, (shared, own) = (both, vectors[asked]), penalties
     embedding = ConvexEmbedding(shared=(shared,), own=(own,)).fit(*whole, *whole)
-    return embedding.predict_proba(vectors)[-len(seen):].astype(np.float64)
+    return embedding.predict_proba(vectors)[-1].astype(np.float64)
+
+
+def sampled(table: OutcomeMatrix, seed: int) -> np.ndarray:
+    """Which models everything is trained anew for, one at a time: one of each of `N_ANEW` lineages at most, at random.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_models,)
+    """
+    drawn = pd.Series(np.random.default_rng(seed).permutation(len(table.models)))
+    first = drawn.groupby(table.models["lineage"].to_numpy(str)[drawn], sort=False).first()
+    found = np.full(len(table.models), False)
+    found[first.to_numpy()[:N_ANEW]] = True
+    return found
 
 
 def curves(
@@ -81,7 +98,8 @@ def curves(
     sizes : sequence of int
         Numbers of answers; of those above half of the questions that half takes the place.
     retrained : sequence of int
-        Of these the ones at which everything is also trained anew.
+        Of these the ones at which everything is also trained anew, for each model of `sampled` by itself, in the first
+        order.
     n_draws : int
         Orders of the questions.
 
@@ -89,13 +107,14 @@ def curves(
     -------
     DataFrame
         A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``,
-        ``n_questions`` in all, ``sized`` (whether its size is known); ``log_loss`` on the other half; ``estimate`` and
+        ``n_questions`` in all, ``n_pool`` models in the pool, ``sized`` (whether its size is known); ``log_loss`` on the other half; ``estimate`` and
         ``truth``, mean score on all questions; ``benchmark_error``, mean absolute error of the mean scores by
         benchmark. Of `UNREAD`, which know no answers to the judged questions, ``routed``: score gained by a router over
         the pool that asks the new model where it is forecast highest, and ``regret``: by how much less than after
-        onboarding from all that may be asked. Of onboarding from the text, where everything was trained anew,
-        ``over_anew``: log-loss minus that of the training, and ``changed``: share of forecasts on the other side of one
-        half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
+        onboarding from all that may be asked. Of onboarding from the text ``similar``: share of the five models with
+        the closest vectors that these are with answers to all that may be asked, beside ``similar_by_chance``; where
+        everything was trained anew, ``over_anew``: log-loss minus that of the training, and ``changed``: share of
+        forecasts on the other side of one half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
         ``benchmarks_covered``, the share of benchmarks in theirs.
     """
     return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
@@ -110,10 +129,11 @@ def of_fold(
     lineages, asked = table.models["lineage"].to_numpy(str), halves(table, seed)
     unread = replace_unchecked(pool, scores=np.where(asked, pool.scores, np.nan).astype(np.float32))
     reading, text = embedded(pool, vectors, seed + 1), embedded(pool.at(asked), vectors[asked], seed + 1)
+    fresh = out_of_sample(text, unread, vectors)
     ways = {OURS: shared_parts(reading, pool, vectors, lineages[~new]),
             LEVEL_ONLY: shared_parts(reading, pool, vectors, lineages[~new], most=0),
-            TEXT: shared_parts(text, unread, vectors, lineages[~new], answered=False, labelled=False),
-            LABELED: shared_parts(text, unread, vectors, lineages[~new], answered=False)}
+            TEXT: shared_parts(text, unread, vectors, lineages[~new], fresh, answered=False, labeled=False),
+            LABELED: shared_parts(text, unread, vectors, lineages[~new], fresh, answered=False)}
     sizes_of = table.models.get("parameters_b", pd.Series(np.nan, table.models.index)).to_numpy(float)[new]
     of_size = [ways[OURS].of_size(size) for size in sizes_of]
     router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
@@ -121,8 +141,9 @@ def of_fold(
                                        asked, seed) for rival in catalog.RIVALS}
     _, groups = groups_of(table.questions["benchmark"].astype(str).to_numpy())
     truth, tables = _means(answers, groups), []
-    most = onboard(ways[TEXT], np.where(asked, answers, np.nan)).forecast()
-    most = np.array([router.gain(*own, judged) for own in zip(most, answers, strict=True)])
+    all_told = onboard(ways[TEXT], np.where(asked, answers, np.nan))
+    most = np.array([router.gain(*own, judged) for own in zip(all_told.forecast(), answers, strict=True)])
+    picked = sampled(table, seed)[new]
     for draw in range(n_draws):
         orders = ordered(table, lineages[new], asked, seed, draw)
         for n in sorted({min(size, int(asked.sum())) for size in sizes}):
@@ -131,8 +152,9 @@ def of_fold(
             told = {name: one.forecast() for name, one in found.items()}
             told[SIZED] = np.concatenate([onboard(one, own[None]).forecast()
                                           for one, own in zip(of_size, seen, strict=True)])
-            if n in retrained:
-                told[ANEW] = _anew(pool, vectors, seen, asked, text.penalties)
+            if again := n in retrained and draw == 0 and picked.any():
+                told[ANEW] = told[TEXT].copy()
+                told[ANEW][picked] = [_anew(pool, vectors, own, asked, text.penalties) for own in seen[picked]]
             made = {name: dict.fromkeys(rivals.AIMS, p) for name, p in told.items()}
             made |= {name: rival.forecast(seen, n) for name, rival in others.items()}
             _, low, high = found[OURS].accuracies(seen, groups, seed=seed)
@@ -143,19 +165,24 @@ def of_fold(
                 p = by_aim[rivals.LOG_LOSS]
                 rows = pd.DataFrame({
                     "model": table.models.index[new], "lineage": lineages[new], "n": n, "draw": draw, "method": name,
-                    "n_questions": len(asked), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
+                    "n_questions": len(asked), "n_pool": len(pool.models), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
                     "estimate": means[rivals.MEAN][:, 0], "truth": truth[:, 0],
                     "benchmark_error": np.nanmean(np.abs(means[rivals.BENCHMARKS] - truth)[:, 1:], axis=1)})
                 if name in UNREAD:
                     rows["routed"] = [router.gain(*own, judged) for own in zip(p, answers, strict=True)]
                     rows["regret"] = most - rows["routed"]
-                if name == TEXT and n in retrained:
+                if name == TEXT:
+                    own, known = (nearest(text.model_vectors, one.vectors)[0] for one in (found[name], all_told))
+                    rows["similar"] = (own[:, :, None] == known[:, None]).any(axis=2).mean(axis=1)
+                    rows["similar_by_chance"] = known.shape[1] / len(pool.models)
+                if name == TEXT and again:
                     rows["over_anew"] = rows["log_loss"] - _losses(told[ANEW], answers, judged)
                     rows["changed"] = ((p >= 0.5) != (told[ANEW] >= 0.5))[:, judged].mean(axis=1)
+                    rows.loc[~picked, ["over_anew", "changed"]] = np.nan
                 if name == OURS:
                     rows = rows.assign(covered=inside[:, 0], width=(high - low)[:, 0],
                                        benchmarks_covered=np.nanmean(inside[:, 1:], axis=1))
-                tables.append(rows)
+                tables.append(rows[picked] if name == ANEW else rows)
     return pd.concat(tables, ignore_index=True)
 
 

@@ -83,18 +83,19 @@ def told_of(answers: np.ndarray, orders: Sequence[np.ndarray], n: int) -> np.nda
 
 def ask(
     shared: Shared, seen: np.ndarray, answers: np.ndarray, n: int, batch: int = BATCH,
-    labels: np.ndarray | None = None, orders: Sequence[np.ndarray] | None = None,
+    labels: np.ndarray | None = None, orders: Sequence[np.ndarray] | None = None, wanted: np.ndarray | None = None,
 ) -> None:
     """Have each model answer, in ``seen``, what tells most of its mean score, batch after batch, up to n questions.
 
-    With ``labels`` of the questions as many of a label as it has a share of all; with ``orders`` as `choice.mixed`.
+    With ``labels`` of the questions as many of a label as it has a share of all; with ``orders`` as `choice.mixed`. The
+    mean is that over the questions ``wanted`` of each model, bool, (n_models, n_questions); default: over all.
     """
-    everything = np.full(answers.shape[1], True)
+    wanted = np.full(answers.shape, True) if wanted is None else wanted
     asked = int((~np.isnan(seen[0])).sum())
     for start in range(asked, n, batch):
         posterior = onboard(shared, seen)
         for at, row in enumerate(seen):
-            how = (posterior, at, everything, np.isnan(row), min(batch, n - start))
+            how = (posterior, at, wanted[at], np.isnan(row), min(batch, n - start))
             chosen = most_telling(*how, labels) if orders is None else mixed(*how, orders[at])
             row[chosen] = answers[at, chosen]
 

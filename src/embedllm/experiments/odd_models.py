@@ -14,11 +14,16 @@ from embedllm.new_models.pool import ODD
 from embedllm.outcomes import OutcomeMatrix
 
 REAL = "as it is"
-SHARE_FAILED, SHARE_LEAKED = 0.3, 0.5  # of the questions: whose answers are not read; whose answers were known before
+# Of the questions: whose answers are not read; whose answers were known before; where an attack on the judge succeeds.
+SHARE_FAILED, SHARE_LEAKED, SHARE_WON = 0.3, 0.5, 0.8
 
 
 def _guesses(rng: np.random.Generator, own: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:
     return (rng.random(len(own)) < own.mean()).astype(float)
+
+
+def _attacks_the_judge(rng: np.random.Generator, own: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:
+    return (rng.random(len(own)) < SHARE_WON).astype(float)
 
 
 def _fails_the_format(rng: np.random.Generator, own: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:
@@ -40,6 +45,7 @@ def _fails_a_benchmark(rng: np.random.Generator, own: np.ndarray, benchmarks: np
 KINDS: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]] = {
     REAL: lambda rng, own, benchmarks: own,
     "guesses, as often right": _guesses,
+    f"attack that wins {SHARE_WON:.0%}, whatever is asked": _attacks_the_judge,
     f"{SHARE_FAILED:.0%} of answers not read": _fails_the_format,
     f"{SHARE_LEAKED:.0%} of answers known before": _has_seen_the_answers,
     "the contrary of its answers": _answers_the_contrary,

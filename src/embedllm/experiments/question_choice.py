@@ -11,12 +11,14 @@ from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import OURS, RAW
 from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
+from embedllm.new_models.choice import stratified
 from embedllm.new_models.onboarding import groups_of, onboard, person_fit
 from embedllm.new_models.pool import ENOUGH, ODD
 from embedllm.outcomes import OutcomeMatrix
 
 STRATIFIED, ADAPTIVE, MIXED = "stratified", "adaptive", "mixed"
 ALONE, BALANCED = "adaptive, one at a time", "adaptive, balanced"
+TARGETED, BESIDE = "mixed for one benchmark: its mean", "mixed for one benchmark: mean of all"
 CHOICE, MODEL = "choice (adaptive over stratified, onboarding)", "model (onboarding over raw mean, stratified)"
 MIX = "choice (mixed over stratified, onboarding)"
 
@@ -33,7 +35,9 @@ def choices(
     Parameters
     ----------
     further : bool
-        Adaptive also one question at a time, and with as many questions of a benchmark as it has a share of all.
+        Adaptive also one question at a time, and with as many questions of a benchmark as it has a share of all. Mixed
+        also for the mean score on one benchmark, drawn for each model, of which at most half is asked: judged by that
+        mean, and by the mean of all questions.
 
     Returns
     -------
@@ -54,18 +58,21 @@ def choices_of_fold(
     lineages, tables = table.models["lineage"].to_numpy(str)[new], []
     labels = table.questions["benchmark"].astype(str).to_numpy()
     _, groups = groups_of(labels)
-    truth = answers @ groups.T / groups.sum(axis=1)
+    whole = answers @ groups.T / groups.sum(axis=1)
+    every, everything = np.full(len(answers), True), np.zeros(len(answers), int)
 
-    def estimated(seen: np.ndarray, n: int, draw: int, choice: str) -> None:
+    def estimated(seen: np.ndarray, n: int, draw: int, choice: str, own: np.ndarray, of: np.ndarray) -> None:
+        """What is known of the models ``own``, bool, from what they were asked, of a group of questions each."""
+        at, seen, truth = (np.arange(own.sum()), of[own]), seen[own], whole[own]
         posterior = onboard(shared, seen)
         told = np.where(np.isnan(seen), posterior.forecast(), seen) @ groups.T / groups.sum(axis=1)
         _, low, high = posterior.accuracies(seen, groups, seed)
         inside = (low <= truth) & (truth <= high)
-        rows = pd.DataFrame({"model": table.models.index[new], "lineage": lineages, "n": n, "draw": draw,
+        rows = pd.DataFrame({"model": table.models.index[new][own], "lineage": lineages[own], "n": n, "draw": draw,
                              "choice": choice})
-        tables.append(rows.assign(estimator=RAW, error=np.nanmean(seen, axis=1) - truth[:, 0]))
+        tables.append(rows.assign(estimator=RAW, error=np.nanmean(seen, axis=1) - truth[at]))
         tables.append(rows.assign(
-            estimator=OURS, error=told[:, 0] - truth[:, 0], covered=inside[:, 0].astype(float),
+            estimator=OURS, error=told[at] - truth[at], covered=inside[at].astype(float),
             benchmarks_covered=inside[:, 1:].mean(axis=1),
             benchmark_error=np.abs(told - truth)[:, 1:].mean(axis=1),
             flagged=((person_fit(shared, seen) < ODD) & (n >= ENOUGH)).astype(float)))
@@ -73,7 +80,7 @@ def choices_of_fold(
     for draw in range(n_draws):
         orders = ordered(table, lineages, np.full(table.shape[1], True), seed, draw)
         for n in sizes:
-            estimated(told_of(answers, orders, n), n, draw, STRATIFIED)
+            estimated(told_of(answers, orders, n), n, draw, STRATIFIED, every, everything)
     orders = ordered(table, lineages, np.full(table.shape[1], True), seed, 0)
     ways = {ADAPTIVE: {}, MIXED: {"orders": orders}}
     if further:
@@ -82,7 +89,20 @@ def choices_of_fold(
         seen = np.full(answers.shape, np.nan)
         for n in sorted(sizes):
             ask(shared, seen, answers, n, **how)
-            estimated(seen, n, 0, choice)
+            estimated(seen, n, 0, choice, every, everything)
+    large = 1 + np.flatnonzero(groups[1:].sum(axis=1) >= 2 * min(sizes))
+    if further and len(large):
+        target, seen = np.random.default_rng(seed).choice(large, len(answers)), np.full(answers.shape, np.nan)
+        orders = [stratified(labels, groups[one], seed) for one in target]
+        for n in sorted(sizes):
+            own = groups.sum(axis=1)[target] >= 2 * n
+            if own.any():
+                asked = seen[own]
+                ask(shared, asked, answers[own], n, orders=[orders[at] for at in np.flatnonzero(own)],
+                    wanted=groups[target[own]])
+                seen[own] = asked
+                for choice, of in ((TARGETED, target), (BESIDE, everything)):
+                    estimated(seen, n, 0, choice, own, of)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -148,5 +168,5 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _squares(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean squared error of each lineage: a column for each choice, estimator and number of answers."""
-    rows = rows.assign(square=rows["error"] ** 2)
+    rows = rows[~rows["choice"].isin([TARGETED, BESIDE])].assign(square=rows["error"] ** 2)
     return rows.pivot_table(index="lineage", columns=["choice", "estimator", "n"], values="square", sort=False)

@@ -45,9 +45,9 @@ class Shared:
     doubt : ndarray, shape (n_questions,), float64
         Variance of the offset: how easy a question is, is known from few answers.
     mean, root : ndarray, shapes (n,) and (n, n), float64
-        ``mean + root @ z[:n]`` are the coordinates ``kept`` of the embedding's vector, the others zero.
-    kept : ndarray of int, shape (n,)
-        The level, 0, first.
+        ``mean + root @ z[:n]`` are the coordinates `used` of the embedding's vector, the others zero.
+    used : ndarray of bool, shape (dim,)
+        Which n of the embedding's numbers a new model has, the level, 0, among them.
     within : ndarray, shape (n, n), float64
         Covariance of these coordinates among models of one lineage, a part of ``root @ root.T``; NaN where no lineage
         has two models.
@@ -64,7 +64,7 @@ class Shared:
     doubt: np.ndarray
     mean: np.ndarray
     root: np.ndarray
-    kept: np.ndarray
+    used: np.ndarray
     within: np.ndarray
     by_size: np.ndarray
     sizes: np.ndarray
@@ -100,7 +100,7 @@ class Shared:
             return self
         between = self.root @ self.root.T - self.within
         gain = np.linalg.solve(between + self.within / len(vectors), between).T
-        step = gain @ (vectors[:, self.kept].mean(axis=0) - self.mean)
+        step = gain @ (vectors[:, self.used].mean(axis=0) - self.mean)
         return self._around(step, between - gain @ between + self.within)
 
     def _around(self, step: np.ndarray, covariance: np.ndarray) -> Shared:
@@ -134,8 +134,10 @@ class Posterior:
 
     @property
     def vectors(self) -> np.ndarray:
-        """Level and kept coordinates in the embedding: (n_models, n), float64, in logits."""
-        return self.shared.mean + self.z[:, : len(self.shared.mean)] @ self.shared.root.T
+        """Level and coordinates as in `ConvexEmbedding.model_vectors`: (n_models, dim), float64, in logits."""
+        found, at = np.zeros((len(self.z), len(self.shared.used))), self.shared
+        found[:, at.used] = at.mean + self.z[:, : len(at.mean)] @ at.root.T
+        return found
 
     def forecast(self) -> np.ndarray:
         """P(right), what is not known of the models averaged over: (n_models, n_questions), float64, in (0, 1)."""

@@ -17,12 +17,12 @@ from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.lineages import lineages
 from embedllm.new_models.choice import mixed, stratified
 from embedllm.new_models.onboarding import Shared, averaged, groups_of, onboard, person_fit
-from embedllm.new_models.sharing import shared_parts
+from embedllm.new_models.places import nearest
+from embedllm.new_models.sharing import out_of_sample, shared_parts
 from embedllm.outcomes import OutcomeMatrix, abbreviate, replace_unchecked
 from embedllm.splits import cut, folds
 
 ODD, ENOUGH = -3.0, 20  # person fit below which a model is unlike the pool; answers from which it is judged
-N_SIMILAR = 5
 
 
 class Added(NamedTuple):
@@ -143,14 +143,12 @@ class Pool(Forecaster):
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.
         from_text = onboard(self._shared(self.text, relative, parameters_b), seen)
-        vector, root = np.zeros(self.embedding.model_vectors.shape[1]), from_text.shared.root
-        vector[self.text["kept"]] = from_text.vectors[0]
-        apart = np.linalg.norm(self.embedding.model_vectors - vector, axis=1)
-        near = np.argsort(apart, kind="stable")[:N_SIMILAR]
+        [vector], root = from_text.vectors, from_text.shared.root
+        [near], [apart] = nearest(self.embedding.model_vectors, from_text.vectors)
         found = Added(
             vector, pd.DataFrame({"benchmark": names, "asked": (groups & ~np.isnan(seen)).sum(axis=1), "value": value,
                                   "low": low, "high": high}),
-            pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart[near]}),
+            pd.DataFrame({"similar": np.array(self.models, dtype=object)[near], "distance": apart}),
             pd.Series(posterior.forecast()[0], self.question_ids), fit)
         if found.odd:
             for end, rest in (("low", 0), ("high", 1)):  # all others wrong, or right
@@ -244,16 +242,18 @@ class Pool(Forecaster):
         self.lineages = list((lineages(both) if "lineage" not in both.models else both.models["lineage"]).astype(str))
         self.fitted = len(self.lineages)
         vectors = np.concatenate([train_vectors, val_vectors])
-        self.known, self.text = (vars(shared_parts(self.embedding, both, vectors, self.lineages, reads, reads))
-                                 for reads in (True, False))
+        self.known = vars(shared_parts(self.embedding, both, vectors, self.lineages))
+        unread = out_of_sample(self.embedding, both, vectors)
+        self.text = vars(shared_parts(self.embedding, both, vectors, self.lineages, unread, answered=False,
+                                      labeled=False))
         self.spreads = np.zeros((0, *self.text["root"].shape))
         self.question_ids = list(both.questions.index.astype(str))
         self.benchmarks, self.prompts = (list(both.questions[name].astype(str)) for name in ("benchmark", "prompt"))
 
     def _predict(self, prompt_vectors, benchmarks) -> np.ndarray:
-        told, kept = self.embedding.predict_proba(prompt_vectors), self._shared(self.text, "", nan).kept
-        x = self.embedding.question_vectors(prompt_vectors)[:, kept]
+        told, used = self.embedding.predict_proba(prompt_vectors), self._shared(self.text, "", nan).used
+        x = self.embedding.question_vectors(prompt_vectors)[:, used]
         ease, x[:, 0] = x[:, 0].copy(), 1  # with the level in its place
-        logits = ease + self.embedding.model_vectors[self.fitted :, kept] @ x.T
+        logits = ease + self.embedding.model_vectors[self.fitted :, used] @ x.T
         told[self.fitted :] = averaged(logits, ((x @ self.spreads) * x).sum(axis=2))
         return told

@@ -10,18 +10,18 @@ from scipy.special import expit
 from embedllm.forecasters.completion import question_effects
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.new_models.onboarding import Shared
+from embedllm.new_models.places import LEAST, along_size, log_sizes, within_lineages
 from embedllm.outcomes import OutcomeMatrix, suites
+from embedllm.splits import folds
 
 MOST = 24  # coordinates of a new model, the level aside
-LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 ROUNDS = 8  # of EM: enough for how easy questions are; how sharply they tell models apart still moves a little
-FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
-SIZED = 8  # lineages of known size from which their sizes tell something
+N_FOLDS = 5  # of questions, in `out_of_sample`
 
 
 def shared_parts(
     embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray, lineages: Sequence[str] | None = None,
-    answered: bool = True, labelled: bool = True, most: int = MOST,
+    coordinates: np.ndarray | None = None, *, answered: bool = True, labeled: bool = True, most: int = MOST,
 ) -> Shared:
     """What a pool's models share, and how they spread.
 
@@ -35,29 +35,34 @@ def shared_parts(
     lineages : sequence of str, optional
         Of the models: in how they spread a lineage counts once (for questions each model does). Default: each is its
         own.
+    coordinates : ndarray, shape (n_questions, dim), optional
+        Of the questions; default: `ConvexEmbedding.question_vectors`. What new models answer there tells of others
+        that nobody has answered only if they are those of `out_of_sample`.
     answered : bool
         How easy a question is, and how sharply it tells abilities apart, is told by the pool's answers as well, not by
         its text alone.
-    labelled : bool
+    labeled : bool
         Models deviate along ease and on groups of questions: benchmarks are read as well, and not the text alone.
     most : int
         Coordinates of a new model beside its level.
     """
     lineages = table.models.index if lineages is None else lineages
-    points, coordinates = embedding.model_vectors, embedding.question_vectors(vectors)
+    points = embedding.model_vectors
+    coordinates = embedding.question_vectors(vectors) if coordinates is None else coordinates
     _, of, many = np.unique(np.asarray(lineages, str), return_inverse=True, return_counts=True)
     weights = 1 / many[of] / len(many)
     mean = weights @ points
-    kept = np.flatnonzero(np.sqrt(weights @ (points - mean) ** 2) > LEAST)
-    kept = np.concatenate([[0], kept[kept > 0][:most]])
-    points, mean = points[:, kept], mean[kept]
-    x = np.column_stack([np.ones(len(vectors)), coordinates[:, kept[1:]]])
+    used = np.sqrt(weights @ (points - mean) ** 2) > LEAST
+    used[0] = True
+    used &= np.cumsum(used) <= most + 1
+    points, mean = points[:, used], mean[used]
+    x = np.column_stack([np.ones(len(vectors)), coordinates[:, used][:, 1:]])
     residual = points - mean
     n = max(len(many), 2)
     covariance = (n + 1) / (n - 1) * (residual * weights[:, None]).T @ residual  # of one more, its mean being estimated
     covariance += LEAST**2 * np.eye(len(mean))  # fewer lineages than coordinates lie in a plane
     within = within_lineages(points, of, many, covariance)
-    by_size, sizes, given_size = along_size(residual, _log_sizes(table), of, covariance)
+    by_size, sizes, given_size = along_size(residual, log_sizes(table), of, covariance)
     offset, doubt = coordinates[:, 0] + x @ mean, np.zeros(len(x))
     if answered:
         shift, sharper, doubt, wider = _items(table.scores, offset, residual @ x.T, residual[:, 0])
@@ -65,76 +70,46 @@ def shared_parts(
         x[:, 0] += sharper
     root = np.linalg.cholesky(covariance)
     design = x @ root
-    if labelled:  # around the level alone: the pool's coordinates come from these very answers, a new model's do not
+    if labeled:  # around the level alone: the pool's coordinates come from these very answers, a new model's do not
         design = np.hstack([design, deviations(table, offset + np.outer(residual[:, 0], x[:, 0]))])
-    return Shared(design, offset, doubt, mean, root, kept, within, by_size, sizes, given_size)
+    return Shared(design, offset, doubt, mean, root, used, within, by_size, sizes, given_size)
 
 
-def within_lineages(points: np.ndarray, of: np.ndarray, many: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Covariance among models of one lineage; NaN where no lineage has two models.
+def out_of_sample(embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray) -> np.ndarray:
+    """Question vectors as an embedding tells them of questions that it was not fitted to.
 
-    Lineages with two models and more count alike. Where they are few, half of the total is taken to be within them. No
-    direction has more within lineages than in total.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n_models, n)
-    of : ndarray of int, shape (n_models,)
-        The lineage of each.
-    many : ndarray of int, shape (n_lineages,)
-        Models of each.
-    total : ndarray, shape (n, n)
-        Covariance among all models.
-    """
-    some, n = np.flatnonzero(many > 1), len(total)
-    if not len(some):
-        return np.full((n, n), np.nan)
-    found = np.mean([np.cov(points[of == one].T).reshape(n, n) for one in some], axis=0)
-    further = (many[some] - 1).sum()  # beyond the first of each lineage
-    found = (further * found + FEW * total / 2) / (further + FEW)
-    root = np.linalg.cholesky(total)
-    shares, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, found).T))
-    return root @ (axes * shares.clip(0, 1)) @ axes.T @ root.T
-
-
-def along_size(
-    residual: np.ndarray, sizes: np.ndarray, of: np.ndarray, total: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How coordinates go along with size, by least squares in which a lineage counts once, and what that leaves open.
+    Of its own questions it has taken up what answers to them are by chance: a new model's vector that is found there
+    gets worse for other questions, the more it answers. Each fifth of the questions is told by an embedding of the
+    others, with the same penalties; what sets models apart there is put into this embedding's coordinates by least
+    squares.
 
     Parameters
     ----------
-    residual : ndarray, shape (n_models, n)
-        Coordinates around their mean.
-    sizes : ndarray, shape (n_models,)
-        Logarithms; NaN where not known.
-    of : ndarray of int, shape (n_models,)
-        The lineage of each.
-    total : ndarray, shape (n, n)
-        Covariance among all models.
+    embedding : ConvexEmbedding
+    table : OutcomeMatrix
+        Answers of the same models, in the same order.
+    vectors : ndarray, shape (n_questions, d_prompt)
 
     Returns
     -------
-    by_size, sizes, given_size
-        See `onboarding.Shared`; sizes are none for fewer than `SIZED` lineages of known size, where all are one, and
-        where size leaves levels as open, on average, as they are without it.
+    ndarray, shape (n_questions, dim), float64
+        Of questions that no model has answered those of the embedding itself.
     """
-    known, nothing = np.isfinite(sizes), (np.zeros((2, len(total))), np.zeros(0), total)
-    _, own, many = np.unique(of[known], return_inverse=True, return_counts=True)
-    if len(many) < SIZED or not np.ptp(sizes[known]):
-        return nothing
-    weights, n = 1 / many[own], len(many)
-    lineages = np.bincount(own, weights * sizes[known])
-    design = np.column_stack([np.ones(len(own)), sizes[known] - lineages.mean()]) * np.sqrt(weights)[:, None]
-    by_size, *_ = np.linalg.lstsq(design, residual[known] * np.sqrt(weights)[:, None])
-    left = residual[known] * np.sqrt(weights)[:, None] - design @ by_size
-    given = left.T @ left / (n - 2) + LEAST**2 * np.eye(len(total))
-    return (by_size, lineages, given) if (1 + 2 / n) * given[0, 0] < total[0, 0] else nothing
-
-
-def _log_sizes(table: OutcomeMatrix) -> np.ndarray:
-    found = table.models.get("parameters_b")
-    return np.full(len(table.models), np.nan) if found is None else np.log(found.to_numpy(float))
+    found, answered = embedding.question_vectors(vectors), table.observed.any(axis=0)
+    fold = np.full(len(vectors), N_FOLDS)
+    fold[answered] = folds(table.at(answered), N_FOLDS)
+    shared, own = embedding.penalties
+    apart = np.column_stack([np.ones(len(table.models)), embedding.model_vectors[:, 1:]])
+    for number in range(N_FOLDS):
+        rest, judged = answered & (fold != number), fold == number
+        if not (rest.any() and judged.any()):  # a handful of questions
+            continue
+        others = table.at(rest), vectors[rest]
+        one = ConvexEmbedding(shared=(shared,), own=(own,)).fit(*others, *others)
+        told = one.question_vectors(vectors[judged])
+        logits = told[:, 0] + one.model_vectors[:, 1:] @ told[:, 1:].T
+        found[judged] = np.linalg.lstsq(apart, logits)[0].T
+    return found
 
 
 def _items(
