@@ -22,8 +22,8 @@ from embedllm.outcomes import replace_unchecked, without
 
 
 def shared(rng, n=300, k=4, doubt=0.0) -> Shared:
-    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2), np.full(2, True),
-                  0.1 * np.eye(2), np.zeros((2, 2)), np.zeros(0), np.eye(2))
+    return Shared(rng.normal(size=(n, k)), rng.normal(size=n), np.full(n, doubt), np.zeros(2), np.eye(2),
+                  np.full(2, True), 0.1 * np.eye(2), np.zeros((2, 2)), np.zeros(0), np.eye(2))
 
 
 def drawn(rng, at: Shared, n_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +136,7 @@ def test_a_question_is_told_without_its_own_answers(planted):
 
 
 def test_the_more_a_new_model_answers_the_better_it_is_forecast_elsewhere():
-    """Models are apart in what the text does not tell, and as many numbers as questions let an embedding remember it."""
+    """Models are apart in what no text tells; with as many numbers as questions an embedding remembers it."""
     rng = np.random.default_rng(0)
     n_models, n_questions, width = 60, 240, 110
     vectors = rng.normal(size=(n_questions, width)) / np.sqrt(width)

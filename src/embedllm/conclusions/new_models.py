@@ -10,16 +10,19 @@ from embedllm.claims import ANSWERED
 from embedllm.conclusions._words import bullets
 from embedllm.conclusions.onboarding import (
     accuracies,
+    avoided,
     close_enough,
     coordinates,
     cost,
     covered,
+    differences,
     forecasts,
+    over_ridge,
     routed,
+    similar,
     sized,
     some,
     thousandths_of,
-    trained_anew,
 )
 from embedllm.conclusions.verdicts import UNTESTED
 from embedllm.experiments.newcomers import FEWEST
@@ -34,32 +37,38 @@ SELECTED = {"metabench": "Its questions were chosen on the answers of these very
 TOO_FEW = f"Fewer than {FEWEST} lineages: none can be left out."
 
 
-def chosen(ratios: pd.DataFrame) -> str:
-    """What choosing questions and what the model saves, from `question_choice.ratios`."""
+def chosen(ratios: pd.DataFrame, source: str) -> str:
+    """What choosing questions and what the model saves, from `question_choice.ratios`; ``source`` of the outcomes."""
     said = []
     for due, own in ratios[ratios["n"].isin(some(ratios["n"]))].groupby("due_to", sort=False):
         told = listed(f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}; {row.n:,})" for row in own.itertuples())
         said.append(f"{due} {told}")
-    return f"Mean squared error over that of the other way, by number of answers: due to {'; due to '.join(said)}."
+    return ("Mean squared error over that of the other way, by number of answers: due to "
+            f"{'; due to '.join(said)}.{_caveat(source)}")
+
+
+def _caveat(source: str) -> str:
+    return f" {SELECTED[source]}" if source in SELECTED else ""
 
 
 def after_choice(rows: pd.DataFrame) -> str:
     """What intervals and mean scores are worth after a choice of questions, from `question_choice.validity`."""
-    n = rows["n"].max()
+    most = rows.loc[rows.groupby("choice", sort=False)["n"].idxmax()]
     told = "; ".join(f"“{row['choice']}” {row['covered']:.0%} ({row['low']:.0%} to {row['high']:.0%}), "
-                     f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f}"
-                     for _, row in rows[rows["n"] == n].iterrows())
-    return (f"Share of intervals that hold the mean score and that of a benchmark, and error of the latter, with {n} "
-            f"answers to questions chosen so: {told}.")
+                     f"{row['benchmarks_covered']:.0%} and {row['benchmark_error']:.3f} ({row['n']:,})"
+                     for row in most.to_dict("records"))
+    return ("Share of intervals that hold the mean score and that of a benchmark, and error of the latter, by choice "
+            f"of questions, with the most answers tried: {told}.")
 
 
 def both_unseen(rows: pd.DataFrame) -> str:
     """Lineage and benchmark unseen, from `joint.against`."""
     told = "; ".join(f"{row['reference']} {1000 * row['difference']:+.1f} ({1000 * row['low']:+.1f} to "
                      f"{1000 * row['high']:+.1f}, {p_is(row['p'])}; less on {row['n_better']} of "
-                     f"{row['n_benchmarks']} benchmarks)" for row in rows.to_dict("records"))
+                     f"{row['n_benchmarks']} benchmarks, {1000 * row['least']:+.0f} to {1000 * row['most']:+.0f})"
+                     for row in rows.to_dict("records"))
     return (f"Log-loss {rows['loss'].iloc[0]:.3f}; minus that of other forecasts, in thousandths, over "
-            f"{rows['n_lineages'].iloc[0]} lineages: {told}.")
+            f"{rows['n_lineages'].iloc[0]} lineages, for these benchmarks: {told}.")
 
 
 def stopped(rows: pd.DataFrame) -> str:
@@ -97,10 +106,11 @@ def portfolio(rows: pd.DataFrame) -> str:
         enough = own[own["low"] > -ENOUGH]
         row = (enough if len(enough) else own.tail(1)).iloc[0]
         told = f"{row['size']:.0f}" if len(enough) else f"none of up to {own['size'].max():.0f}"
-        said.append(f"{way} {told} ({1000 * row['difference']:+.1f} thousandths, {1000 * row['low']:+.1f} to "
-                    f"{1000 * row['high']:+.1f})")
-    return (f"A router over all models scores {whole:.3f}. Fewest models that lose at most {1000 * ENOUGH:g} "
-            f"thousandths of it, by the interval of 95 %: {'; '.join(said)}.")
+        gap = (f"{1000 * row['difference']:+.1f} thousandths, {1000 * row['low']:+.1f} to {1000 * row['high']:+.1f}"
+               if row["low"] < row["high"] else "the very choices of all")
+        said.append(f"{way} {told} ({gap})")
+    return (f"Fewest models of which a router loses at most {1000 * ENOUGH:g} thousandths of what one over all models "
+            f"scores, by the interval of 95 %: {'; '.join(said)}. All models score {whole:.3f}.")
 
 
 def withdrawn(rows: pd.DataFrame) -> str:
@@ -117,7 +127,7 @@ def withdrawn(rows: pd.DataFrame) -> str:
 
 def conclusion(
     answers: pd.DataFrame | None, ratios: pd.DataFrame | None, costs: pd.DataFrame | None,
-    chosen_so: pd.DataFrame | None, few: pd.DataFrame, deep: Mapping[str, pd.DataFrame | None], planted: bool,
+    chosen_so: pd.DataFrame | None, few: pd.DataFrame, deep: Mapping[str, pd.DataFrame | None], source: str,
 ) -> str:
     """The findings; without tables that there are none. Tables of `make deep` come by name, None where not made."""
     if answers is None:
@@ -125,22 +135,24 @@ def conclusion(
     unseen, until, unlike, near = (NOT_YET if deep[name] is None else said(deep[name]) for name, said in (
         ("unseen", both_unseen), ("stopping", stopped), ("odd", odd), ("relatives", related)))
     return "## What a few answers tell\n\n" + bullets([
-        f"**A new training?** {trained_anew(answers)}", f"**Cost.** {cost(costs, answers)}",
+        f"**A new training?** {avoided(answers)} {differences(answers)}", f"**Cost.** {cost(costs, answers)}",
         f"**Forecasts.** {forecasts(answers)}", f"**A new benchmark as well?** {unseen}",
         f"**Relatives in the pool?** {near}",
         f"**Accuracies.** {accuracies(answers)}", f"**A known size?** {sized(answers)}",
-        f"**A vector, or a level?** {coordinates(answers)}",
-        f"**Routing.** {routed(answers)}", f"**Which question next?** {chosen(ratios)}",
-        f"**When to stop?** {until}", f"**Intervals.** {covered(answers, planted)} {after_choice(chosen_so)}",
+        f"**A vector, or a level?** {coordinates(answers)} {similar(answers)}",
+        f"**Routing.** {routed(answers)}", f"**Which question next?** {chosen(ratios, source)}",
+        f"**When to stop?** {until}", f"**Intervals.** {covered(answers, source)} {after_choice(chosen_so)}",
         f"**Models unlike the others?** {unlike}",
         f"**How many models?** {portfolio(few)} {withdrawn(few)}"])
 
 
-def verdict(answers: pd.DataFrame | None, unseen: pd.DataFrame | None, source: str) -> dict:
+def verdict(
+    answers: pd.DataFrame | None, few: pd.DataFrame, unseen: pd.DataFrame | None, source: str,
+) -> dict:
     """Q9; the table of what is unseen, from `joint.against`, None where it was not made."""
     if answers is None:
         return {"verdict": UNTESTED, "reason": TOO_FEW}
     benchmark = "" if unseen is None else f" On a benchmark that nobody was asked: {both_unseen(unseen)}"
-    caveat = f" {SELECTED[source]}" if source in SELECTED else ""
-    return {"verdict": ANSWERED, "reason": f"{trained_anew(answers)} {close_enough(answers)} {accuracies(answers)} "
-            f"{coordinates(answers)}{benchmark}{caveat} See notebook 09", "figure": "09_answers"}
+    return {"verdict": ANSWERED, "reason": f"{avoided(answers)} {close_enough(answers)} {portfolio(few)} In numbers: "
+            f"{differences(answers)} {over_ridge(answers)} {accuracies(answers)} {coordinates(answers)} "
+            f"{routed(answers)}{benchmark}{_caveat(source)} See notebook 09", "figure": "09_answers"}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from embedllm.claims import all_claims
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.new_models import OURS, RAW, SIZED, TEXT, UNREAD
+from embedllm.experiments.new_models import LABELED, OURS, RAW, SIZED, TEXT, UNREAD
 from embedllm.presentation import listed
 
 NEAR = 0.02  # coverage from what is promised, on a planted pool
@@ -42,7 +42,8 @@ def _best(rows: pd.DataFrame, measure: str, methods: Iterable[str]) -> str:
 def base(rows: pd.DataFrame) -> str:
     """What is rested on, from `new_models.curves`."""
     return (f"{rows['model'].nunique()} models of {rows['lineage'].nunique()} lineages have answered everything and "
-            "play the new models. Intervals of 95 % over lineages hold each for itself, not for all together.")
+            f"play the new models, of pools of {rows['n_pool'].min()} to {rows['n_pool'].max()}. "
+            "Intervals of 95 % over lineages hold each for itself, not for all together.")
 
 
 def forecasts(rows: pd.DataFrame) -> str:
@@ -50,7 +51,16 @@ def forecasts(rows: pd.DataFrame) -> str:
     names = set(rows["method"])
     return ("Lowest log-loss on questions that the new model was not asked, by number of answers: of methods that know "
             f"what the pool answered to these, {_best(rows, 'log_loss', names - set(UNREAD))}; of those that do not, "
-            f"{_best(rows, 'log_loss', UNREAD)}.")
+            f"{_best(rows, 'log_loss', UNREAD)}. {over_ridge(rows)}")
+
+
+def over_ridge(rows: pd.DataFrame) -> str:
+    """Onboarding from the text beside one number for each benchmark, from `new_models.summary`."""
+    gaps = {name: _at(rows, name, "over_ridge") for name in (TEXT, LABELED)}
+    told = "; ".join(f"{name} {listed(thousandths_of(gap.loc[n], n) for n in some(gap.index))}"
+                     for name, gap in gaps.items())
+    return ("Log-loss minus that of the ridge on accuracies, one number for each benchmark and no text, in "
+            f"thousandths: {told}.")
 
 
 def accuracies(rows: pd.DataFrame) -> str:
@@ -68,7 +78,7 @@ def accuracies(rows: pd.DataFrame) -> str:
 def sized(rows: pd.DataFrame) -> str:
     """What a model's size tells, from `new_models.summary`."""
     ratio = _at(rows, SIZED, "over_untold")
-    if ratio.empty or (ratio["value"] == 1).all():
+    if ratio.empty or np.allclose(ratio["value"], 1):
         return "Sizes are not known, or tell nothing."
     told = listed(f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}; {n:,})"
                   for n, row in ratio.loc[some(ratio.index)].iterrows())
@@ -84,19 +94,36 @@ def coordinates(rows: pd.DataFrame) -> str:
             f"number of answers: {told}.")
 
 
-def trained_anew(rows: pd.DataFrame) -> str:
-    """Onboarding beside training everything anew, from `new_models.summary`."""
-    over, changed = _at(rows, TEXT, "over_anew"), _at(rows, TEXT, "changed")["value"]
+def avoided(rows: pd.DataFrame) -> str:
+    """Whether a new model can do without a training anew, from `new_models.summary`."""
+    over = _at(rows, TEXT, "over_anew")
     if over.empty:
         return "Nothing was trained anew here."
-    found = {"a lower log-loss": over["high"] < 0, "a higher log-loss": over["low"] > 0,
-             "no difference in log-loss found": (over["low"] <= 0) & (over["high"] >= 0)}
+    found = {"lower": over["high"] < 0, "higher": over["low"] > 0,
+             "found neither lower nor higher": (over["low"] <= 0) & (over["high"] >= 0)}
     said = listed(f"{what} with {listed(f'{n:,}' for n in over.index[which])} answers" for what, which in found.items()
                   if which.any())
+    can = "can be avoided at some loss" if found["higher"].any() else "can be avoided"
+    return f"A training anew {can}: log-loss from the text alone is {said}."
+
+
+def similar(rows: pd.DataFrame) -> str:
+    """Whether the models that are called most alike are, from `new_models.summary`."""
+    own, chance = (_at(rows, TEXT, name)["value"] for name in ("similar", "similar_by_chance"))
+    told = listed(f"{own[n]:.0%} ({n:,})" for n in some(own.index)[:-1])
+    return (f"Of the five models whose vectors are closest, those that are so with answers to half of the questions, "
+            f"by number of answers: {told}; by chance {chance.iloc[0]:.0%}.")
+
+
+def differences(rows: pd.DataFrame) -> str:
+    """Onboarding beside training everything anew, in numbers, from `new_models.summary`."""
+    over, changed = _at(rows, TEXT, "over_anew"), _at(rows, TEXT, "changed")["value"]
+    if over.empty:
+        return ""
     told = listed(thousandths_of(row, n) for n, row in over.iterrows())
-    return (f"Onboarding from the text against a training anew, on questions that were not asked: {said} (difference "
-            f"in thousandths of a nat, by number of answers: {told}); of the forecasts "
-            f"{listed(f'{share:.0%}' for share in changed)} lie on other sides of one half.")
+    return (f"Log-loss from the text alone, on questions that were not asked, minus that of a training anew, in "
+            f"thousandths of a nat, over {over['n_lineages'].iloc[0]} lineages, by number of answers: {told}; of the "
+            f"forecasts {listed(f'{share:.0%}' for share in changed)} lie on other sides of one half.")
 
 
 def routed(rows: pd.DataFrame) -> str:
@@ -108,14 +135,14 @@ def routed(rows: pd.DataFrame) -> str:
             f"may be asked: {left}.")
 
 
-def covered(rows: pd.DataFrame, planted: bool = False) -> str:
+def covered(rows: pd.DataFrame, source: str) -> str:
     """Whether intervals hold what they promise, from `new_models.summary`; of a planted pool how near."""
     whole, parts = (_at(rows, OURS, name) for name in ("covered", "benchmarks_covered"))
     told = listed(f"{whole.loc[n, 'value']:.0%} ({whole.loc[n, 'low']:.0%} to {whole.loc[n, 'high']:.0%}) and "
                   f"{parts.loc[n, 'value']:.0%} ({n:,})" for n in some(whole.index))
     found = (f"Share of intervals of 95 % that hold the truth, of a mean score and of one on a benchmark, over "
              f"{whole['n_lineages'].iloc[0]} lineages, by number of answers: {told}.")
-    if planted:
+    if source == "simulated":
         near = [int(((one["value"] - (1 - ALPHA)).abs() <= NEAR).sum()) for one in (whole, parts)]
         found += (f" Models here are drawn as the pool's are: within {100 * NEAR:g} points of what is promised is "
                   f"asked, and kept with {near[0]} and {near[1]} of {len(whole)} numbers of answers.")

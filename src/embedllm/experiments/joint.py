@@ -85,7 +85,8 @@ def against(rows: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``reference``, ``loss`` (of onboarding), ``difference`` with ``low`` and ``high`` (95 %), ``p``, ``n_lineages``,
-        ``n_benchmarks`` and ``n_better``, on how many of them onboarding loses less, lineages counting alike.
+        ``n_benchmarks`` and ``n_better``, on how many of them onboarding loses less, lineages counting alike; ``least``
+        and ``most``, of the differences on a benchmark. Intervals and p are for these benchmarks, whatever others are.
     """
     by_lineage = rows.groupby(["method", "benchmark", "lineage"])["log_loss"].mean()
     own, found = by_lineage[TEXT], []
@@ -94,6 +95,7 @@ def against(rows: pd.DataFrame) -> pd.DataFrame:
         told = of_independent(gap.groupby("lineage").mean().to_numpy())
         per = gap.groupby("benchmark").mean()
         found.append((reference, own.groupby("benchmark").mean().mean(), told["difference"], told["low"], told["high"],
-                      told["p"], gap.index.get_level_values("lineage").nunique(), len(per), int((per < 0).sum())))
+                      told["p"], gap.index.get_level_values("lineage").nunique(), len(per), int((per < 0).sum()),
+                      per.min(), per.max()))
     return pd.DataFrame(found, columns=["reference", "loss", "difference", "low", "high", "p", "n_lineages",
-                                        "n_benchmarks", "n_better"])
+                                        "n_benchmarks", "n_better", "least", "most"])

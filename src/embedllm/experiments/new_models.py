@@ -22,13 +22,13 @@ from embedllm.new_models.sharing import out_of_sample, shared_parts
 from embedllm.outcomes import OutcomeMatrix, parted, replace_unchecked
 from embedllm.routing.policies import choose, gained
 
-OURS, SIZED, TEXT, LABELED, LEVEL_ONLY, ANEW, RAW = (one.name for one in (
+OURS, SIZED, TEXT, LABELED, LEVEL_ONLY, ANEW, RAW, _, RIDGE = (one.name for one in (
     catalog.ONBOARDING, catalog.SIZE_TOLD, catalog.FROM_TEXT, catalog.TEXT_AND_LABEL, catalog.LEVEL_ALONE, catalog.ANEW,
-    catalog.RIVALS[0]))
+    *catalog.RIVALS[:3]))
 UNREAD = (TEXT, LABELED, ANEW, *(entry.name for entry in catalog.RIVALS[:4]))  # see `curves`
 N_ANEW = 30  # lineages for which everything is trained anew
-MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level", "similar",
-            "similar_by_chance")
+MEASURES = ("log_loss", "rmse", "benchmark_error", "routed", "regret", "over_anew", "changed", "over_level",
+            "over_ridge", "similar", "similar_by_chance")
 COVERAGE = ("covered", "benchmarks_covered", "width")
 
 
@@ -107,15 +107,15 @@ def curves(
     -------
     DataFrame
         A row for each model, number of answers, draw and method: ``model``, ``lineage``, ``n``, ``draw``, ``method``,
-        ``n_questions`` in all, ``n_pool`` models in the pool, ``sized`` (whether its size is known); ``log_loss`` on the other half; ``estimate`` and
-        ``truth``, mean score on all questions; ``benchmark_error``, mean absolute error of the mean scores by
-        benchmark. Of `UNREAD`, which know no answers to the judged questions, ``routed``: score gained by a router over
-        the pool that asks the new model where it is forecast highest, and ``regret``: by how much less than after
-        onboarding from all that may be asked. Of onboarding from the text ``similar``: share of the five models with
-        the closest vectors that these are with answers to all that may be asked, beside ``similar_by_chance``; where
-        everything was trained anew, ``over_anew``: log-loss minus that of the training, and ``changed``: share of
-        forecasts on the other side of one half. Of onboarding ``covered``, whether the interval of 95 % holds the truth, ``width``, and
-        ``benchmarks_covered``, the share of benchmarks in theirs.
+        ``n_questions`` in all, ``n_pool`` models in the pool, ``sized`` (whether its size is known); ``log_loss`` on
+        the other half; ``estimate`` and ``truth``, mean score on all questions; ``benchmark_error``, mean absolute
+        error of the mean scores by benchmark. Of `UNREAD`, which know no answers to the judged questions, ``routed``:
+        score gained by a router over the pool that asks the new model where it is forecast highest, and ``regret``: by
+        how much less than after onboarding from all that may be asked. Of onboarding from the text ``similar``: share
+        of the five models with the closest vectors that these are with answers to all that may be asked, beside
+        ``similar_by_chance``; where everything was trained anew, ``over_anew``: log-loss minus that of the training,
+        and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
+        interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
     """
     return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
 
@@ -165,7 +165,8 @@ def of_fold(
                 p = by_aim[rivals.LOG_LOSS]
                 rows = pd.DataFrame({
                     "model": table.models.index[new], "lineage": lineages[new], "n": n, "draw": draw, "method": name,
-                    "n_questions": len(asked), "n_pool": len(pool.models), "sized": ~np.isnan(sizes_of), "log_loss": _losses(p, answers, judged),
+                    "n_questions": len(asked), "n_pool": len(pool.models), "sized": ~np.isnan(sizes_of),
+                    "log_loss": _losses(p, answers, judged),
                     "estimate": means[rivals.MEAN][:, 0], "truth": truth[:, 0],
                     "benchmark_error": np.nanmean(np.abs(means[rivals.BENCHMARKS] - truth)[:, 1:], axis=1)})
                 if name in UNREAD:
@@ -216,15 +217,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         over draws, without interval. ``over_raw`` is the mean squared error of the mean score over that of the raw
         mean, ``benchmarks_over_raw`` that of ``benchmark_error``. Of onboarding ``worth`` is the number of answers,
         drawn without replacement, whose mean has the same squared error, and ``over_level`` its ``benchmark_error``
-        minus that of its level alone. Where sizes are told ``over_untold`` is the mean squared error over that of
+        minus that of its level alone; of onboarding from the text ``over_ridge`` is its ``log_loss`` minus that of the
+        ridge on accuracies. Where sizes are told ``over_untold`` is the mean squared error over that of
         onboarding without them, over models of known size.
     """
     rows = rows.reindex(columns=rows.columns.union([*MEASURES, *COVERAGE]))
     rows["rmse"] = (rows["estimate"] - rows["truth"]) ** 2
-    level = rows[rows["method"] == LEVEL_ONLY].set_index(["model", "n", "draw"])["benchmark_error"]
-    own = rows["method"] == OURS
-    rows.loc[own, "over_level"] = rows.loc[own, "benchmark_error"].to_numpy() - level.reindex(
-        pd.MultiIndex.from_frame(rows.loc[own, ["model", "n", "draw"]])).to_numpy()
+    for own, other, measure, name in ((OURS, LEVEL_ONLY, "benchmark_error", "over_level"),
+                                      (TEXT, RIDGE, "log_loss", "over_ridge"),
+                                      (LABELED, RIDGE, "log_loss", "over_ridge")):
+        one, beside = (rows[rows["method"] == method].set_index(["model", "n", "draw"])[measure]
+                       for method in (own, other))
+        rows.loc[rows["method"] == own, name] = (one - beside.reindex(one.index)).to_numpy()
     measures, found = [*MEASURES, *COVERAGE], []
     for (method, n), own in rows.groupby(["method", "n"], sort=False):
         by_lineage = own.groupby("lineage")[measures].mean()

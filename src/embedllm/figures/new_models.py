@@ -15,13 +15,16 @@ from embedllm.figures.style import BLACK, BLUE, GRAY, GREEN, ORANGE, VERMILION, 
 
 PANELS = {"log_loss": "log-loss (nats)", "over_raw": "squared error of mean score,\nover that of raw mean",
           "benchmarks_over_raw": "error of benchmarks' means,\nover that of raw mean"}
+DIFFERENCES = (  # in thousandths
+    ("over_level", catalog.ONBOARDING.name, "benchmarks' error (‰),\nvector minus level"),
+    ("over_anew", catalog.FROM_TEXT.name, "log-loss (‰ of a nat),\ntext minus training"))
 BANDED = [one.name for one in (catalog.ONBOARDING, catalog.FROM_TEXT, catalog.RIVALS[0])]
 WAYS = {"stratified, raw mean": (ORANGE, "o"), "adaptive, raw mean": (ORANGE, "s"),
         "stratified, onboarding": (BLUE, "o"), "mixed, onboarding": (BLUE, "^"), "adaptive, onboarding": (BLUE, "s")}
 
 
 def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figure:
-    """Each method against the number of answers: a row for each measure, intervals of a few.
+    """Each method against the number of answers: a row for each measure, then two differences; intervals of a few.
 
     Parameters
     ----------
@@ -32,33 +35,51 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
     unread : sequence of str
         Methods that know no answers of the pool to the judged questions: the right column.
     """
-    figure, grid = plt.subplots(len(PANELS), 2, figsize=(WIDTH, 2.4 * len(PANELS)), sharey="row")
-    for row, (measure, title) in zip(grid, PANELS.items(), strict=True):
+    figure, grid = plt.subplots(len(PANELS) + 1, 2, figsize=(WIDTH, 2.3 * (len(PANELS) + 1)))
+    for row, (measure, title) in zip(grid, PANELS.items(), strict=False):
         for axes, right in zip(row, (False, True), strict=True):
             own = table[(table["measure"] == measure) & (table["method"].isin(unread) == right)]
             if not right:
                 own = pd.concat([own, table[(table["measure"] == measure) & (table["method"] == unit)]])
             for name, line in own.groupby("method", sort=False):
-                axes.plot(line["n"], line["value"], marker="o" if len(line) > 1 else "D", ms=3 if len(line) > 1 else 5,
-                          lw=1.4, ls="--" if name == catalog.ANEW.name else "-", color=color_of(name), label=name)
-                if name in BANDED:
-                    axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.15, lw=0,
-                                      color=color_of(name))
-            log_ticks(axes, table["n"])
+                _draw_line(axes, line, name, name in BANDED)
             axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
+            if measure == "log_loss":  # a mean of few answers is far from all the others
+                axes.set_ylim(top=own.loc[own["n"] >= sorted(set(table["n"]))[1], "value"].max())
         if measure != "log_loss":
             _log_height(row[0])
+            row[1].sharey(row[0])
             for axes in row:
                 axes.axhline(1, color=color_of(unit), lw=1.4)
         row[0].set_ylabel(title)
+    for axes, (measure, method, label) in zip(grid[-1], DIFFERENCES, strict=True):
+        gap = table[(table["measure"] == measure) & (table["method"] == method)]
+        gap = gap.assign(**{end: 1000 * gap[end] for end in ("value", "low", "high")})
+        _draw_line(axes, gap, method, True)
+        axes.axhline(0, color=BLACK, lw=0.8)
+        axes.set_ylabel(label)
     grid[0, 0].set_title("questions that the pool has answered", fontsize=9)
     grid[0, 1].set_title("questions that nobody has answered", fontsize=9)
+    for axes in grid.flat:
+        log_ticks(axes, table["n"])
+        axes.set_xlim(grid[0, 0].get_xlim())
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
     entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7,
                   columnspacing=1.2)
     return figure
+
+
+def _draw_line(axes, line: pd.DataFrame, name: str, banded: bool) -> None:
+    """A method's values, with their intervals if so told."""
+    single = len(line) == 1
+    axes.plot(line["n"], line["value"], marker="D" if single else "o", ms=5 if single else 3, lw=1.4,
+              ls="--" if name == catalog.ANEW.name else "-", color=color_of(name), label=name)
+    if banded and single:
+        axes.vlines(line["n"], line["low"], line["high"], lw=1.4, color=color_of(name))
+    elif banded:
+        axes.fill_between(line["n"].astype(float), line["low"], line["high"], alpha=0.15, lw=0, color=color_of(name))
 
 
 def plot_choices(table: pd.DataFrame) -> Figure:

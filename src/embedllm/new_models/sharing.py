@@ -78,10 +78,10 @@ def shared_parts(
 def out_of_sample(embedding: ConvexEmbedding, table: OutcomeMatrix, vectors: np.ndarray) -> np.ndarray:
     """Question vectors as an embedding tells them of questions that it was not fitted to.
 
-    Of its own questions it has taken up what answers to them are by chance: a new model's vector that is found there
-    gets worse for other questions, the more it answers. Each fifth of the questions is told by an embedding of the
-    others, with the same penalties; what sets models apart there is put into this embedding's coordinates by least
-    squares.
+    What text leaves open about its own questions an embedding remembers, the more so the more numbers a prompt vector
+    has: answers to them show a new model's place along that, which tells nothing of other questions. So each fifth is
+    told by an embedding of the others, with the same penalties; what sets models apart there is put into this
+    embedding's coordinates by least squares.
 
     Parameters
     ----------
