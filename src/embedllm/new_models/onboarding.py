@@ -188,14 +188,14 @@ def groups_of(labels: np.ndarray) -> tuple[list[str], np.ndarray]:
 def person_fit(shared: Shared, scores: np.ndarray) -> np.ndarray:
     """How unlike the pool new models answer: the lowest of three standardized statistics, (n_models,), float64.
 
-    Each is about standard normal for a model drawn as the pool's are, so that the lowest is a little below zero, and far
-    below where right and wrong answers are in the wrong places. Answers are judged by the vector that they made, without the deviation along ease, which would take up
-    what is looked for; as far as it varies over the pool's models it is counted as spread. The first is the
-    log-likelihood of the answers (l_z; Drasgow, Levine and Williams 1985, British Journal of Mathematical and
-    Statistical Psychology 38), low for who guesses; the others are derivatives of it, for a share of answers that are
-    wrong, as when they are not read, and for a share that are right, as when they were known before (score tests; Rao
-    1948, Mathematical Proceedings of the Cambridge Philosophical Society 44). None sees a model that fails a whole
-    benchmark, whose deviation there takes it up. NaN without answers.
+    Each is about standard normal for a model drawn as the pool's are, the lowest a little below zero; far below where
+    right and wrong answers are in the wrong places. Answers are judged by the vector that they made, without the
+    deviation along ease, which would take up what is looked for; as far as it varies over the pool's models it is
+    counted as spread. The first is the log-likelihood of the answers (l_z; Drasgow, Levine and Williams 1985, British
+    Journal of Mathematical and Statistical Psychology 38), low for who guesses; the others are derivatives of it, for a
+    share of answers that are wrong, as when they are not read, and for a share that are right, as when they were known
+    before (score tests; Rao 1948, Mathematical Proceedings of the Cambridge Philosophical Society 44). None sees one
+    that fails a whole benchmark, whose deviation there takes it up. NaN without answers.
 
     Parameters
     ----------
