@@ -45,7 +45,8 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
                 _draw_line(axes, line, name, name in BANDED)
             axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
             if measure == "log_loss":  # a mean of few answers is far from all the others
-                axes.set_ylim(top=own.loc[own["n"] >= sorted(set(table["n"]))[1], "value"].max())
+                few = sorted(set(table["n"]))[:2][-1]
+                axes.set_ylim(top=own.loc[own["n"] >= few, "value"].max())
         if measure != "log_loss":
             _log_height(row[0])
             row[1].sharey(row[0])
