@@ -61,9 +61,11 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
         axes.set_ylabel(label)
     grid[0, 0].set_title("questions that the pool has answered", fontsize=9)
     grid[0, 1].set_title("questions that nobody has answered", fontsize=9)
-    for axes in grid.flat:
+    first, *others = grid.flat
+    log_ticks(first, table["n"])
+    for axes in others:  # one may be empty
+        axes.set_xlim(first.get_xlim())
         log_ticks(axes, table["n"])
-        axes.set_xlim(grid[0, 0].get_xlim())
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
     entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
