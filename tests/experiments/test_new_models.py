@@ -161,7 +161,8 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     assert "does not carry over" in said.verdict(answers, few, None, "metabench")["reason"]
     assert told.base(rows).startswith("20 models of ")
     for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
-                   *(drawn.plot_answers(answers[answers["n"] == n], new_models.RAW, new_models.UNREAD) for n in (8, 64)),
+                   *(drawn.plot_answers(answers[answers["n"] == n], new_models.RAW, new_models.UNREAD)
+                     for n in (8, 64)),
                    drawn.plot_choices(question_choice.errors(picked)), drawn.plot_portfolios(few)):
         plt.close(figure)
 
