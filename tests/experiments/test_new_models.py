@@ -94,6 +94,10 @@ def test_as_many_lineages_as_are_meant_are_trained_anew(planted, monkeypatch):
     assert len(found) == 3 == found.nunique()
     drawn = {tuple(np.flatnonzero(new_models.sampled(table, seed))) for seed in range(9)}
     assert len(drawn) > 3
+    large = replace_unchecked(table, models=table.models.assign(lineage=["a"] * 11 + list("bcdefghij")))
+    found = np.array([new_models.sampled(large, seed) for seed in range(400)])
+    assert abs(found[:, :11].any(axis=1).mean() - 0.3) < 0.08, "a large lineage is drawn as often as others"
+    assert (found[:, :11].mean(axis=0) > 0).all(), "each of its models"
 
 
 def test_the_models_most_alike_are_found_with_more_answers(rows):

@@ -119,12 +119,12 @@ def selections() -> dict:
 def newcomers() -> dict:
     """Seconds for many new models at once, for the next question of one, and for a pool at the paper's size.
 
-    ``onboarded``, ``next``, ``fitted`` (what a training anew takes as well) and ``added``.
+    ``onboarded``, ``next``, ``fitted`` (several embeddings, see `sharing.out_of_sample`) and ``added``.
     """
     (n_models, n_answers, n_questions), rng = scale.NEWCOMERS, np.random.default_rng(0)
     design = rng.normal(0, 0.3, (n_questions, scale.N_SHARED))
     shared = Shared(design, rng.normal(size=n_questions), rng.random(n_questions) / 2, np.zeros(1), np.eye(1),
-                    np.arange(1), np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
+                    np.full(1, True), np.eye(1), np.zeros((2, 1)), np.zeros(0), np.eye(1))
     scores = np.full((n_models, n_questions), np.nan)
     for row in scores:
         row[rng.choice(n_questions, n_answers, replace=False)] = rng.integers(0, 2, n_answers)

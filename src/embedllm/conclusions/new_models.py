@@ -107,7 +107,7 @@ def portfolio(rows: pd.DataFrame) -> str:
         row = (enough if len(enough) else own.tail(1)).iloc[0]
         told = f"{row['size']:.0f}" if len(enough) else f"none of up to {own['size'].max():.0f}"
         gap = (f"{1000 * row['difference']:+.1f} thousandths, {1000 * row['low']:+.1f} to {1000 * row['high']:+.1f}"
-               if row["low"] < row["high"] else "the very choices of all")
+               if row[["difference", "low", "high"]].any() else "every question scored as by all")
         said.append(f"{way} {told} ({gap})")
     return (f"Fewest models of which a router loses at most {1000 * ENOUGH:g} thousandths of what one over all models "
             f"scores, by the interval of 95 %: {'; '.join(said)}. All models score {whole:.3f}.")

@@ -110,9 +110,9 @@ def avoided(rows: pd.DataFrame) -> str:
 def similar(rows: pd.DataFrame) -> str:
     """Whether the models that are called most alike are, from `new_models.summary`."""
     own, chance = (_at(rows, TEXT, name)["value"] for name in ("similar", "similar_by_chance"))
-    told = listed(f"{own[n]:.0%} ({n:,})" for n in some(own.index)[:-1])
-    return (f"Of the five models whose vectors are closest, those that are so with answers to half of the questions, "
-            f"by number of answers: {told}; by chance {chance.iloc[0]:.0%}.")
+    told = listed(f"{own[n]:.0%} ({n:,})" for n in some(own.index))
+    return (f"Share of the five models with the closest vectors that are among the five closest with answers to half "
+            f"of the questions, by number of answers: {told}; by chance {chance.iloc[0]:.0%}.")
 
 
 def differences(rows: pd.DataFrame) -> str:

@@ -74,10 +74,10 @@ def sampled(table: OutcomeMatrix, seed: int) -> np.ndarray:
     -------
     ndarray of bool, shape (n_models,)
     """
-    drawn = pd.Series(np.random.default_rng(seed).permutation(len(table.models)))
-    first = drawn.groupby(table.models["lineage"].to_numpy(str)[drawn], sort=False).first()
-    found = np.full(len(table.models), False)
-    found[first.to_numpy()[:N_ANEW]] = True
+    rng, found = np.random.default_rng(seed), np.full(len(table.models), False)
+    drawn = pd.Series(rng.permutation(len(table.models)))
+    of_each = drawn.groupby(table.models["lineage"].to_numpy(str)[drawn]).first()
+    found[rng.permutation(of_each)[:N_ANEW]] = True
     return found
 
 

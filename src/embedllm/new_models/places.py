@@ -9,7 +9,7 @@ from embedllm.outcomes import OutcomeMatrix
 LEAST = 1e-3  # SD over models, in logits, below which a coordinate or a deviation tells nothing
 FEW = 4  # relatives beyond the first of a lineage, over all lineages, that tell as much as a guess
 SIZED = 8  # lineages of known size from which their sizes tell something
-N_SIMILAR = 5
+N_SIMILAR = 5  # models that are called the most alike
 
 
 def nearest(model_vectors: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
