@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import expit
@@ -64,33 +64,42 @@ def most_telling(
     -------
     ndarray of int, shape (at most number,)
     """
-    at, left = posterior.shared, open_.copy()
+    at, left, covariance = posterior.shared, open_.copy(), posterior.covariance[model].copy()
     p = expit((at.offset + at.design @ posterior.z[model]) * at.width)
     design, chance = at.design * at.width[:, None], p * (1 - p)
     slope = (chance * (wanted & open_)) @ design
-    reached = design @ posterior.covariance[model]  # (n_questions, k): S x_q
-    chosen = []
+    spread, along = ((design @ covariance) * design).sum(axis=1), design @ (covariance @ slope)
+    due, chosen = None if labels is None else _balanced(labels, wanted), []
     for _ in range(min(number, int(left.sum()))):
-        spread, along = (reached * design).sum(axis=1), reached @ slope
         gone = np.where(wanted, 2 * chance * along - chance**2 * spread, 0)  # what is answered leaves the slope
         told = (along**2 * chance + gone) / (1 + chance * spread) + np.where(wanted, chance, 0)
-        may = left if labels is None else _of_the_last(labels, wanted, left)
+        may = left if due is None else due(left)
         best = int(np.where(may, told, -np.inf).argmax())
         chosen.append(best)
         left[best] = False
-        factor = chance[best] / (1 + chance[best] * spread[best])
-        reached -= np.outer(design @ reached[best], reached[best]) * factor
+        reached = covariance @ design[best]
+        beside = design @ reached  # covariance of each logit with this one
         if wanted[best]:
             slope = slope - chance[best] * design[best]
+            along -= chance[best] * beside
+        factor = chance[best] / (1 + chance[best] * spread[best])
+        along -= factor * (reached @ slope) * beside
+        spread -= factor * beside**2
+        covariance -= factor * np.outer(reached, reached)
     return np.array(chosen, dtype=int)
 
 
-def _of_the_last(labels: np.ndarray, wanted: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Which of the questions that are left have the label that is farthest behind its share of the wanted ones."""
+def _balanced(labels: np.ndarray, wanted: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Says which of the questions that are left have the label that is farthest behind its share of the wanted ones."""
     names, of = np.unique(labels, return_inverse=True)
-    whole, asked, open_ = (np.bincount(of[some], minlength=len(names)) for some in (wanted, wanted & ~left, left))
-    behind = (asked.sum() + 1) * whole / whole.sum() - asked
-    return left & (of == np.where(open_ > 0, behind, -np.inf).argmax())
+    whole = np.bincount(of[wanted], minlength=len(names))
+
+    def due(left: np.ndarray) -> np.ndarray:
+        asked, open_ = (np.bincount(of[some], minlength=len(names)) for some in (wanted & ~left, left))
+        behind = (asked.sum() + 1) * whole / whole.sum() - asked
+        return left & (of == np.where(open_ > 0, behind, -np.inf).argmax())
+
+    return due
 
 
 def stratified(labels: np.ndarray, askable: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:

@@ -162,15 +162,17 @@ class Posterior:
         value, low, high : ndarray, shape (n_models, n_groups), float64
             Interval of 95 %: normal, by the spread of draws from the posterior and the chance in answers to come.
         """
-        rng, at, n = np.random.default_rng(seed), self.shared, groups.sum(axis=1)
-        found = []
+        rng, at, n, found = np.random.default_rng(seed), self.shared, groups.sum(axis=1), []
+        offset, design = at.offset * at.width, (at.design * at.width[:, None]).T
         for own, covariance, asked in zip(self.z, self.covariance, scores, strict=True):
             drawn = own + rng.standard_normal((N_DRAWS, len(own))) @ np.linalg.cholesky(covariance).T
-            open_ = np.isnan(asked)
-            p = expit((at.offset + drawn @ at.design.T) * at.width)
-            means = np.where(open_, p, np.nan_to_num(asked)) @ groups.T / n
-            chance = np.where(open_, p * (1 - p), 0) @ groups.T
-            found.append((means.mean(axis=0), means.var(axis=0, ddof=1) + chance.mean(axis=0) / n**2))
+            p = drawn @ design
+            p += offset  # in place: large arrays take longer to be made than to be filled
+            expit(p, out=p)
+            left = (groups & np.isnan(asked)).T
+            means = (p @ left + np.nan_to_num(asked) @ groups.T) / n
+            chance = (p.mean(axis=0) - np.einsum("dq,dq->q", p, p) / N_DRAWS) @ left
+            found.append((means.mean(axis=0), means.var(axis=0, ddof=1) + chance / n**2))
         value, variance = np.moveaxis(np.array(found), 1, 0)
         reach = norm.ppf(1 - ALPHA / 2) * np.sqrt(variance)
         return value, np.clip(value - reach, 0, 1), np.clip(value + reach, 0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from embedllm.outcomes import OutcomeMatrix
 
@@ -25,7 +26,7 @@ def nearest(model_vectors: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray,
     models : ndarray of int, shape (n_vectors, n)
     distances : ndarray, shape (n_vectors, n), float64
     """
-    apart = np.stack([np.linalg.norm(model_vectors - own, axis=1) for own in vectors])
+    apart = cdist(vectors, model_vectors)
     near = np.argsort(apart, axis=1, kind="stable")[:, :N_SIMILAR]
     return near, np.take_along_axis(apart, near, axis=1)
 
