@@ -164,11 +164,10 @@ class Posterior:
         """
         rng, at, n, found = np.random.default_rng(seed), self.shared, groups.sum(axis=1), []
         offset, design = at.offset * at.width, (at.design * at.width[:, None]).T
+        p = np.empty((N_DRAWS, len(offset)))  # filled in place: to make it anew takes longer
         for own, covariance, asked in zip(self.z, self.covariance, scores, strict=True):
             drawn = own + rng.standard_normal((N_DRAWS, len(own))) @ np.linalg.cholesky(covariance).T
-            p = drawn @ design
-            p += offset  # in place: large arrays take longer to be made than to be filled
-            expit(p, out=p)
+            expit(np.add(np.matmul(drawn, design, out=p), offset, out=p), out=p)
             left = (groups & np.isnan(asked)).T
             means = (p @ left + np.nan_to_num(asked) @ groups.T) / n
             chance = (p.mean(axis=0) - np.einsum("dq,dq->q", p, p) / N_DRAWS) @ left
