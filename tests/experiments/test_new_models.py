@@ -21,6 +21,7 @@ from embedllm.experiments import (
     stopping,
 )
 from embedllm.figures import new_models as drawn
+from embedllm.new_models import rivals
 from embedllm.new_models.choice import halves
 from embedllm.outcomes import replace_unchecked
 from embedllm.splits import folds
@@ -59,13 +60,14 @@ def test_every_model_is_judged_once_an_order_by_every_method(planted, rows):
 def test_what_was_not_asked_changes_no_forecast(planted):
     table, vectors = planted
     new = (table.models["lineage"] == table.models["lineage"].iloc[0]).to_numpy()
-    first = new_models.of_fold(table, vectors, new, [16], [], 1, 0)
+    first = new_models.of_fold(table, vectors, new, rivals.clusters(vectors), [16], [], 1, 0)
     lineages = table.models["lineage"].to_numpy(str)
     order = newcomers.ordered(table, lineages[new], halves(table, 0), 0, 0)[0][:16]
     turned = table.scores.copy()
     rest = np.delete(np.arange(table.shape[1]), order)
     turned[np.ix_(np.flatnonzero(new), rest)] = 1 - turned[np.ix_(np.flatnonzero(new), rest)]
-    second = new_models.of_fold(replace_unchecked(table, scores=turned), vectors, new, [16], [], 1, 0)
+    turned = replace_unchecked(table, scores=turned)
+    second = new_models.of_fold(turned, vectors, new, rivals.clusters(vectors), [16], [], 1, 0)
     np.testing.assert_allclose(first["estimate"], second["estimate"])
     assert not np.allclose(first["truth"], second["truth"])
 
@@ -80,7 +82,8 @@ def test_from_the_text_alone_no_benchmark_is_read(planted):
     with pytest.MonkeyPatch.context() as patch:  # the same questions may be asked
         patch.setattr(new_models, "halves", lambda *_: ~judged)
         first, second = (new_models.of_fold(
-            replace_unchecked(table, questions=table.questions.assign(benchmark=own)), vectors, new, [64], [64], 1, 0)
+            replace_unchecked(table, questions=table.questions.assign(benchmark=own)), vectors, new,
+            rivals.clusters(vectors), [64], [64], 1, 0)
             .groupby("method")["log_loss"].mean() for own in (labels, shuffled))
     for method in (new_models.TEXT, new_models.ANEW):
         assert first[method] == second[method]

@@ -11,7 +11,7 @@ import pandas as pd
 from embedllm import catalog
 from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.evaluation.metrics import cell_scores
-from embedllm.experiments.newcomers import embedded, ordered, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import complete, embedded, ordered, over_folds, over_lineages, told_of
 from embedllm.forecasters.embedding import ConvexEmbedding
 from embedllm.machine import side_by_side
 from embedllm.new_models import rivals
@@ -117,14 +117,16 @@ def curves(
         and ``changed``: share of forecasts on the other side of one half. Of onboarding ``covered``, whether the
         interval of 95 % holds the truth, ``width``, and ``benchmarks_covered``, the share of benchmarks in theirs.
     """
-    return over_folds(of_fold, table, vectors, list(sizes), list(retrained), n_draws, seed=seed, compute=compute)
+    table, vectors = complete(table, vectors)
+    told = rivals.clusters(vectors), list(sizes), list(retrained), n_draws
+    return over_folds(of_fold, table, vectors, *told, seed=seed, compute=compute)
 
 
 def of_fold(
-    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, sizes: Sequence[int], retrained: Sequence[int],
-    n_draws: int, seed: int,
+    table: OutcomeMatrix, vectors: np.ndarray, new: np.ndarray, cluster: np.ndarray, sizes: Sequence[int],
+    retrained: Sequence[int], n_draws: int, seed: int,
 ) -> pd.DataFrame:
-    """`curves` for the new models of one fold, bool, (n_models,)."""
+    """`curves` for the new models of one fold, bool, (n_models,); `rivals.clusters` are those of the prompts."""
     pool, answers = parted(table, new)
     lineages, asked = table.models["lineage"].to_numpy(str), halves(table, seed)
     unread = replace_unchecked(pool, scores=np.where(asked, pool.scores, np.nan).astype(np.float32))
@@ -136,14 +138,13 @@ def of_fold(
             LABELED: shared_parts(text, unread, vectors, lineages[~new], fresh, answered=False)}
     sizes_of = table.models.get("parameters_b", pd.Series(np.nan, table.models.index)).to_numpy(float)[new]
     of_size = [ways[OURS].of_size(size) for size in sizes_of]
-    router, judged, cluster = _Router.of(text, pool, vectors), ~asked, rivals.clusters(vectors)
+    router, judged = _Router.of(text, pool, vectors), ~asked
     others = {rival.name: rivals.Tuned(rival.code(), unread if rival.name in UNREAD else pool, cluster, lineages[~new],
                                        asked, seed) for rival in catalog.RIVALS}
     _, groups = groups_of(table.questions["benchmark"].astype(str).to_numpy())
-    truth, tables = _means(answers, groups), []
+    truth, picked, tables = _means(answers, groups), sampled(table, seed)[new], []
     all_told = onboard(ways[TEXT], np.where(asked, answers, np.nan))
     most = np.array([router.gain(*own, judged) for own in zip(all_told.forecast(), answers, strict=True)])
-    picked = sampled(table, seed)[new]
     for draw in range(n_draws):
         orders = ordered(table, lineages[new], asked, seed, draw)
         for n in sorted({min(size, int(asked.sum())) for size in sizes}):

@@ -51,7 +51,6 @@ def over_folds(
 
     It takes table and vectors (both `complete`), which models are new, bool, (n_models,), ``rest`` and the seed.
     """
-    table, vectors = complete(table, vectors)
     fold = lineage_folds(table.models["lineage"], N_FOLDS, seed)
     calls = [partial(of_fold, table, vectors, fold == number, *rest, seed) for number in range(N_FOLDS)]
     return pd.concat(compute(Counted(calls, N_FOLDS)), ignore_index=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from embedllm.experiments.newcomers import left_out, ordered, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import complete, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import onboard, person_fit
 from embedllm.new_models.pool import ODD
@@ -66,6 +66,7 @@ def odd_models(
         ``model``, ``lineage``, ``kind`` (of `KINDS`), ``n``; ``flagged``: whether `person_fit` is below `ODD`;
         ``covered``: whether the interval of the mean score holds it; ``error`` of the mean score.
     """
+    table, vectors = complete(table, vectors)
     return over_folds(of_fold, table, vectors, list(sizes), seed=seed, compute=compute)
 
 

@@ -31,6 +31,7 @@ from embedllm.experiments.method_checks import LEVEL, N_PERMUTATIONS
 from embedllm.experiments.routing import CrossFitted, routed
 from embedllm.experiments.small_pools import N_FOLDS, Pool, best_of, cross_fit_with_fresh, eighths, names_of
 from embedllm.forecasters.registry import cross_fit, rounds
+from embedllm.new_models import rivals
 from embedllm.outcomes import model_facts, prompt_groups
 from embedllm.probing import clusters, geometry, linear_probes, scores
 from embedllm.probing.prediction import predict_benchmark
@@ -166,11 +167,11 @@ def a_newcomer_is_asked(one: Pool, seed: int, planted: bool) -> dict[str, float]
     """Intervals of a new model's mean score over all questions, its lineage being left out of the pool."""
     lineages = one.table.models["lineage"].to_numpy(str)
     new = lineages == np.random.default_rng(seed).choice(np.unique(lineages))
-    rows = new_models.of_fold(one.table, one.vectors, new, [N_ASKED], [], 1, seed).set_index("method")
+    rows = new_models.of_fold(one.table, one.vectors, new, rivals.clusters(one.vectors), [N_ASKED], [], 1, seed)
+    own = rows.loc[rows["method"] == new_models.OURS, "covered"].iloc[0]
     stops = stopping.of_fold(one.table, one.vectors, new, NARROW, [stopping.TELLING], seed)
     never = stopping.of_fold(one.table, one.vectors, new, UNREACHED, [stopping.WEIGHTED], seed)
-    return {NEWCOMER: rows.loc[[new_models.OURS], "covered"].iloc[0], STOPPED: float(stops["covered"].iloc[0]),
-            LOOKED_AT: float(never["always"].iloc[0])}
+    return {NEWCOMER: own, STOPPED: float(stops["covered"].iloc[0]), LOOKED_AT: float(never["always"].iloc[0])}
 
 
 def _promises(one: Pool, prices: np.ndarray, seed: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from embedllm.evaluation.intervals import ratio_of_means
 from embedllm.experiments.new_models import OURS, RAW
-from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import ask, complete, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.choice import stratified
 from embedllm.new_models.onboarding import groups_of, onboard, person_fit
@@ -46,6 +46,7 @@ def choices(
         onboarding ``covered``, ``benchmarks_covered`` and ``benchmark_error`` as in `new_models.curves`, ``flagged``:
         whether it is called unlike the pool (`pool.Added.odd`).
     """
+    table, vectors = complete(table, vectors)
     return over_folds(choices_of_fold, table, vectors, list(sizes), n_draws, further, seed=seed, compute=compute)
 
 

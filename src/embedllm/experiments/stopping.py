@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.newcomers import ask, left_out, ordered, over_folds, over_lineages, told_of
+from embedllm.experiments.newcomers import ask, complete, left_out, ordered, over_folds, over_lineages, told_of
 from embedllm.machine import side_by_side
 from embedllm.new_models.onboarding import Shared, onboard
 from embedllm.new_models.stopping import BATCH, Estimates, always, interviewed
@@ -57,6 +57,7 @@ def stopped(
         ``always``: at every look until then. Without rows where half of the questions are fewer than the first look
         takes.
     """
+    table, vectors = complete(table, vectors)
     return over_folds(of_fold, table, vectors, aim, RULES, seed=seed, compute=compute)
 
 
