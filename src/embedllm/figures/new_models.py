@@ -35,7 +35,7 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
     unread : sequence of str
         Methods that know no answers of the pool to the judged questions: the right column.
     """
-    figure, grid = plt.subplots(len(PANELS) + 1, 2, figsize=(WIDTH, 2.3 * (len(PANELS) + 1)))
+    figure, grid = plt.subplots(len(PANELS) + 1, 2, figsize=(WIDTH, 2.3 * (len(PANELS) + 1)), sharex=True)
     for row, (measure, title) in zip(grid, PANELS.items(), strict=False):
         for axes, right in zip(row, (False, True), strict=True):
             own = table[(table["measure"] == measure) & (table["method"].isin(unread) == right)]
@@ -61,11 +61,9 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
         axes.set_ylabel(label)
     grid[0, 0].set_title("questions that the pool has answered", fontsize=9)
     grid[0, 1].set_title("questions that nobody has answered", fontsize=9)
-    first, *others = grid.flat
-    log_ticks(first, table["n"])
-    for axes in others:  # one may be empty
-        axes.set_xlim(first.get_xlim())
-        log_ticks(axes, table["n"])
+    log_ticks(grid[0, 0], table["n"])
+    for axes in grid.flat:
+        axes.tick_params(labelbottom=True)
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
     entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}

@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 
 from embedllm.evaluation.metrics import cell_scores
 from embedllm.forecasters.completion import question_effects
+from embedllm.machine import threads
 from embedllm.new_models.choice import stratified
 from embedllm.outcomes import OutcomeMatrix, by_benchmark, parted
 from embedllm.probing.folds import lineage_folds
@@ -30,8 +31,9 @@ def clusters(vectors: np.ndarray) -> np.ndarray:
     """The cluster of each prompt, by k-means, for each number of `CLUSTERS`: int, (n_questions, 2)."""
     from sklearn.cluster import MiniBatchKMeans
 
-    return np.column_stack([MiniBatchKMeans(min(number, len(vectors)), n_init=3, random_state=0).fit_predict(vectors)
-                            for number in CLUSTERS])
+    with threads(1):  # the same on every machine
+        return np.column_stack([MiniBatchKMeans(min(number, len(vectors)), n_init=3, random_state=0)
+                                .fit_predict(vectors) for number in CLUSTERS])
 
 
 def raw_mean(pool: OutcomeMatrix, cluster: np.ndarray) -> Forecast:
