@@ -74,8 +74,8 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
 
 def _draw_line(axes, line: pd.DataFrame, name: str, banded: bool) -> None:
     """A method's values, with their intervals if so told."""
-    single = len(line) == 1
-    axes.plot(line["n"], line["value"], marker="D" if single else "o", ms=5 if single else 3, lw=1.4,
+    single = len(line) == 1  # a mark large enough that a PNG's palette keeps its color
+    axes.plot(line["n"], line["value"], marker="D" if single else "o", ms=8 if single else 3, lw=1.4,
               ls="--" if name == catalog.ANEW.name else "-", color=color_of(name), label=name)
     if banded and single:
         axes.vlines(line["n"], line["low"], line["high"], lw=1.4, color=color_of(name))
