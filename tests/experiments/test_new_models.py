@@ -167,6 +167,9 @@ def test_choices_and_estimates_are_compared_apart(planted, rows):
     assert said.verdict(answers, few, None, "x")["verdict"] == "answered"
     assert "does not carry over" in said.verdict(answers, few, None, "metabench")["reason"]
     assert told.base(rows).startswith("20 models of ")
+    better = answers.assign(value=answers["value"].mask(answers["method"] == new_models.ANEW, 0.0))
+    for say in (told.forecasts, told.accuracies):
+        assert say(better) == say(answers), "a training anew is judged on other models than the others"
     for figure in (drawn.plot_answers(answers, new_models.RAW, new_models.UNREAD),
                    *(drawn.plot_answers(answers[answers["n"] == n], new_models.RAW, new_models.UNREAD)
                      for n in (8, 64)),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from embedllm.claims import all_claims
 from embedllm.evaluation.intervals import ALPHA
-from embedllm.experiments.new_models import LABELED, OURS, RAW, SIZED, TEXT, UNREAD
+from embedllm.experiments.new_models import ANEW, LABELED, OURS, RAW, SIZED, TEXT, UNREAD
 from embedllm.presentation import listed
 
 NEAR = 0.02  # coverage from what is promised, on a planted pool
@@ -32,8 +32,8 @@ def thousandths_of(row: pd.Series, n: int) -> str:
 
 
 def _best(rows: pd.DataFrame, measure: str, methods: Iterable[str]) -> str:
-    """Who errs least with few, some and many answers."""
-    own = rows[(rows["measure"] == measure) & rows["method"].isin(methods)]
+    """Who errs least with few, some and many answers; not a training anew, which is for some of the models only."""
+    own = rows[(rows["measure"] == measure) & rows["method"].isin(set(methods) - {ANEW})]
     least = own.loc[own.groupby("n")["value"].idxmin()].set_index("n").loc[some(own["n"])]
     return listed(f"{name} ({'; '.join(f'{n:,}: {value:.3f}' for n, value in one['value'].items())})"
                   for name, one in least.groupby("method", sort=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -39,14 +40,16 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
     for row, (measure, title) in zip(grid, PANELS.items(), strict=False):
         for axes, right in zip(row, (False, True), strict=True):
             own = table[(table["measure"] == measure) & (table["method"].isin(unread) == right)]
+            if measure == "log_loss":  # of other models than the others: the last row compares it on these
+                own = own[own["method"] != catalog.ANEW.name]
             if not right:
                 own = pd.concat([own, table[(table["measure"] == measure) & (table["method"] == unit)]])
             for name, line in own.groupby("method", sort=False):
                 _draw_line(axes, line, name, name in BANDED)
             axes.grid(axis="y", lw=0.3, color=GRAY, alpha=0.5)
             if measure == "log_loss":  # a mean of few answers is far from all the others
-                few = sorted(set(table["n"]))[:2][-1]
-                axes.set_ylim(top=own.loc[own["n"] >= few, "value"].max())
+                second = np.unique(table["n"])[:2].max()
+                axes.set_ylim(top=own.loc[own["n"] >= second, "value"].max())
         if measure != "log_loss":
             _log_height(row[0])
             row[1].sharey(row[0])
@@ -66,7 +69,7 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
         axes.tick_params(labelbottom=True)
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
-    entries = {name: line for axes in grid[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    entries = {name: line for axes in grid.flat for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7,
                   columnspacing=1.2)
     return figure

@@ -138,7 +138,7 @@ class Pool(Forecaster):
         if fit_told < ODD <= fit and (~np.isnan(seen)).sum() >= ENOUGH:
             what = f"{relative} and its relatives" if relative else f"models of {parameters_b:g} billion parameters"
             raise ForecasterError(f"{name} answers like the pool, but not like {what} (person fit {fit_told:.1f}): "
-                                  "add it without that")
+                                  f"add it without a {'relative' if relative else 'size'}")
         posterior, (names, groups) = onboard(shared, seen), groups_of(np.array(self.benchmarks))
         value, low, high = (one[0] for one in posterior.accuracies(seen, groups))
         # From the text alone, as the pool's: where answers tell how easy a question is, logits are farther apart.

@@ -31,7 +31,7 @@ def clusters(vectors: np.ndarray) -> np.ndarray:
     """The cluster of each prompt, by k-means, for each number of `CLUSTERS`: int, (n_questions, 2)."""
     from sklearn.cluster import MiniBatchKMeans
 
-    with threads(1):  # the same on every machine
+    with threads(1):  # the same however many cores there are
         return np.column_stack([MiniBatchKMeans(min(number, len(vectors)), n_init=3, random_state=0)
                                 .fit_predict(vectors) for number in CLUSTERS])
 
