@@ -69,7 +69,8 @@ def plot_answers(table: pd.DataFrame, unit: str, unread: Sequence[str]) -> Figur
         axes.tick_params(labelbottom=True)
     for axes in grid[-1]:
         axes.set_xlabel("answers of the new model")
-    entries = {name: line for axes in grid.flat for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    entries = {name: line for axes in grid[:-1].flat
+               for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7,
                   columnspacing=1.2)
     return figure
